@@ -1,0 +1,91 @@
+"""What can go wrong with an expression, and where.
+
+    ExpressionError                     the root: catch this one
+    |-- ExpressionSyntaxError           the text is no expression
+    |-- UnknownNameError                a function, property, variable, activity, ... that does not exist
+    |-- ArgumentError                   a function got too many, too few or the wrong kind of arguments
+    |-- ValueFault                      right kinds, impossible value: division by zero, a date that is none
+    `-- LimitError                      too deep, too long, too big: evaluation is bounded on purpose
+
+`str(error)` is one line: the path into the pipeline file (when `evaluate_tree` knows it) and the message.
+`error.caret` shows the expression with a mark under the place; `error.hint` is the mend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+SHOWN_CHARACTERS = 100
+
+
+class ExpressionError(Exception):
+    """An expression that cannot be parsed or evaluated; the pipeline's author has to mend it."""
+
+    status = 422
+
+    def __init__(self, message: str, *, hint: str = "", text: str = "", position: int | None = None) -> None:
+        super().__init__(message)
+        self.reason = message
+        self.hint = hint
+        self.text = text
+        self.position = position
+        self.path = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}" if self.path else self.reason
+
+    @property
+    def message(self) -> str:
+        """The one-line text, with the path when it is known."""
+        return str(self)
+
+    @property
+    def caret(self) -> str:
+        """The expression on one line and a `^` below the place; empty when the place is not known."""
+        if self.position is None or not self.text:
+            return ""
+        start = max(0, self.position - SHOWN_CHARACTERS // 2)
+        shown = self.text[start : start + SHOWN_CHARACTERS]
+        flat = "".join(character if character.isprintable() else " " for character in shown)
+        return f"{flat}\n{' ' * (self.position - start)}^"
+
+    def at(self, text: str, position: int) -> ExpressionError:
+        """Note the expression and the place in it, unless a deeper place is already known."""
+        if self.position is None:
+            self.text, self.position = text, position
+        return self
+
+
+class ExpressionSyntaxError(ExpressionError):
+    """The text does not follow the grammar."""
+
+
+class UnknownNameError(ExpressionError):
+    """Something is named that does not exist."""
+
+
+class ArgumentError(ExpressionError):
+    """A function was given the wrong number or kinds of arguments."""
+
+
+class ValueFault(ExpressionError):
+    """The arguments have the right kinds, but no answer exists for their values."""
+
+
+class LimitError(ExpressionError):
+    """The expression asks for more depth, text or items than evaluation is willing to spend."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the nearest known name, or nothing."""
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    near = get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
+    return f"; did you mean '{by_folded[near[0]]}'?" if near else ""
+
+
+def listing(names: Iterable[str], most: int = 12) -> str:
+    """Return the names as a readable, bounded list for a hint."""
+    found = sorted(names, key=str.casefold)
+    shown = ", ".join(f"'{name}'" for name in found[:most])
+    return shown + (f" and {len(found) - most} more" if len(found) > most else "") if found else "none"

@@ -1,0 +1,150 @@
+"""Functions over arrays, objects and strings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from local.expressions.errors import ArgumentError, ValueFault
+from local.expressions.functions.signature import (
+    MOST_CHARACTERS,
+    Function,
+    as_array,
+    as_integer,
+    as_text,
+    bounded,
+    wrong,
+)
+from local.expressions.scope import Scope
+from local.expressions.texts import from_units, text_of, units
+from local.expressions.values import same
+
+
+def contains(arguments: list[Any], _scope: Scope) -> bool:
+    whole, part = arguments
+    if isinstance(whole, str):
+        return as_text("contains", part, "the second argument") in whole
+    if isinstance(whole, list):
+        return any(same(item, part) for item in whole)
+    if isinstance(whole, Mapping):
+        folded = as_text("contains", part, "the second argument").lower()
+        return any(name.lower() == folded for name in whole)
+    raise wrong("contains", "the first argument", "an array, an object or a string", whole)
+
+
+def empty(arguments: list[Any], _scope: Scope) -> bool:
+    (value,) = arguments
+    if value is None:
+        return True
+    if isinstance(value, (str, list, Mapping)):
+        return not value
+    raise wrong("empty", "the argument", "an array, an object or a string", value)
+
+
+def first(arguments: list[Any], _scope: Scope) -> Any:
+    return end_of("first", arguments[0], 0)
+
+
+def last(arguments: list[Any], _scope: Scope) -> Any:
+    return end_of("last", arguments[0], -1)
+
+
+def end_of(name: str, value: Any, position: int) -> Any:
+    if isinstance(value, list):
+        return value[position] if value else None
+    text = units(as_text(name, value))
+    return text[position] if text else ""
+
+
+def intersection(arguments: list[Any], _scope: Scope) -> Any:
+    head, *others = arguments
+    if isinstance(head, list):
+        kept: list[Any] = []
+        for item in head:
+            if all(any(same(item, seen) for seen in as_array("intersection", other)) for other in others) and not any(
+                same(item, seen) for seen in kept
+            ):
+                kept.append(item)
+        return kept
+    if isinstance(head, Mapping):
+        for other in others:
+            if not isinstance(other, Mapping):
+                raise wrong("intersection", "every argument", "an object like the first", other)
+        return {name: value for name, value in head.items() if all(name in o and same(value, o[name]) for o in others)}
+    raise wrong("intersection", "the arguments", "arrays or objects", head)
+
+
+def union(arguments: list[Any], _scope: Scope) -> Any:
+    head = arguments[0]
+    if isinstance(head, list):
+        items: list[Any] = []
+        for argument in arguments:
+            for item in as_array("union", argument, "every argument"):
+                if not any(same(item, seen) for seen in items):
+                    items.append(item)
+        return items
+    if isinstance(head, Mapping):
+        merged: dict[str, Any] = {}
+        for argument in arguments:
+            if not isinstance(argument, Mapping):
+                raise wrong("union", "every argument", "an object like the first", argument)
+            merged = merge(merged, argument)
+        return merged
+    raise wrong("union", "the arguments", "arrays or objects", head)
+
+
+def merge(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(left)
+    for name, value in right.items():
+        old = merged.get(name)
+        merged[name] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def join(arguments: list[Any], _scope: Scope) -> str:
+    items, separator = as_array("join", arguments[0], "the first argument"), as_text("join", arguments[1])
+    parts = [text_of(item) for item in items]
+    bounded("join", sum(map(len, parts)) + len(separator) * len(parts), MOST_CHARACTERS, "characters")
+    return separator.join(parts)
+
+
+def length(arguments: list[Any], _scope: Scope) -> int:
+    (value,) = arguments
+    if isinstance(value, list):
+        return len(value)
+    return len(units(as_text("length", value)))
+
+
+def skip(arguments: list[Any], _scope: Scope) -> Any:
+    value, count = sliced("skip", arguments)
+    return value[count:] if isinstance(value, list) else from_units(value[count:])
+
+
+def take(arguments: list[Any], _scope: Scope) -> Any:
+    value, count = sliced("take", arguments)
+    return value[:count] if isinstance(value, list) else from_units(value[:count])
+
+
+def sliced(name: str, arguments: list[Any]) -> tuple[Any, int]:
+    value, count = arguments[0], as_integer(name, arguments[1], "the count")
+    if not isinstance(value, (list, str)):
+        raise wrong(name, "the first argument", "an array or a string", value)
+    if count < 0:
+        raise ValueFault(f"{name}: the count must not be negative")
+    return units(value) if isinstance(value, str) else value, count
+
+
+__all__ = ["FUNCTIONS", "ArgumentError"]
+
+FUNCTIONS = (
+    Function("contains", 2, 2, contains),
+    Function("empty", 1, 1, empty),
+    Function("first", 1, 1, first),
+    Function("intersection", 2, None, intersection),
+    Function("join", 2, 2, join),
+    Function("last", 1, 1, last),
+    Function("length", 1, 1, length),
+    Function("skip", 2, 2, skip),
+    Function("take", 2, 2, take),
+    Function("union", 2, None, union),
+)

@@ -1,0 +1,79 @@
+"""What a function is: its name, how many arguments it takes and the code behind it; and the checks they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from local.expressions.errors import ArgumentError, LimitError
+from local.expressions.numbers import is_integer, is_number
+from local.expressions.scope import Scope
+from local.expressions.values import kind
+
+MOST_ITEMS: Final = 1_000_000
+MOST_CHARACTERS: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """Code that decides itself which of its arguments are evaluated."""
+
+    evaluate: Callable[[list[Callable[[], Any]]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function of the language; `most` None means any number."""
+
+    name: str
+    least: int
+    most: int | None
+    run: Lazy | Callable[[list[Any], Scope], Any]
+
+
+def wrong(function: str, what: str, wanted: str, value: Any) -> ArgumentError:
+    return ArgumentError(f"{function}: {what} must be {wanted}, not {kind(value)}")
+
+
+def as_text(function: str, value: Any, what: str = "the argument") -> str:
+    if not isinstance(value, str):
+        raise wrong(function, what, "a string", value)
+    return value
+
+
+def as_integer(function: str, value: Any, what: str = "the argument") -> int:
+    if not is_integer(value):
+        raise wrong(function, what, "an integer", value)
+    return int(value)
+
+
+def as_number(function: str, value: Any, what: str = "the argument") -> int | float:
+    if not is_number(value):
+        raise wrong(function, what, "a number", value)
+    number: int | float = value
+    return number
+
+
+def as_boolean(function: str, value: Any, what: str = "the argument") -> bool:
+    if not isinstance(value, bool):
+        raise wrong(function, what, "a boolean", value)
+    return value
+
+
+def as_array(function: str, value: Any, what: str = "the argument") -> list[Any]:
+    if not isinstance(value, list):
+        raise wrong(function, what, "an array", value)
+    return value
+
+
+def as_object(function: str, value: Any, what: str = "the argument") -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise wrong(function, what, "an object", value)
+    return value
+
+
+def bounded(function: str, size: int, most: int, what: str) -> None:
+    """Refuse a result that would be too big."""
+    if size > most:
+        raise LimitError(f"{function}: the result has {size} {what}; at most {most} are made")

@@ -1,0 +1,65 @@
+"""Cuts an expression (the text after `@` or inside `@{...}`) into tokens.
+
+The language has string literals in single quotes (`''` is a quote), numbers, names, and the marks `( ) [ ] , . ?`.
+Nothing else is legal: no operators, no double quotes, no array literals.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from local.expressions.errors import ExpressionSyntaxError
+
+STRING: Final = "string"
+NUMBER: Final = "number"
+NAME: Final = "name"
+END: Final = "end"
+
+TOKEN: Final = re.compile(
+    r"""[ \t\r\n\f\v\x85\xa0\u2000-\u200a\u2028\u2029\u3000]*(?:
+        (?P<string>'(?:[^']|'')*')
+      | (?P<number>[+-]?[0-9][0-9A-Za-z_.]*(?:(?<=[eE])[+-][0-9]+)?)
+      | (?P<name>[A-Za-z_$\u00aa-\uffff][A-Za-z0-9_$\u00aa-\uffff]*)
+      | (?P<mark>[()\[\],.?}])
+      | (?P<end>\Z)
+    )""",
+    re.VERBOSE,
+)
+
+
+class Token(NamedTuple):
+    """One token: its kind (a mark is its own kind), its text as written and where it starts."""
+
+    kind: str
+    text: str
+    position: int
+
+
+def next_token(text: str, position: int) -> tuple[Token, int]:
+    """Return the token at or after `position`, and where the next one begins.
+
+    Raises ExpressionSyntaxError for a character that starts no token and for a string without its closing quote.
+    """
+    match = TOKEN.match(text, position)
+    if match is None:
+        return refuse(text, position)
+    kind = match.lastgroup or ""
+    word = match.group(kind)
+    return Token(word if kind == "mark" else kind, word, match.start(kind)), match.end()
+
+
+def refuse(text: str, position: int) -> tuple[Token, int]:
+    while position < len(text) and text[position].isspace():
+        position += 1
+    found = text[position]
+    if found == "'":
+        raise ExpressionSyntaxError(
+            "the string literal has no closing quote",
+            hint="a quote inside a literal is written twice: ''",
+            position=position,
+        )
+    hint = "text goes in single quotes" if found == '"' else ""
+    if found in "&|=<>!+*/":
+        hint = "there are no operators: use and(), or(), not(), equals(), greater(), add(), mul(), ..."
+    raise ExpressionSyntaxError(f"unexpected character '{found}'", hint=hint, position=position)
