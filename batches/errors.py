@@ -1,0 +1,55 @@
+"""What can be wrong with a request about a batch.
+
+BatchError
+├── InvalidRequest   the caller's words are off (422)
+├── UnknownBatch     no such batch (404)
+├── NotStaged        the plaintext is not in the raw container (409)
+├── ContentChanged   the plaintext is another than the one that was accepted (409)
+├── OtherWindow      the batch id is taken by another window (409)
+├── NotDelivered     the partner's side is not complete (409)
+└── StepFailed       the batch has failed; the cause is recorded (409)
+"""
+
+from __future__ import annotations
+
+
+class BatchError(Exception):
+    """Root of this package's errors: `hint` is the mend, `status` the HTTP status."""
+
+    status = 409
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class InvalidRequest(BatchError):
+    """The request cannot be understood."""
+
+    status = 422
+
+
+class UnknownBatch(BatchError):
+    """No batch of that id was planned."""
+
+    status = 404
+
+
+class NotStaged(BatchError):
+    """A file of the batch is not in the raw container."""
+
+
+class ContentChanged(BatchError):
+    """A raw file was replaced after its batch was accepted for sealing."""
+
+
+class OtherWindow(BatchError):
+    """The batch exists already, for another window."""
+
+
+class NotDelivered(BatchError):
+    """What arrived at the partner is not what the manifest says."""
+
+
+class StepFailed(BatchError):
+    """A step of the batch failed for good."""

@@ -1,0 +1,230 @@
+"""Seal: every plaintext file of a batch becomes a sealed blob, each by one queue message; then the manifest is written.
+
+A sealed blob carries its own result as metadata, set by the commit that makes it visible, so there is no instant at which
+data and result can disagree. Every step can be killed anywhere and run again; messages may arrive twice or at the same time.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from azure.core import MatchConditions
+from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
+from azure.storage.blob import BlobClient
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from batches import record as records
+from batches.errors import BatchError, ContentChanged, InvalidRequest, NotStaged, StepFailed
+from batches.log import log_event, log_failure
+from batches.manifest import finish, is_finished
+from batches.record import BatchId, Record, StagedFile
+from batches.stores import Stores
+from batches.transfer import BlockWriter, read_blob
+from encryption import EncryptionError, FileInfo, Recipient, SealedFile, seal, sealed_name
+from encryption.vault import Vault
+from partners import PartnerError, load_partner
+
+MESSAGE_VERSION = 1
+METADATA_KEY = "sealift"
+
+
+class SealMessage(BaseModel):
+    """One file to seal. `last` marks the message whose worker looks whether the whole batch is done."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int
+    batch: str
+    file: str
+    last: bool
+    run_id: str | None = None
+
+
+class FileFailure(BaseModel):
+    """files/<file>.json: why a file could not be sealed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    cause: str
+    hint: str
+    at: AwareDatetime
+
+
+def request_sealing(
+    stores: Stores, batch: BatchId, *, rows: Mapping[str, int], run_id: str | None, now: datetime
+) -> Record:
+    """Accept the raw files as the batch's content and queue one message for each that is not sealed yet.
+
+    `rows` is the number of rows by file, where the caller knows it. Asking again is harmless.
+    Raises UnknownBatch, NotStaged, ContentChanged.
+    """
+    record = records.read(stores.batches, batch)
+    if is_finished(stores, batch):
+        return record
+    sealed = set(list_sealed(stores, record))
+    staged = [_accept(stores, record, name, rows.get(name)) for name in record.files]
+
+    def accept(current: Record) -> Record:
+        if current.staged and _content(current.staged) != _content(staged):
+            raise ContentChanged(
+                f"batch {batch} was accepted with other content than the raw container holds now",
+                "what was accepted is never replaced: plan a correction with the next revision",
+            )
+        return records.resume(current).model_copy(update={"staged": current.staged or staged})
+
+    record = records.update(stores.batches, batch, accept)
+    _forget_failures(stores, batch)
+    todo = [name for name in record.files if sealed_name(name, record.format) not in sealed]
+    for name in todo:
+        message = SealMessage(
+            version=MESSAGE_VERSION, batch=str(batch), file=name, last=name == todo[-1], run_id=run_id
+        )
+        stores.seal_queue.send_message(message.model_dump_json())
+    log_event("seal.requested", batch=str(batch), files=len(record.files), queued=len(todo), run_id=run_id, at=now)
+    return record
+
+
+def seal_file(stores: Stores, vault: Vault, body: str, *, now: datetime) -> None:
+    """Work one queue message. Faults that a retry cannot mend are recorded; any other is raised, and the queue retries."""
+    message = parse_message(body)
+    batch = BatchId.parse(message.batch)
+    started = time.monotonic()
+    try:
+        record = records.read(stores.batches, batch)
+        sealed = _seal(stores, vault, record, message, now)
+        if message.last or len(record.files) == 1:
+            finish(stores, vault, record, list_sealed(stores, record), now)
+    except (EncryptionError, PartnerError, BatchError) as error:
+        if getattr(error, "transient", False):
+            raise
+        fail_file(stores, message, cause=str(error), hint=error.hint, now=now)
+        return
+    log_event(
+        "file.sealed",
+        batch=message.batch,
+        file=message.file,
+        run_id=message.run_id,
+        plaintext_bytes=sealed.plaintext_bytes,
+        sealed_bytes=sealed.sealed_bytes,
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def fail_file(stores: Stores, message: SealMessage, *, cause: str, hint: str, now: datetime) -> None:
+    """Record that a file cannot be sealed, and so that its batch has failed."""
+    failure = FileFailure(file=message.file, cause=cause[:500], hint=hint[:500], at=now)
+    batch = BatchId.parse(message.batch)
+    blob = stores.batches.get_blob_client(f"{batch.folder}/files/{message.file}.json")
+    blob.upload_blob(failure.model_dump_json().encode(), overwrite=True)
+    records.update(
+        stores.batches,
+        batch,
+        lambda record: records.fail(
+            record, step="seal", cause=f"{message.file}: {cause}", hint=hint, now=now, run_id=message.run_id
+        ),
+    )
+    log_failure("file.failed", batch=message.batch, file=message.file, run_id=message.run_id, cause=cause, hint=hint)
+
+
+def parse_message(body: str) -> SealMessage:
+    """Raises InvalidRequest."""
+    try:
+        message = SealMessage.model_validate_json(body)
+    except ValidationError:
+        raise InvalidRequest("the queue message is not a seal message", "only POST /api/batches/{id}/seal writes them") from None
+    if message.version != MESSAGE_VERSION:
+        raise InvalidRequest(
+            f"the queue message has version {message.version}, this app knows {MESSAGE_VERSION}",
+            "let the app that wrote it finish, or ask for sealing again: POST /api/batches/{id}/seal",
+        )
+    return message
+
+
+def list_sealed(stores: Stores, record: Record) -> dict[str, SealedFile]:
+    """Return what is sealed so far, by sealed name, from the sealed blobs themselves."""
+    wanted = {f"{record.id.folder}/{sealed_name(name, record.format)}" for name in record.files}
+    blobs = stores.encrypted.list_blobs(name_starts_with=f"{record.id.folder}/", include=["metadata"])
+    return {
+        blob.name.rpartition("/")[2]: _result_from(blob.metadata)
+        for blob in blobs
+        if blob.name in wanted and METADATA_KEY in (blob.metadata or {})
+    }
+
+
+def _seal(stores: Stores, vault: Vault, record: Record, message: SealMessage, now: datetime) -> SealedFile:
+    """Seal one file with a fresh key and commit it, or find it sealed already."""
+    staged = next((file for file in record.staged or [] if file.name == message.file), None)
+    if staged is None:
+        raise StepFailed(
+            f"batch {record.batch} was not accepted for sealing with a file {message.file!r}",
+            "ask for sealing again: POST /api/batches/{id}/seal",
+        )
+    target = stores.encrypted.get_blob_client(f"{record.id.folder}/{sealed_name(message.file, record.format)}")
+    if (done := _result_of(target)) is not None:
+        return done
+    sealing = seal(
+        read_blob(stores.raw.get_blob_client(f"{record.id.folder}/{staged.name}"), staged.size_bytes, staged.etag),
+        file=FileInfo(batch=record.batch, name=staged.name, plaintext_bytes=staged.size_bytes, created=now),
+        recipients=_recipients(vault, record, now),
+        format=record.format,
+    )
+    writer = BlockWriter(target, attempt=uuid.uuid4().hex)
+    writer.stage(sealing)
+    result = sealing.result
+    if writer.commit({METADATA_KEY: _to_metadata(result)}):
+        return result
+    winner = _result_of(target)
+    if winner is None:
+        raise StepFailed(f"{target.blob_name} exists but was not sealed by Sealift", "remove it, then seal again")
+    return winner
+
+
+def _recipients(vault: Vault, record: Record, now: datetime) -> list[Recipient]:
+    """Read the certificates that the file key is wrapped for: the only place where they are read."""
+    partner = load_partner(record.id.partner)
+    recipients = vault.recipients(partner.certificate, now)
+    if partner.escrow_certificate:
+        recipients += vault.recipients(partner.escrow_certificate, now)
+    return recipients
+
+
+def _accept(stores: Stores, record: Record, name: str, rows: int | None) -> StagedFile:
+    blob = stores.raw.get_blob_client(f"{record.id.folder}/{name}")
+    try:
+        properties = blob.get_blob_properties()
+    except ResourceNotFoundError:
+        raise NotStaged(
+            f"{name} of batch {record.batch} is not in the raw container", "extract it first, then ask for sealing again"
+        ) from None
+    return StagedFile(name=name, etag=properties.etag, size_bytes=properties.size, rows=rows)
+
+
+def _content(staged: list[StagedFile]) -> list[tuple[str, str]]:
+    return [(file.name, file.etag) for file in staged]
+
+
+def _forget_failures(stores: Stores, batch: BatchId) -> None:
+    for name in stores.batches.list_blob_names(name_starts_with=f"{batch.folder}/files/"):
+        stores.batches.delete_blob(name)
+
+
+def _result_of(blob: BlobClient) -> SealedFile | None:
+    try:
+        metadata = blob.get_blob_properties().metadata
+    except ResourceNotFoundError:
+        return None
+    return _result_from(metadata) if METADATA_KEY in metadata else None
+
+
+def _to_metadata(result: SealedFile) -> str:
+    return base64.b64encode(json.dumps(result.to_json(), separators=(",", ":")).encode()).decode()
+
+
+def _result_from(metadata: Mapping[str, str]) -> SealedFile:
+    return SealedFile.from_json(json.loads(base64.b64decode(metadata[METADATA_KEY])))

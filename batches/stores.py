@@ -1,0 +1,63 @@
+"""Where a batch's blobs and messages live. Addresses come from app settings in the form that Functions uses itself:
+
+`NAME` holds a connection string, or `NAME__blobServiceUri` / `NAME__queueServiceUri` hold an address that is opened with the
+app's own identity. The encrypted and the batches container share an account; raw has its own, because plaintext must really go.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+
+from azure.core.credentials import TokenCredential
+from azure.identity import DefaultAzureCredential
+from azure.storage.blob import BlobServiceClient, ContainerClient
+from azure.storage.queue import QueueClient, QueueServiceClient, TextBase64EncodePolicy
+
+# The read range equals the staged block: a range that crosses blocks costs the service twice.
+BLOCK_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """The clients of one function app. They hold connections, never a batch's state."""
+
+    raw: ContainerClient
+    encrypted: ContainerClient
+    batches: ContainerClient
+    seal_queue: QueueClient
+
+
+@cache
+def credential() -> TokenCredential:
+    """Return the app's own identity: a managed identity on Azure."""
+    return DefaultAzureCredential()
+
+
+@cache
+def open_stores() -> Stores:
+    """Return the stores that the app settings name. Raises KeyError when one is missing."""
+    encrypted = _blob_service("EncryptedStorage")
+    return Stores(
+        raw=_blob_service("RawStorage").get_container_client("raw"),
+        encrypted=encrypted.get_container_client("encrypted"),
+        batches=encrypted.get_container_client("batches"),
+        seal_queue=_queue("seal"),
+    )
+
+
+def _blob_service(setting: str) -> BlobServiceClient:
+    sizes = {"max_single_get_size": BLOCK_BYTES, "max_chunk_get_size": BLOCK_BYTES}
+    if connection_string := os.environ.get(setting):
+        return BlobServiceClient.from_connection_string(connection_string, **sizes)
+    return BlobServiceClient(os.environ[f"{setting}__blobServiceUri"], credential(), **sizes)
+
+
+def _queue(name: str) -> QueueClient:
+    # The host reads messages as base64 (host.json: messageEncoding), so they are written as base64.
+    policy = TextBase64EncodePolicy()
+    if connection_string := os.environ.get("AzureWebJobsStorage"):
+        return QueueClient.from_connection_string(connection_string, name, message_encode_policy=policy)
+    service = QueueServiceClient(os.environ["AzureWebJobsStorage__queueServiceUri"], credential())
+    return service.get_queue_client(name, message_encode_policy=policy)

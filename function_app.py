@@ -1,0 +1,263 @@
+"""Azure's entry: HTTP doors and queue workers. Reads a request, calls `batches`, answers a JSON object; keeps nothing.
+
+Every route needs the function key unless it says otherwise. Errors are `{"error", "hint", "batch"}` with the right status.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any
+
+import azure.functions as func
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+import batches
+from batches import BatchId
+from encryption import EncryptionError
+from encryption.vault import Vault
+from partners import PartnerError
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+
+Answer = tuple[int, dict[str, Any]]
+BODY_LIMIT_BYTES = 1024 * 1024
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    run_id: str | None = Field(default=None, max_length=100, alias="runId")
+
+
+class PlanRequest(_Request):
+    """Which feed, for which window; another revision than 1 is a correction."""
+
+    partner: str = Field(max_length=30)
+    feed: str = Field(max_length=30)
+    window_start: AwareDatetime = Field(alias="windowStart")
+    window_end: AwareDatetime = Field(alias="windowEnd")
+    revision: int = Field(default=1, ge=1, le=9999)
+
+
+class SealRequest(_Request):
+    """The number of rows by file name, where the extraction knows it."""
+
+    rows: dict[str, int] = {}
+
+
+class ArrivedFile(BaseModel):
+    """A file as it was seen on the partner's server."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    bytes: int
+
+
+class ConfirmRequest(_Request):
+    """What was seen on the partner's server."""
+
+    arrived: list[ArrivedFile] = []
+
+
+class FailedRequest(_Request):
+    """Why a run gave up."""
+
+    cause: str
+    step: str = "run"
+
+
+def door(handle: Callable[[func.HttpRequest], Answer]) -> Callable[[func.HttpRequest], func.HttpResponse]:
+    """Turn what a handler returns or raises into a JSON answer; our own faults become a 500 that tells nothing."""
+
+    @wraps(handle)
+    def answer(req: func.HttpRequest) -> func.HttpResponse:
+        batch = req.route_params.get("id")
+        try:
+            status, body = handle(req)
+        except (batches.BatchError, PartnerError, EncryptionError) as error:
+            status, body = error.status, {"error": str(error), "hint": error.hint, "batch": batch}
+        except ValidationError as error:
+            places = [f"{'.'.join(str(part) for part in e['loc']) or 'body'}: {e['msg']}" for e in error.errors()]
+            status = 422
+            body = {"error": "; ".join(places[:5]), "hint": "mend the request's JSON body", "batch": batch}
+        except Exception as error:  # noqa: BLE001 - the last line of defence: no stack, row or secret leaves the app
+            batches.log_failure("request.crashed", route=handle.__name__, batch=batch, error=type(error).__name__)
+            status = 500
+            body = {"error": "the app failed", "hint": "see the app's log for request.crashed", "batch": batch}
+        headers = {"Location": f"/api/batches/{body['batch']}"} if status == 202 else None
+        return func.HttpResponse(json.dumps(body), status_code=status, headers=headers, mimetype="application/json")
+
+    return answer
+
+
+@app.route("feeds", methods=["GET"])
+@door
+def feeds(req: func.HttpRequest) -> Answer:
+    """The feeds that are due for the window that starts at `at`."""
+    try:
+        at = datetime.fromisoformat(req.params.get("at", ""))
+    except ValueError:
+        at = datetime.min  # noqa: DTZ901 - has no zone, so it is refused below
+    if at.tzinfo is None:
+        raise batches.InvalidRequest("?at= is not an instant", "write it as 2026-11-21T00:00:00Z")
+    return 200, {"feeds": batches.feeds_due(at, _sftp_addresses())}
+
+
+@app.route("batches", methods=["POST"])
+@door
+def plan(req: func.HttpRequest) -> Answer:
+    """Plan a batch, or return the plan that was made before."""
+    request = PlanRequest.model_validate_json(_body(req))
+    stores = batches.open_stores()
+    record = batches.plan(
+        stores,
+        partner=request.partner,
+        feed=request.feed,
+        window_start=request.window_start,
+        window_end=request.window_end,
+        revision=request.revision,
+        run_id=request.run_id,
+        now=_now(),
+        sftp=_sftp_addresses(),
+    )
+    state = batches.state_of(stores, record)
+    return 200, {**batches.describe(record, _sftp_addresses()), "state": state}
+
+
+@app.route("batches/{id}/seal", methods=["POST"])
+@door
+def request_sealing(req: func.HttpRequest) -> Answer:
+    """Accept the raw files and queue them for sealing."""
+    request = SealRequest.model_validate_json(_body(req))
+    stores = batches.open_stores()
+    record = batches.request_sealing(
+        stores, _batch_id(req), rows=request.rows, run_id=request.run_id, now=_now()
+    )
+    return 202, {"batch": record.batch, "state": batches.state_of(stores, record)}
+
+
+@app.route("batches/{id}/confirm", methods=["POST"])
+@door
+def confirm(req: func.HttpRequest) -> Answer:
+    """Compare what arrived with what was sealed, write the receipt, purge the plaintext."""
+    request = ConfirmRequest.model_validate_json(_body(req))
+    stores = batches.open_stores()
+    record = batches.read(stores.batches, _batch_id(req))
+    if batches.state_of(stores, record) not in ("sealed", "delivered"):
+        raise batches.NotDelivered(f"batch {record.batch} is not sealed", "seal and deliver it first")
+    receipt = batches.confirm(
+        stores,
+        record,
+        expected=batches.remote_files(stores, record),
+        arrived={file.name: file.bytes for file in request.arrived},
+        run_id=request.run_id,
+        now=_now(),
+    )
+    return 200, receipt
+
+
+@app.route("batches/{id}/failed", methods=["POST"])
+@door
+def record_failure(req: func.HttpRequest) -> Answer:
+    """Record that a run of Data Factory gave up, and why."""
+    request = FailedRequest.model_validate_json(_body(req))
+    stores = batches.open_stores()
+    record = batches.record_failure(
+        stores,
+        _batch_id(req),
+        step=request.step,
+        cause=request.cause,
+        hint="mend the cause, then run deliver_batch again for the same window: it goes on where it stopped",
+        run_id=request.run_id,
+        now=_now(),
+    )
+    return 200, {"batch": record.batch, "state": batches.state_of(stores, record)}
+
+
+@app.route("batches/{id}", methods=["GET"])
+@door
+def status(req: func.HttpRequest) -> Answer:
+    """The state of a batch and, once it is sealed, what must be sent."""
+    return 200, batches.read_status(batches.open_stores(), _vault(), _batch_id(req), _now())
+
+
+@app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@door
+def health(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demands the argument
+    """The app is alive; it looks at nothing else."""
+    return 200, {"status": "alive"}
+
+
+@app.route("ready", methods=["GET"])
+@door
+def ready(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demands the argument
+    """Storage, queue and vault can be reached."""
+    stores = batches.open_stores()
+    checks: dict[str, Callable[[], object]] = {
+        "raw": stores.raw.get_container_properties,
+        "encrypted": stores.encrypted.get_container_properties,
+        "batches": stores.batches.get_container_properties,
+        "seal queue": stores.seal_queue.get_queue_properties,
+        "signing key": lambda: _vault().public_key_pem(os.environ.get("SIGNING_KEY", "sealift-signing")),
+    }
+    results = {name: _answers(check) for name, check in checks.items()}
+    return 200 if all(results.values()) else 503, {"ready": all(results.values()), "checks": results}
+
+
+@app.queue_trigger(arg_name="message", queue_name="seal", connection="AzureWebJobsStorage")
+def seal_worker(message: func.QueueMessage) -> None:
+    """Seal one file."""
+    batches.seal_file(batches.open_stores(), _vault(), message.get_body().decode(), now=_now())
+
+
+@app.queue_trigger(arg_name="message", queue_name="seal-poison", connection="AzureWebJobsStorage")
+def seal_poison(message: func.QueueMessage) -> None:
+    """Record that a file failed after every retry, so that its batch does not run for ever."""
+    try:
+        parsed = batches.parse_message(message.get_body().decode(errors="replace"))
+        batches.fail_file(
+            batches.open_stores(),
+            parsed,
+            cause="sealing failed after every retry",
+            hint="see the app's log for this file; when the cause is mended, run deliver_batch again for the window",
+            now=_now(),
+        )
+    except (batches.BatchError, KeyError) as error:
+        batches.log_failure("message.dropped", error=str(error))
+
+
+def _body(req: func.HttpRequest) -> bytes:
+    body = req.get_body()
+    if len(body) > BODY_LIMIT_BYTES:
+        raise batches.InvalidRequest(f"the body is larger than {BODY_LIMIT_BYTES} bytes", "send references, not data")
+    return body or b"{}"
+
+
+def _batch_id(req: func.HttpRequest) -> BatchId:
+    return BatchId.parse(req.route_params["id"])
+
+
+def _vault() -> Vault:
+    return Vault(os.environ["KEY_VAULT_URL"], batches.credential())
+
+
+def _sftp_addresses() -> Mapping[str, Mapping[str, object]]:
+    addresses: Mapping[str, Mapping[str, object]] = json.loads(os.environ.get("PARTNER_SFTP") or "{}")
+    return addresses
+
+
+def _answers(check: Callable[[], object]) -> bool:
+    try:
+        check()
+    except Exception:  # noqa: BLE001 - readiness is a yes or a no, whatever went wrong
+        return False
+    return True
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,25 @@
+"""The model of a partner's files: what leaves, in which shape, by which way; one YAML file per partner.
+
+Does not read data, move files or know Azure: it turns a YAML file into validated values, and a window into the query and
+the file name of one batch.
+"""
+
+from partners.errors import PartnerError, PartnerInvalid, UnknownFeed, UnknownPartner
+from partners.loading import load_partner, load_partners
+from partners.model import Column, Feed, Layout, Partner, Sftp
+from partners.query import render_query
+
+__all__ = [
+    "Column",
+    "Feed",
+    "Layout",
+    "Partner",
+    "PartnerError",
+    "PartnerInvalid",
+    "Sftp",
+    "UnknownFeed",
+    "UnknownPartner",
+    "load_partner",
+    "load_partners",
+    "render_query",
+]

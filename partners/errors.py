@@ -1,0 +1,37 @@
+"""What can be wrong with a partner file.
+
+PartnerError
+├── PartnerInvalid   a YAML file breaks the model
+├── UnknownPartner   no file of that name
+└── UnknownFeed      the partner has no feed of that name
+"""
+
+from __future__ import annotations
+
+
+class PartnerError(Exception):
+    """Root of this package's errors: `hint` is the mend, `status` the HTTP status."""
+
+    status = 422
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class PartnerInvalid(PartnerError):
+    """A partner file breaks the model; the message lists every place."""
+
+    status = 500
+
+
+class UnknownPartner(PartnerError):
+    """There is no partner of that name."""
+
+    status = 404
+
+
+class UnknownFeed(PartnerError):
+    """The partner has no feed of that name."""
+
+    status = 404

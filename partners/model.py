@@ -1,0 +1,181 @@
+"""A partner as its YAML file states it: validated once, then trusted. A field that is not named here is refused."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
+SecretName = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+# A file name must be safe as a blob name, on every partner's file system and inside a JSON string of a pipeline.
+SAFE_FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _check_time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{name!r} is not a time zone; write an IANA name such as Europe/London") from None
+    return name
+
+
+def _check_host_key(line: str) -> str:
+    try:
+        host_key_blob(line)
+    except ValueError as error:
+        raise ValueError(f"{error}; write it as in known_hosts, without the host: ssh-rsa AAAA...") from None
+    return line
+
+
+def host_key_blob(line: str) -> bytes:
+    """Return the wire bytes of a public host key line `type base64`; raises ValueError when it is not one."""
+    kind, _, rest = line.strip().partition(" ")
+    encoded = rest.split(" ", 1)[0]
+    try:
+        blob = base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        raise ValueError("the host key is not base64") from None
+    length = int.from_bytes(blob[:4], "big")
+    if not encoded or blob[4 : 4 + length].decode("ascii", "replace") != kind:
+        raise ValueError("the host key is not a public key line of OpenSSH")
+    return blob
+
+
+class Sftp(_Model):
+    """How the partner's server is reached. Secrets are named, never written."""
+
+    host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$")]
+    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    user: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\s:@/]+$")]
+    private_key: SecretName
+    host_keys: Annotated[list[Annotated[str, AfterValidator(_check_host_key)]], Field(min_length=1, max_length=4)]
+
+    @property
+    def adf_host_key(self) -> str:
+        """The first pinned host key as Data Factory wants it: `ssh-rsa 2048 xx:xx:...` (MD5 of the key)."""
+        blob = host_key_blob(self.host_keys[0])
+        kind = self.host_keys[0].split(" ", 1)[0]
+        digest = hashlib.md5(blob, usedforsecurity=False).hexdigest()
+        return f"{kind} {_key_bits(blob)} {':'.join(digest[i : i + 2] for i in range(0, 32, 2))}"
+
+
+def _key_bits(blob: bytes) -> int:
+    """Bits of an RSA modulus (the last field of the key's wire form), or of the named curve."""
+    fields: list[bytes] = []
+    while blob:
+        length = int.from_bytes(blob[:4], "big")
+        fields.append(blob[4 : 4 + length])
+        blob = blob[4 + length :]
+    if fields[0] == b"ssh-rsa":
+        return int.from_bytes(fields[-1], "big").bit_length()
+    return {b"nistp384": 384, b"nistp521": 521}.get(fields[1], 256)
+
+
+class Layout(_Model):
+    """The delimited text of a feed, stated in full so that no writer's default decides."""
+
+    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1, pattern=r"^[^\r\n\"\\]$")] = ","
+    quote: Literal['"', "'"] = '"'
+    escape: Literal['"', "'", "\\"] = '"'
+    quote_all: bool = False
+    line_end: Literal["lf", "crlf"] = "crlf"
+    header: bool = True
+    null: Annotated[str, StringConstraints(max_length=16, pattern=r"^[^\r\n]*$")] = ""
+    encoding: Literal["utf-8", "us-ascii", "iso-8859-1"] = "utf-8"
+
+
+class Column(_Model):
+    """One column of a file and how its value is written."""
+
+    name: Identifier
+    type: Literal["text", "integer", "decimal", "date", "timestamp"] = "text"
+    scale: Annotated[int, Field(ge=0, le=12)] | None = None
+
+    @model_validator(mode="after")
+    def _check_scale(self) -> Column:
+        if (self.scale is not None) != (self.type == "decimal"):
+            raise ValueError("scale belongs to type: decimal, and a decimal needs one")
+        return self
+
+
+class Feed(_Model):
+    """One kind of file for one partner."""
+
+    title: str
+    table: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*$")]
+    where: dict[Identifier, str] = {}
+    business_date: Identifier
+    order_by: Annotated[list[Identifier], Field(min_length=1)]
+    columns: Annotated[list[Column], Field(min_length=1)]
+    layout: Layout = Layout()
+    file_name: str
+    folder: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/-]*$")] = "/"
+    format: Literal["native", "detached", "cms"] = "native"
+    route: Literal["adf", "function"] = "adf"
+    days: Annotated[list[Day], Field(min_length=1)] = list(DAYS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone_is_a_text_column(cls, data: object) -> object:
+        if isinstance(data, Mapping) and isinstance(data.get("columns"), list):
+            columns = [{"name": column} if isinstance(column, str) else column for column in data["columns"]]
+            return {**data, "columns": columns}
+        return data
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Feed:
+        names = [column.name for column in self.columns]
+        if doubled := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"columns name {', '.join(sorted(doubled))} more than once")
+        if any(part in ("..", ".") for part in self.folder.split("/")):
+            raise ValueError("folder must be an absolute path without . and ..")
+        if "{sequence" not in self.file_name:
+            raise ValueError("file_name needs {sequence}: two batches must never share a name")
+        self.name_file(date(2000, 12, 31), 1)
+        return self
+
+    def name_file(self, business_date: date, sequence: int) -> str:
+        """Return the name of the batch's file, such as NW_ACCRUALS_20261121_000001.txt."""
+        try:
+            name = self.file_name.format(date=business_date, sequence=sequence)
+        except (KeyError, IndexError, ValueError, AttributeError):
+            raise ValueError(f"file_name {self.file_name!r} may use {{date:%Y%m%d}} and {{sequence:06d}} only") from None
+        if not SAFE_FILE_NAME.match(name):
+            raise ValueError(f"file_name gives {name!r}; use letters, digits, '.', '_' and '-', at most 120")
+        return name
+
+    def is_due_on(self, day: date) -> bool:
+        """Tell whether a batch is expected for this business date."""
+        return DAYS[day.weekday()] in self.days
+
+
+class Partner(_Model):
+    """One partner: its certificate, its server and its feeds."""
+
+    name: Name
+    title: str
+    time_zone: Annotated[str, AfterValidator(_check_time_zone)]
+    certificate: SecretName
+    escrow_certificate: SecretName | None = None
+    sftp: Sftp
+    feeds: Annotated[dict[Name, Feed], Field(min_length=1)]
+
+    def business_date(self, window_start: datetime) -> date:
+        """Return the date on which the window starts, in the partner's time zone."""
+        return window_start.astimezone(ZoneInfo(self.time_zone)).date()
