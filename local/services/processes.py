@@ -1,0 +1,177 @@
+"""Child processes that never outlive their parent, and the errors of the services that they are.
+
+    ServiceError
+      ServiceNotInstalled     what it needs is not on this machine
+      ServiceNotStarted       it ended, or did not answer in time, while starting; carries its last log lines
+      ServiceNotRunning       it was asked for something before start() or after stop()
+
+It does not restart anything: a service that dies stays dead and is named.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+ROOT = Path(__file__).resolve().parents[2]
+LEASH = Path(__file__).with_name("leash.py")
+POLL_SECONDS = 0.02
+
+# What a service inherits from the shell. Azure credentials, proxies and Python's own switches of the user's shell
+# stay out: a service answers to the settings that it was given and to nothing else.
+INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TERM")
+
+T = TypeVar("T")
+
+
+class ServiceError(Exception):
+    """A local service is not what it should be; `hint` tells the mend."""
+
+    status = 503
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ServiceNotInstalled(ServiceError):
+    """What the service needs is not on this machine."""
+
+
+class ServiceNotStarted(ServiceError):
+    """The service ended, or did not answer in time, while it started."""
+
+
+class ServiceNotRunning(ServiceError):
+    """The service was asked for something before start() or after stop()."""
+
+
+def base_environment() -> dict[str, str]:
+    """Return the few variables of this shell that every service may see."""
+    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    # Coverage of child processes is switched on by variables of this prefix.
+    kept |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    return kept
+
+
+class Process:
+    """One server process on a leash. Its output goes to `log`; stop() and the parent's death both end it."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        folder: Path = ROOT,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        grace_seconds: float = 5.0,
+        user: str | None = None,
+        remove: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.command = list(command)
+        self.log = log
+        self.environment = dict(base_environment() if environment is None else environment)
+        self.folder = folder
+        self.grace_seconds = grace_seconds
+        self.settings = {
+            "signal": int(stop_signal),
+            "grace_seconds": grace_seconds,
+            "user": user,
+            "remove": str(remove) if remove else None,
+        }
+        self._leash: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process; it may not be ready yet. Its log is appended to, so that a restart keeps the story."""
+        assert self._leash is None, f"{self.name} is started once"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self.log_start = log.tell()
+            self._leash = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(LEASH), json.dumps(self.settings), *self.command],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.environment,
+                cwd=self.folder,
+                start_new_session=True,  # Ctrl-C reaches the parent alone, which then stops its services in order
+            )
+
+    @property
+    def running(self) -> bool:
+        """Whether the server is alive."""
+        return self._leash is not None and self._leash.poll() is None
+
+    def output(self) -> str:
+        """Return what this run of the server has written so far."""
+        with self.log.open("rb") as log:
+            log.seek(self.log_start)
+            return log.read().decode("utf-8", "replace")
+
+    def wait_until(self, ready: Callable[[], T | None], *, seconds: float, hint: str) -> T:
+        """Poll `ready` until it returns something; raise ServiceNotStarted with the cause when it never does."""
+        deadline = time.monotonic() + seconds
+        while True:
+            alive = self.running
+            answer = ready()
+            if answer is not None:
+                return answer
+            if not alive:
+                raise ServiceNotStarted(f"{self.name} ended while starting{self._last_lines()}", hint)
+            if time.monotonic() > deadline:
+                raise ServiceNotStarted(f"{self.name} gave no answer within {seconds:.0f} s{self._last_lines()}", hint)
+            time.sleep(POLL_SECONDS)
+
+    def _last_lines(self) -> str:
+        lines = [line for line in self.output().splitlines() if line.strip()][-6:]
+        where = f" (log: {self.log})"
+        return ":\n  " + "\n  ".join(lines) + "\n " + where if lines else where
+
+    def stop(self) -> None:
+        """Ask the server to stop, kill it after its grace, and wait until it is gone. Works any number of times."""
+        leash, self._leash = self._leash, None
+        if leash is None:
+            return
+        assert leash.stdin is not None
+        leash.stdin.close()
+        try:
+            leash.wait(timeout=self.grace_seconds + 10)
+        except subprocess.TimeoutExpired:
+            leash.kill()
+            leash.wait()
+
+    def kill(self) -> None:
+        """End the server with SIGKILL, as a crash would, and wait until it is gone."""
+        if self._leash is not None and self._leash.poll() is None:
+            self._leash.send_signal(signal.SIGUSR1)
+            self._leash.wait(timeout=10)
+        self.stop()
+
+
+class Folders:
+    """Temporary folders of one service: given by the caller, or made here and removed by close()."""
+
+    def __init__(self, folder: Path | None, prefix: str) -> None:
+        self.made = folder is None
+        self.path = Path(tempfile.mkdtemp(prefix=f"sealift-{prefix}-")) if folder is None else folder
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def close(self) -> None:
+        """Remove the folder if it was made here."""
+        if self.made:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+LOCK = threading.Lock()
