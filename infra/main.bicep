@@ -1,0 +1,631 @@
+// Sealift on Azure: one resource group with everything in it. `azd up` deploys it; docs/architecture.md draws it.
+targetScope = 'subscription'
+
+@description('Name of the stage in Azure: part of the resource group\'s name and of every tag.')
+@minLength(1)
+@maxLength(40)
+param environmentName string
+
+@minLength(1)
+param location string
+
+@description('Who gets the alerts. An alert that nobody reads is none, so there is no default.')
+@minLength(3)
+param alertEmail string
+
+@description('Object id of who deploys; may set secrets. Empty: nobody.')
+param principalId string = ''
+
+@allowed(['User', 'Group', 'ServicePrincipal'])
+param principalType string = 'User'
+
+@description('Name of who deploys, for the warehouse\'s Entra administrator.')
+param principalName string = 'sealift-operator'
+
+@description('The partners whose secrets the vault holds: names of the files in partners/.')
+param partners string[] = []
+
+@description('Full name of dbt\'s image, best with its digest. Empty: no container group yet.')
+param dbtImage string = ''
+
+@description('false: the factory gets a wider built-in role on the container group, where the deployer may not define roles.')
+param useCustomRole bool = true
+
+// -- sizes --------------------------------------------------------------------------------------------------------
+
+@allowed(['Standard_LRS', 'Standard_ZRS'])
+param storageRedundancy string = 'Standard_LRS'
+
+@description('Days that sealed files are kept for a re-send.')
+@minValue(1)
+@maxValue(3650)
+param sealedDays int = 30
+
+@minValue(1)
+@maxValue(365)
+param softDeleteDays int = 14
+
+@minValue(1)
+@maxValue(1000)
+param maximumInstances int = 40
+
+@allowed([512, 2048, 4096])
+param instanceMemoryMB int = 2048
+
+@minValue(1)
+@maxValue(4)
+param dbtCpu int = 1
+
+@minValue(1)
+@maxValue(16)
+param dbtMemoryGb int = 2
+
+@allowed(['standard', 'premium'])
+param vaultSku string = 'standard'
+
+@description('true: a PostgreSQL server is made. false: bring your own, named below.')
+param createWarehouse bool = true
+
+@allowed(['Burstable', 'GeneralPurpose'])
+param warehouseTier string = 'Burstable'
+
+@description('Only where createWarehouse is false.')
+param warehouseHost string = ''
+
+param warehouseDatabase string = 'warehouse'
+
+@description('The login role of dbt, which owns the schemas that it builds.')
+param dbtUser string = 'dbt'
+
+@description('Made anew by every deployment, kept nowhere, used by nobody.')
+@secure()
+param warehouseAdministratorPassword string = 'Aa1-${newGuid()}'
+
+// -- watching -----------------------------------------------------------------------------------------------------
+
+@minValue(30)
+@maxValue(730)
+param logRetentionDays int = 30
+
+@minValue(1)
+param logDailyCapGb int = 1
+
+@description('An alarm when no delivery succeeded for so many hours.')
+@minValue(1)
+@maxValue(47)
+param noDeliveryHours int = 26
+
+@description('Of the currency that the subscription is billed in, per month.')
+@minValue(1)
+param budgetAmount int = 50
+
+@description('First day of a month.')
+param budgetStart string = utcNow('yyyy-MM-01')
+
+// -- opt-ins ------------------------------------------------------------------------------------------------------
+
+@description('All traffic of the function app and of dbt leaves from one address that a partner can allow.')
+param staticEgressIp bool = false
+
+@description('open: identities alone guard the data. perimeter: only this subscription\'s identities. private: private endpoints.')
+@allowed(['open', 'perimeter', 'private'])
+param network string = 'open'
+
+@description('Addresses (CIDR) that may reach storage, vault and app where the network is not open.')
+param operatorIpRanges string[] = []
+
+@description('Days in which a sealed file cannot be changed or deleted by anybody; 0: off. Starts unlocked.')
+@minValue(0)
+@maxValue(3650)
+param immutableDays int = 0
+
+param customerManagedKey bool = false
+
+@description('Client id of an Entra app registration: ADF then needs a token beside the function key.')
+param entraClientId string = ''
+
+@description('No deletion of vault and sealed files by mistake.')
+param deleteLock bool = false
+
+@description('Points the stage at other servers than the partners\' own: { <partner>: { host, port, host_keys } }.')
+param partnerSftp object = {}
+
+var token = toLower(uniqueString(subscription().id, environmentName, location))
+var tags = {
+  'azd-env-name': environmentName
+  application: 'sealift'
+}
+var signingKey = 'sealift-signing'
+var packageContainer = 'app-package'
+var rawAccountName = 'straw${token}'
+var encryptedAccountName = 'stenc${token}'
+var hostAccountName = 'sthost${token}'
+var blobSuffix = 'blob.${environment().suffixes.storage}'
+var containerGroupId = '${group.id}/providers/Microsoft.ContainerInstance/containerGroups/aci-dbt-${token}'
+var resourceManagerUrl = substring(environment().resourceManager, 0, length(environment().resourceManager) - 1)
+var usesVnet = staticEgressIp || network == 'private'
+var access = network == 'private' ? 'Restricted' : network == 'perimeter' ? 'SecuredByPerimeter' : 'Enabled'
+
+resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
+  name: 'rg-sealift-${environmentName}'
+  location: location
+  tags: tags
+}
+
+module identities 'modules/identities.bicep' = {
+  name: 'identities'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+  }
+}
+
+module monitoring 'modules/monitoring.bicep' = {
+  name: 'monitoring'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    logRetentionDays: logRetentionDays
+    logDailyCapGb: logDailyCapGb
+    alertEmail: alertEmail
+  }
+}
+
+module vnet 'modules/network.bicep' = if (usesVnet) {
+  name: 'network'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+  }
+}
+
+module factory 'modules/factory.bicep' = {
+  name: 'factory'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    workspaceId: monitoring.outputs.workspaceId
+    globalParameters: {
+      resourceManagerUrl: {
+        type: 'String'
+        value: resourceManagerUrl
+      }
+      containerGroupId: {
+        type: 'String'
+        value: containerGroupId
+      }
+      containerName: {
+        type: 'String'
+        value: 'dbt'
+      }
+      dbtStorageUrl: {
+        type: 'String'
+        value: 'https://${hostAccountName}.${blobSuffix}'
+      }
+      pollSeconds: {
+        type: 'Int'
+        value: 30
+      }
+    }
+  }
+}
+
+module vault 'modules/vault.bicep' = {
+  name: 'vault'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    signingKey: signingKey
+    partners: partners
+    extraSecrets: ['function-key', 'warehouse-password', 'dbt-password']
+    sku: vaultSku
+    workspaceId: monitoring.outputs.workspaceId
+    access: access
+    operatorIpRanges: operatorIpRanges
+    deleteLock: deleteLock
+  }
+}
+
+module encryptionKey 'modules/encryption_key.bicep' = if (customerManagedKey) {
+  name: 'encryption-key'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    vaultName: vault.outputs.name
+  }
+}
+
+// Plaintext: nothing is kept. The app deletes each file after its receipt; the rule below catches what it could not.
+module rawStorage 'modules/storage_account.bicep' = {
+  name: 'storage-raw'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    name: rawAccountName
+    redundancy: 'Standard_LRS'
+    containers: ['raw']
+    softDeleteDays: 0
+    lifecycleRules: [
+      {
+        name: 'purge-plaintext'
+        type: 'Lifecycle'
+        enabled: true
+        definition: {
+          filters: {
+            blobTypes: ['blockBlob']
+          }
+          actions: {
+            baseBlob: {
+              delete: {
+                daysAfterModificationGreaterThan: 1
+              }
+            }
+          }
+        }
+      }
+    ]
+    loggedBlobOperations: ['StorageRead', 'StorageWrite', 'StorageDelete']
+    workspaceId: monitoring.outputs.workspaceId
+    access: access
+    trustedResourceIds: network == 'private' ? [factory.outputs.id] : []
+    operatorIpRanges: network == 'private' ? operatorIpRanges : []
+    encryptionIdentityId: customerManagedKey ? encryptionKey!.outputs.identityId : ''
+    encryptionKeyUri: customerManagedKey ? encryptionKey!.outputs.keyUri : ''
+  }
+}
+
+module encryptedStorage 'modules/storage_account.bicep' = {
+  name: 'storage-encrypted'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    name: encryptedAccountName
+    redundancy: storageRedundancy
+    containers: ['encrypted', 'batches']
+    softDeleteDays: softDeleteDays
+    lifecycleRules: [
+      {
+        name: 'sealed-files'
+        type: 'Lifecycle'
+        enabled: true
+        definition: {
+          filters: {
+            blobTypes: ['blockBlob']
+            prefixMatch: ['encrypted/']
+          }
+          actions: {
+            baseBlob: {
+              tierToCool: {
+                daysAfterModificationGreaterThan: 14
+              }
+              delete: {
+                daysAfterModificationGreaterThan: sealedDays
+              }
+            }
+            version: {
+              delete: {
+                daysAfterCreationGreaterThan: sealedDays
+              }
+            }
+          }
+        }
+      }
+      // Records and receipts stay: they are small, hold no data of a partner's file and prove what was delivered.
+      {
+        name: 'old-record-versions'
+        type: 'Lifecycle'
+        enabled: true
+        definition: {
+          filters: {
+            blobTypes: ['blockBlob']
+            prefixMatch: ['batches/']
+          }
+          actions: {
+            version: {
+              delete: {
+                daysAfterCreationGreaterThan: sealedDays
+              }
+            }
+          }
+        }
+      }
+    ]
+    loggedBlobOperations: ['StorageRead', 'StorageWrite', 'StorageDelete']
+    workspaceId: monitoring.outputs.workspaceId
+    access: access
+    trustedResourceIds: network == 'private' ? [factory.outputs.id] : []
+    operatorIpRanges: network == 'private' ? operatorIpRanges : []
+    immutableDays: immutableDays
+    immutableContainers: ['encrypted']
+    encryptionIdentityId: customerManagedKey ? encryptionKey!.outputs.identityId : ''
+    encryptionKeyUri: customerManagedKey ? encryptionKey!.outputs.keyUri : ''
+    deleteLock: deleteLock
+  }
+}
+
+module hostStorage 'modules/storage_account.bicep' = {
+  name: 'storage-host'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    name: hostAccountName
+    redundancy: storageRedundancy
+    containers: ['dbt', packageContainer]
+    queues: ['seal', 'deliver', 'seal-poison', 'deliver-poison']
+    softDeleteDays: softDeleteDays
+    lifecycleRules: [
+      {
+        name: 'old-dbt-runs'
+        type: 'Lifecycle'
+        enabled: true
+        definition: {
+          filters: {
+            blobTypes: ['blockBlob']
+            prefixMatch: ['dbt/requests/', 'dbt/runs/']
+          }
+          actions: {
+            baseBlob: {
+              delete: {
+                daysAfterModificationGreaterThan: 90
+              }
+            }
+            version: {
+              delete: {
+                daysAfterCreationGreaterThan: 14
+              }
+            }
+          }
+        }
+      }
+    ]
+    loggedBlobOperations: ['StorageDelete']
+    loggedQueueOperations: ['StorageWrite']
+    workspaceId: monitoring.outputs.workspaceId
+    access: access
+    trustedResourceIds: network == 'private' ? [factory.outputs.id] : []
+    operatorIpRanges: network == 'private' ? operatorIpRanges : []
+    encryptionIdentityId: customerManagedKey ? encryptionKey!.outputs.identityId : ''
+    encryptionKeyUri: customerManagedKey ? encryptionKey!.outputs.keyUri : ''
+  }
+}
+
+module registry 'modules/registry.bicep' = {
+  name: 'registry'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module warehouse 'modules/warehouse.bicep' = if (createWarehouse) {
+  name: 'warehouse'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    tier: warehouseTier
+    administratorId: principalId
+    administratorName: principalName
+    administratorType: principalType
+    administratorPassword: warehouseAdministratorPassword
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module app 'modules/function_app.bicep' = {
+  name: 'function-app'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    identityId: identities.outputs.appId
+    identityClientId: identities.outputs.appClientId
+    hostAccountName: hostStorage.outputs.name
+    hostAccountBlobUrl: hostStorage.outputs.blobUrl
+    packageContainer: packageContainer
+    rawBlobUrl: rawStorage.outputs.blobUrl
+    encryptedBlobUrl: encryptedStorage.outputs.blobUrl
+    vaultUrl: vault.outputs.url
+    signingKey: signingKey
+    partnerSftp: partnerSftp
+    insightsName: monitoring.outputs.insightsName
+    maximumInstances: maximumInstances
+    instanceMemoryMB: instanceMemoryMB
+    subnetId: usesVnet ? vnet!.outputs.appSubnetId : ''
+    restricted: network == 'private'
+    operatorIpRanges: operatorIpRanges
+    entraClientId: entraClientId
+    factoryPrincipalId: factory.outputs.principalId
+  }
+  // The app's grants come first: an app that starts without them has to be started again.
+  dependsOn: [grants]
+}
+
+module grants 'modules/access.bicep' = {
+  name: 'access'
+  scope: group
+  params: {
+    rawAccountName: rawStorage.outputs.name
+    encryptedAccountName: encryptedStorage.outputs.name
+    hostAccountName: hostStorage.outputs.name
+    packageContainer: packageContainer
+    vaultName: vault.outputs.name
+    signingKey: signingKey
+    partners: partners
+    registryName: registry.outputs.name
+    insightsName: monitoring.outputs.insightsName
+    appPrincipalId: identities.outputs.appPrincipalId
+    factoryPrincipalId: factory.outputs.principalId
+    dbtPrincipalId: identities.outputs.dbtPrincipalId
+    deployerId: principalId
+    deployerType: principalType
+  }
+}
+
+module dbt 'modules/container_group.bicep' = if (!empty(dbtImage)) {
+  name: 'container-group'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    image: dbtImage
+    registryServer: registry.outputs.loginServer
+    identityId: identities.outputs.dbtId
+    identityClientId: identities.outputs.dbtClientId
+    storageUrl: 'https://${hostAccountName}.${blobSuffix}'
+    container: 'dbt'
+    passwordSecretUri: '${vault.outputs.url}secrets/dbt-password'
+    warehouseHost: createWarehouse ? warehouse!.outputs.host : warehouseHost
+    warehouseDatabase: warehouseDatabase
+    warehouseUser: dbtUser
+    cpu: dbtCpu
+    memoryGb: dbtMemoryGb
+    subnetId: usesVnet ? vnet!.outputs.dbtSubnetId : ''
+  }
+  // Without the pull grant the group fails, and a failed group must be deleted by hand.
+  dependsOn: [grants]
+}
+
+module dbtGrant 'modules/container_group_access.bicep' = if (!empty(dbtImage)) {
+  name: 'container-group-access'
+  scope: group
+  params: {
+    containerGroupName: dbt!.outputs.name
+    factoryPrincipalId: factory.outputs.principalId
+    useCustomRole: useCustomRole
+  }
+}
+
+module privateEndpoints 'modules/private_endpoints.bicep' = if (network == 'private') {
+  name: 'private-endpoints'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    vnetId: vnet!.outputs.vnetId
+    subnetId: vnet!.outputs.endpointSubnetId
+    targets: [
+      {
+        name: 'raw'
+        resourceId: rawStorage.outputs.id
+        part: 'blob'
+      }
+      {
+        name: 'encrypted'
+        resourceId: encryptedStorage.outputs.id
+        part: 'blob'
+      }
+      {
+        name: 'host-blob'
+        resourceId: hostStorage.outputs.id
+        part: 'blob'
+      }
+      {
+        name: 'host-queue'
+        resourceId: hostStorage.outputs.id
+        part: 'queue'
+      }
+      {
+        name: 'vault'
+        resourceId: vault.outputs.id
+        part: 'vault'
+      }
+    ]
+  }
+}
+
+module perimeter 'modules/perimeter.bicep' = if (network == 'perimeter') {
+  name: 'perimeter'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    operatorIpRanges: operatorIpRanges
+    targets: [
+      {
+        name: 'raw'
+        resourceId: rawStorage.outputs.id
+      }
+      {
+        name: 'encrypted'
+        resourceId: encryptedStorage.outputs.id
+      }
+      {
+        name: 'host'
+        resourceId: hostStorage.outputs.id
+      }
+      {
+        name: 'vault'
+        resourceId: vault.outputs.id
+      }
+    ]
+  }
+}
+
+module alerts 'modules/alerts.bicep' = {
+  name: 'alerts'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    factoryId: factory.outputs.id
+    workspaceId: monitoring.outputs.workspaceId
+    vaultId: vault.outputs.id
+    actionGroupId: monitoring.outputs.actionGroupId
+    noDeliveryHours: noDeliveryHours
+  }
+}
+
+module budget 'modules/budget.bicep' = {
+  name: 'budget'
+  scope: group
+  params: {
+    name: 'sealift-${environmentName}'
+    amount: budgetAmount
+    startDate: budgetStart
+    alertEmail: alertEmail
+    actionGroupId: monitoring.outputs.actionGroupId
+  }
+}
+
+// What the hooks and `./sealift deploy` read: names and addresses, never a secret.
+output AZURE_LOCATION string = location
+output AZURE_RESOURCE_GROUP string = group.name
+output AZURE_CONTAINER_REGISTRY_NAME string = registry.outputs.name
+output AZURE_CONTAINER_REGISTRY_ENDPOINT string = registry.outputs.loginServer
+output SEALIFT_FACTORY_ID string = factory.outputs.id
+output SEALIFT_FUNCTION_APP_ID string = app.outputs.id
+output SEALIFT_FUNCTION_APP_URL string = app.outputs.url
+output SEALIFT_KEY_VAULT_URL string = vault.outputs.url
+output SEALIFT_RAW_STORAGE_URL string = rawStorage.outputs.blobUrl
+output SEALIFT_ENCRYPTED_STORAGE_URL string = encryptedStorage.outputs.blobUrl
+output SEALIFT_HOST_STORAGE_URL string = hostStorage.outputs.blobUrl
+output SEALIFT_PACKAGE_CONTAINER string = packageContainer
+output SEALIFT_CONTAINER_GROUP_ID string = containerGroupId
+output SEALIFT_WAREHOUSE_HOST string = createWarehouse ? warehouse!.outputs.host : warehouseHost
+output SEALIFT_WAREHOUSE_DATABASE string = warehouseDatabase
+output SEALIFT_EGRESS_IP string = usesVnet ? vnet!.outputs.egressIp : ''

@@ -1,0 +1,350 @@
+// Who may do what: every grant but those on the container group and on the customer-managed key, each at the smallest scope that
+// works and each with its reason. docs/roles.md and tests/infra/access_matrix.json are made from this file.
+param rawAccountName string
+param encryptedAccountName string
+param hostAccountName string
+param packageContainer string
+param vaultName string
+param signingKey string
+param partners array
+param registryName string
+param insightsName string
+param appPrincipalId string
+param factoryPrincipalId string
+param dbtPrincipalId string
+@description('Object id of who deploys; empty: nobody gets a grant.')
+param deployerId string
+param deployerType string
+
+var rolePath = 'Microsoft.Authorization/roleDefinitions'
+var roles = {
+  blobOwner: subscriptionResourceId(rolePath, 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b')
+  blobContributor: subscriptionResourceId(rolePath, 'ba92f5b4-2d11-453d-a403-e96b0029c9fe')
+  blobReader: subscriptionResourceId(rolePath, '2a2b9908-6ea1-4ae2-8e65-a410df84e7d1')
+  queueContributor: subscriptionResourceId(rolePath, '974c5e8b-45b9-4653-ba55-5f855dd0fb88')
+  secretsUser: subscriptionResourceId(rolePath, '4633458b-17de-408a-b874-0445c86b69e6')
+  secretsOfficer: subscriptionResourceId(rolePath, 'b86a8fe4-44ce-4948-aee5-eccb2c155cd7')
+  cryptoUser: subscriptionResourceId(rolePath, '12338af0-0e69-4776-bea7-57ae8d297424')
+  vaultReader: subscriptionResourceId(rolePath, '21090545-7ca7-4776-b22c-e363652d74d2')
+  metricsPublisher: subscriptionResourceId(rolePath, '3913510d-42f4-4e42-8a64-420c390055eb')
+  acrPull: subscriptionResourceId(rolePath, '7f951dda-4ed3-4680-a7ca-43fe172d538d')
+}
+
+resource rawAccount 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
+  name: rawAccountName
+
+  resource blobs 'blobServices' existing = {
+    name: 'default'
+
+    resource raw 'containers' existing = {
+      name: 'raw'
+    }
+  }
+}
+
+resource encryptedAccount 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
+  name: encryptedAccountName
+
+  resource blobs 'blobServices' existing = {
+    name: 'default'
+
+    resource encrypted 'containers' existing = {
+      name: 'encrypted'
+    }
+
+    resource batches 'containers' existing = {
+      name: 'batches'
+    }
+  }
+}
+
+resource hostAccount 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
+  name: hostAccountName
+
+  resource blobs 'blobServices' existing = {
+    name: 'default'
+
+    resource dbt 'containers' existing = {
+      name: 'dbt'
+    }
+
+    resource package 'containers' existing = {
+      name: packageContainer
+    }
+  }
+}
+
+resource vault 'Microsoft.KeyVault/vaults@2026-02-01' existing = {
+  name: vaultName
+
+  resource signing 'keys' existing = {
+    name: signingKey
+  }
+
+  resource functionKey 'secrets' existing = {
+    name: 'function-key'
+  }
+
+  resource warehousePassword 'secrets' existing = {
+    name: 'warehouse-password'
+  }
+
+  resource dbtPassword 'secrets' existing = {
+    name: 'dbt-password'
+  }
+
+  resource certificates 'secrets' existing = [for partner in partners: {
+    name: '${partner}-certificate'
+  }]
+
+  resource sftpKeys 'secrets' existing = [for partner in partners: {
+    name: '${partner}-sftp-key'
+  }]
+}
+
+resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' existing = {
+  name: registryName
+}
+
+resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
+  name: insightsName
+}
+
+// -- the function app ---------------------------------------------------------------------------------------------
+
+resource appHostBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(hostAccount.id, 'app', roles.blobOwner)
+  scope: hostAccount
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.blobOwner
+    description: 'The Functions host keeps its leases, keys and the package here; Azure asks for this role on the account.'
+  }
+}
+
+resource appHostQueues 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(hostAccount.id, 'app', roles.queueContributor)
+  scope: hostAccount
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.queueContributor
+    description: 'The queues seal and deliver and their poison queues, which the host makes and the app fills.'
+  }
+}
+
+resource appRaw 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(rawAccount::blobs::raw.id, 'app', roles.blobContributor)
+  scope: rawAccount::blobs::raw
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.blobContributor
+    description: 'Seal reads the plaintext, Confirm deletes it.'
+  }
+}
+
+resource appEncrypted 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(encryptedAccount::blobs::encrypted.id, 'app', roles.blobContributor)
+  scope: encryptedAccount::blobs::encrypted
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.blobContributor
+    description: 'Seal writes the sealed files, the keys and the manifest; Deliver reads them.'
+  }
+}
+
+resource appBatches 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(encryptedAccount::blobs::batches.id, 'app', roles.blobContributor)
+  scope: encryptedAccount::blobs::batches
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.blobContributor
+    description: 'The record of every batch: plan, results, receipt.'
+  }
+}
+
+resource appSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(vault::signing.id, 'app', roles.cryptoUser)
+  scope: vault::signing
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.cryptoUser
+    description: 'Signs manifests inside the vault; the key itself cannot be read.'
+  }
+}
+
+resource appCertificates 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (partner, index) in partners: {
+  name: guid(vault::certificates[index].id, 'app', roles.secretsUser)
+  scope: vault::certificates[index]
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.secretsUser
+    description: 'Seal wraps file keys for the certificate of ${partner}.'
+  }
+}]
+
+resource appSftpKeys 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (partner, index) in partners: {
+  name: guid(vault::sftpKeys[index].id, 'app', roles.secretsUser)
+  scope: vault::sftpKeys[index]
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.secretsUser
+    description: 'The function route and Confirm sign in at the server of ${partner}.'
+  }
+}]
+
+resource appTelemetry 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(insights.id, 'app', roles.metricsPublisher)
+  scope: insights
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.metricsPublisher
+    description: 'Sends traces with its identity; keys are off in Application Insights.'
+  }
+}
+
+// -- the factory --------------------------------------------------------------------------------------------------
+
+resource factoryRaw 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(rawAccount::blobs::raw.id, 'factory', roles.blobContributor)
+  scope: rawAccount::blobs::raw
+  properties: {
+    principalId: factoryPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.blobContributor
+    description: 'Extract writes the plaintext files.'
+  }
+}
+
+resource factoryEncrypted 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(encryptedAccount::blobs::encrypted.id, 'factory', roles.blobReader)
+  scope: encryptedAccount::blobs::encrypted
+  properties: {
+    principalId: factoryPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.blobReader
+    description: 'Deliver copies the sealed files to the partner; the factory can never change one.'
+  }
+}
+
+resource factoryDbt 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(hostAccount::blobs::dbt.id, 'factory', roles.blobContributor)
+  scope: hostAccount::blobs::dbt
+  properties: {
+    principalId: factoryPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.blobContributor
+    description: 'Writes the request of a dbt run and reads its summary.'
+  }
+}
+
+resource factoryFunctionKey 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(vault::functionKey.id, 'factory', roles.secretsUser)
+  scope: vault::functionKey
+  properties: {
+    principalId: factoryPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.secretsUser
+    description: 'Calls the function app.'
+  }
+}
+
+resource factoryWarehouse 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(vault::warehousePassword.id, 'factory', roles.secretsUser)
+  scope: vault::warehousePassword
+  properties: {
+    principalId: factoryPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.secretsUser
+    description: 'Extract signs in at the warehouse, as a role that reads marts only.'
+  }
+}
+
+resource factorySftpKeys 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (partner, index) in partners: {
+  name: guid(vault::sftpKeys[index].id, 'factory', roles.secretsUser)
+  scope: vault::sftpKeys[index]
+  properties: {
+    principalId: factoryPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.secretsUser
+    description: 'The adf route signs in at the server of ${partner}.'
+  }
+}]
+
+// -- dbt ----------------------------------------------------------------------------------------------------------
+
+resource dbtImage 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(registry.id, 'dbt', roles.acrPull)
+  scope: registry
+  properties: {
+    principalId: dbtPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.acrPull
+    description: 'The container group pulls its image.'
+  }
+}
+
+resource dbtArtifacts 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(hostAccount::blobs::dbt.id, 'dbt', roles.blobContributor)
+  scope: hostAccount::blobs::dbt
+  properties: {
+    principalId: dbtPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.blobContributor
+    description: 'Claims a request, keeps dbt state, writes logs and the summary.'
+  }
+}
+
+resource dbtWarehouse 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(vault::dbtPassword.id, 'dbt', roles.secretsUser)
+  scope: vault::dbtPassword
+  properties: {
+    principalId: dbtPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.secretsUser
+    description: 'Signs in at the warehouse, as the role that owns the dbt schemas.'
+  }
+}
+
+// -- who deploys --------------------------------------------------------------------------------------------------
+
+resource deployerSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(deployerId)) {
+  name: guid(vault.id, deployerId, roles.secretsOfficer)
+  scope: vault
+  properties: {
+    principalId: deployerId
+    principalType: deployerType
+    roleDefinitionId: roles.secretsOfficer
+    description: 'Puts the function key and the partners\' secrets into the vault.'
+  }
+}
+
+resource deployerSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(deployerId)) {
+  name: guid(vault::signing.id, deployerId, roles.vaultReader)
+  scope: vault::signing
+  properties: {
+    principalId: deployerId
+    principalType: deployerType
+    roleDefinitionId: roles.vaultReader
+    description: 'Reads the public half of the signing key for the partners.'
+  }
+}
+
+resource deployerPackage 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(deployerId)) {
+  name: guid(hostAccount::blobs::package.id, deployerId, roles.blobContributor)
+  scope: hostAccount::blobs::package
+  properties: {
+    principalId: deployerId
+    principalType: deployerType
+    roleDefinitionId: roles.blobContributor
+    description: 'The predeploy hook writes and deletes a probe blob until grants work.'
+  }
+}

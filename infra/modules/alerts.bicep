@@ -1,0 +1,149 @@
+// Four questions that somebody must be woken for: did a run fail, did nothing arrive, does a message lie in a poison
+// queue, is a certificate about to end.
+param location string
+param tags object
+param token string
+param factoryId string
+param workspaceId string
+param vaultId string
+param actionGroupId string
+param noDeliveryHours int
+
+resource failed 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: 'failed-pipeline-${token}'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'A pipeline run failed. docs/runbook.md: "A run is red".'
+    severity: 1
+    enabled: true
+    autoMitigate: true
+    scopes: [factoryId]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          name: 'failed-runs'
+          criterionType: 'StaticThresholdCriterion'
+          metricName: 'PipelineFailedRuns'
+          operator: 'GreaterThan'
+          threshold: 0
+          timeAggregation: 'Total'
+        }
+      ]
+    }
+    actions: [
+      {
+        actionGroupId: actionGroupId
+      }
+    ]
+  }
+}
+
+// The dead man's switch: a stopped trigger fails nothing, so silence itself must be an alarm.
+resource silence 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
+  name: 'no-delivery-${token}'
+  location: location
+  tags: tags
+  kind: 'LogAlert'
+  properties: {
+    displayName: 'Nothing was delivered for ${noDeliveryHours} hours'
+    description: 'No deliver_batch run succeeded. docs/runbook.md: "Nothing was delivered".'
+    severity: 1
+    enabled: true
+    autoMitigate: true
+    scopes: [workspaceId]
+    evaluationFrequency: 'PT1H'
+    windowSize: 'P1D'
+    overrideQueryTimeRange: 'P2D'
+    // The table appears with the first run; the rule must be deployable before it.
+    skipQueryValidation: true
+    criteria: {
+      allOf: [
+        {
+          query: 'ADFPipelineRun | where TimeGenerated > ago(${noDeliveryHours}h) | where PipelineName == "deliver_batch" and Status == "Succeeded" | summarize Delivered = count() | where Delivered == 0'
+          timeAggregation: 'Count'
+          operator: 'GreaterThan'
+          threshold: 0
+          failingPeriods: {
+            numberOfEvaluationPeriods: 1
+            minFailingPeriodsToAlert: 1
+          }
+        }
+      ]
+    }
+    actions: {
+      actionGroups: [actionGroupId]
+    }
+  }
+}
+
+resource poison 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
+  name: 'poison-${token}'
+  location: location
+  tags: tags
+  kind: 'LogAlert'
+  properties: {
+    displayName: 'A file could not be sealed or delivered'
+    description: 'A message went to a poison queue: five attempts failed. docs/runbook.md: "A file is stuck".'
+    severity: 1
+    enabled: true
+    autoMitigate: true
+    scopes: [workspaceId]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT5M'
+    skipQueryValidation: true
+    criteria: {
+      allOf: [
+        {
+          query: 'StorageQueueLogs | where OperationName == "PutMessage" and StatusCode startswith "2" and Uri has "-poison"'
+          timeAggregation: 'Count'
+          operator: 'GreaterThan'
+          threshold: 0
+          failingPeriods: {
+            numberOfEvaluationPeriods: 1
+            minFailingPeriodsToAlert: 1
+          }
+        }
+      ]
+    }
+    actions: {
+      actionGroups: [actionGroupId]
+    }
+  }
+}
+
+// Partner certificates are secrets that carry the certificate's own end as their expiry date; the vault says so 30 days ahead.
+resource vaultEvents 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
+  name: 'evgt-${token}'
+  location: location
+  tags: tags
+  properties: {
+    source: vaultId
+    topicType: 'Microsoft.KeyVault.vaults'
+  }
+
+  resource expiry 'eventSubscriptions' = {
+    name: 'certificate-expiry'
+    properties: {
+      eventDeliverySchema: 'CloudEventSchemaV1_0'
+      filter: {
+        includedEventTypes: [
+          'Microsoft.KeyVault.SecretNearExpiry'
+          'Microsoft.KeyVault.SecretExpired'
+          'Microsoft.KeyVault.KeyNearExpiry'
+        ]
+      }
+      destination: {
+        endpointType: 'MonitorAlert'
+        properties: {
+          severity: 'Sev2'
+          description: 'A certificate or key in the vault is about to end. docs/runbook.md: "Rotate a certificate".'
+          actionGroups: [actionGroupId]
+        }
+      }
+    }
+  }
+}

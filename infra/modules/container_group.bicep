@@ -1,0 +1,97 @@
+// dbt's container group. It exists only once its image exists, because making it runs it; the runner ends at once with
+// exit code 0 when no request waits. Data Factory starts it again for each run.
+param location string
+param tags object
+param token string
+param image string
+param registryServer string
+param identityId string
+param identityClientId string
+param storageUrl string
+param container string
+param passwordSecretUri string
+param warehouseHost string
+param warehouseDatabase string
+param warehouseUser string
+param cpu int
+param memoryGb int
+@description('Empty: no network of its own.')
+param subnetId string
+
+resource group 'Microsoft.ContainerInstance/containerGroups@2025-09-01' = {
+  name: 'aci-dbt-${token}'
+  location: location
+  tags: tags
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${identityId}': {}
+    }
+  }
+  properties: {
+    osType: 'Linux'
+    sku: 'Standard'
+    restartPolicy: 'Never'
+    imageRegistryCredentials: [
+      {
+        server: registryServer
+        identity: identityId
+      }
+    ]
+    subnetIds: empty(subnetId) ? null : [
+      {
+        id: subnetId
+      }
+    ]
+    secretReferences: [
+      {
+        name: 'warehouse-password'
+        identity: identityId
+        secretReferenceUri: passwordSecretUri
+      }
+    ]
+    containers: [
+      {
+        name: 'dbt'
+        properties: {
+          image: image
+          resources: {
+            requests: {
+              cpu: cpu
+              memoryInGB: memoryGb
+            }
+          }
+          environmentVariables: [
+            {
+              name: 'AZURE_CLIENT_ID'
+              value: identityClientId
+            }
+            {
+              name: 'ARTIFACTS_URL'
+              value: '${storageUrl}/${container}'
+            }
+            {
+              name: 'WAREHOUSE_HOST'
+              value: warehouseHost
+            }
+            {
+              name: 'WAREHOUSE_DATABASE'
+              value: warehouseDatabase
+            }
+            {
+              name: 'WAREHOUSE_USER'
+              value: warehouseUser
+            }
+            {
+              name: 'DBT_ENV_SECRET_WAREHOUSE_PASSWORD'
+              secureValueReference: 'warehouse-password'
+            }
+          ]
+        }
+      }
+    ]
+  }
+}
+
+output id string = group.id
+output name string = group.name
