@@ -135,9 +135,7 @@ def request_sealing(req: func.HttpRequest) -> Answer:
     """Accept the raw files and queue them for sealing."""
     request = SealRequest.model_validate_json(_body(req))
     stores = batches.open_stores()
-    record = batches.request_sealing(
-        stores, _batch_id(req), rows=request.rows, run_id=request.run_id, now=_now()
-    )
+    record = batches.request_sealing(stores, _batch_id(req), rows=request.rows, run_id=request.run_id, now=_now())
     return 202, {"batch": record.batch, "state": batches.state_of(stores, record)}
 
 
@@ -203,7 +201,7 @@ def ready(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demand
         "encrypted": stores.encrypted.get_container_properties,
         "batches": stores.batches.get_container_properties,
         "seal queue": stores.seal_queue.get_queue_properties,
-        "signing key": lambda: _vault().public_key_pem(os.environ.get("SIGNING_KEY", "sealift-signing")),
+        "signing key": lambda: _vault().key_id(batches.signing_key()),
     }
     results = {name: _answers(check) for name, check in checks.items()}
     return 200 if all(results.values()) else 503, {"ready": all(results.values()), "checks": results}

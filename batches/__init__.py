@@ -16,6 +16,7 @@ from batches.errors import (
     UnknownBatch,
 )
 from batches.log import log_event, log_failure
+from batches.manifest import signing_key
 from batches.planning import describe, feeds_due, plan
 from batches.record import BatchId, Record, read
 from batches.sealing import fail_file, parse_message, request_sealing, seal_file
@@ -50,5 +51,6 @@ __all__ = [
     "remote_files",
     "request_sealing",
     "seal_file",
+    "signing_key",
     "state_of",
 ]

@@ -16,7 +16,7 @@ from batches.log import log_event
 from batches.planning import read_sequences
 from batches.record import BatchId, Record
 from batches.stores import Stores
-from encryption import Manifest, ManifestFile, SealedFile, keys_json, sealed_name
+from encryption import Manifest, ManifestFile, SealedFile, keys_json
 from encryption.vault import Vault
 
 KEYS = "keys.json"
@@ -31,7 +31,7 @@ def is_finished(stores: Stores, batch: BatchId) -> bool:
 
 def finish(stores: Stores, vault: Vault, record: Record, sealed: Mapping[str, SealedFile], now: datetime) -> bool:
     """Write keys.json, manifest and signature if every file is sealed; return whether the batch is finished."""
-    results = [sealed[name] for name in (sealed_name(file, record.format) for file in record.files) if name in sealed]
+    results = [sealed[name] for name in map(record.sealed_name, record.files) if name in sealed]
     if len(results) < len(record.files):
         return False
     batch = record.id
@@ -48,7 +48,7 @@ def finish(stores: Stores, vault: Vault, record: Record, sealed: Mapping[str, Se
         keys_sha256=hashlib.sha256(keys).hexdigest(),
         previous_manifest_sha256=_previous_manifest(stores, record),
         record_head=None,
-        signing_key=signing_key(),
+        signing_key=vault.key_id(signing_key()),
     )
     written = _write_once(stores, batch, MANIFEST, manifest.to_bytes())
     _write_once(stores, batch, SIGNATURE, vault.sign(signing_key(), written))
@@ -63,7 +63,7 @@ def signing_key() -> str:
 
 def _manifest_file(record: Record, result: SealedFile) -> ManifestFile:
     rows = next((file.rows for file in record.staged or [] if file.name == result.name), None)
-    return ManifestFile.from_sealed(result, rows=rows)
+    return ManifestFile.of(result, rows=rows)
 
 
 def _previous_manifest(stores: Stores, record: Record) -> str | None:

@@ -88,7 +88,12 @@ def describe(record: Record, sftp: SftpAddresses) -> dict[str, Any]:
 
 
 def _new_record(
-    stores: Stores, partner: Partner, batch: BatchId, window: tuple[datetime, datetime], run_id: str | None, now: datetime
+    stores: Stores,
+    partner: Partner,
+    batch: BatchId,
+    window: tuple[datetime, datetime],
+    run_id: str | None,
+    now: datetime,
 ) -> Record:
     feed = partner.feeds[batch.feed]
     sequence = _take_sequence(stores, batch)

@@ -16,6 +16,7 @@ from azure.storage.blob import ContainerClient
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from batches.errors import InvalidRequest, UnknownBatch
+from encryption import EXTENSIONS
 from partners import Layout
 
 _BATCH_ID = re.compile(r"([a-z][a-z0-9-]{0,29})\.([a-z][a-z0-9-]{0,29})\.(\d{4}-\d{2}-\d{2})\.([1-9]\d{0,3})")
@@ -97,6 +98,10 @@ class Record(_Json):
     @property
     def id(self) -> BatchId:
         return BatchId.parse(self.batch)
+
+    def sealed_name(self, file: str) -> str:
+        """Return the name that a file of the batch has once it is sealed."""
+        return file + EXTENSIONS[self.format]
 
 
 def create(container: ContainerClient, record: Record) -> Record:

@@ -6,15 +6,12 @@ data and result can disagree. Every step can be killed anywhere and run again; m
 
 from __future__ import annotations
 
-import base64
-import json
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 
-from azure.core import MatchConditions
-from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
+from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobClient
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
@@ -25,12 +22,11 @@ from batches.manifest import finish, is_finished
 from batches.record import BatchId, Record, StagedFile
 from batches.stores import Stores
 from batches.transfer import BlockWriter, read_blob
-from encryption import EncryptionError, FileInfo, Recipient, SealedFile, seal, sealed_name
+from encryption import EncryptionError, FileInfo, Recipient, SealedFile, seal
 from encryption.vault import Vault
 from partners import PartnerError, load_partner
 
 MESSAGE_VERSION = 1
-METADATA_KEY = "sealift"
 
 
 class SealMessage(BaseModel):
@@ -80,7 +76,7 @@ def request_sealing(
 
     record = records.update(stores.batches, batch, accept)
     _forget_failures(stores, batch)
-    todo = [name for name in record.files if sealed_name(name, record.format) not in sealed]
+    todo = [name for name in record.files if record.sealed_name(name) not in sealed]
     for name in todo:
         message = SealMessage(
             version=MESSAGE_VERSION, batch=str(batch), file=name, last=name == todo[-1], run_id=run_id
@@ -137,7 +133,9 @@ def parse_message(body: str) -> SealMessage:
     try:
         message = SealMessage.model_validate_json(body)
     except ValidationError:
-        raise InvalidRequest("the queue message is not a seal message", "only POST /api/batches/{id}/seal writes them") from None
+        raise InvalidRequest(
+            "the queue message is not a seal message", "only POST /api/batches/{id}/seal writes them"
+        ) from None
     if message.version != MESSAGE_VERSION:
         raise InvalidRequest(
             f"the queue message has version {message.version}, this app knows {MESSAGE_VERSION}",
@@ -148,12 +146,12 @@ def parse_message(body: str) -> SealMessage:
 
 def list_sealed(stores: Stores, record: Record) -> dict[str, SealedFile]:
     """Return what is sealed so far, by sealed name, from the sealed blobs themselves."""
-    wanted = {f"{record.id.folder}/{sealed_name(name, record.format)}" for name in record.files}
+    wanted = {f"{record.id.folder}/{record.sealed_name(name)}" for name in record.files}
     blobs = stores.encrypted.list_blobs(name_starts_with=f"{record.id.folder}/", include=["metadata"])
     return {
-        blob.name.rpartition("/")[2]: _result_from(blob.metadata)
+        blob.name.rpartition("/")[2]: SealedFile.from_metadata(blob.metadata or {})
         for blob in blobs
-        if blob.name in wanted and METADATA_KEY in (blob.metadata or {})
+        if blob.name in wanted
     }
 
 
@@ -165,7 +163,7 @@ def _seal(stores: Stores, vault: Vault, record: Record, message: SealMessage, no
             f"batch {record.batch} was not accepted for sealing with a file {message.file!r}",
             "ask for sealing again: POST /api/batches/{id}/seal",
         )
-    target = stores.encrypted.get_blob_client(f"{record.id.folder}/{sealed_name(message.file, record.format)}")
+    target = stores.encrypted.get_blob_client(f"{record.id.folder}/{record.sealed_name(message.file)}")
     if (done := _result_of(target)) is not None:
         return done
     sealing = seal(
@@ -175,13 +173,15 @@ def _seal(stores: Stores, vault: Vault, record: Record, message: SealMessage, no
         format=record.format,
     )
     writer = BlockWriter(target, attempt=uuid.uuid4().hex)
-    writer.stage(sealing)
+    try:
+        writer.stage(sealing)
+    finally:
+        sealing.close()
     result = sealing.result
-    if writer.commit({METADATA_KEY: _to_metadata(result)}):
+    if writer.commit(sealing.metadata):
         return result
     winner = _result_of(target)
-    if winner is None:
-        raise StepFailed(f"{target.blob_name} exists but was not sealed by Sealift", "remove it, then seal again")
+    assert winner is not None, "a commit is refused only where a blob is"
     return winner
 
 
@@ -200,7 +200,8 @@ def _accept(stores: Stores, record: Record, name: str, rows: int | None) -> Stag
         properties = blob.get_blob_properties()
     except ResourceNotFoundError:
         raise NotStaged(
-            f"{name} of batch {record.batch} is not in the raw container", "extract it first, then ask for sealing again"
+            f"{name} of batch {record.batch} is not in the raw container",
+            "extract it first, then ask for sealing again",
         ) from None
     return StagedFile(name=name, etag=properties.etag, size_bytes=properties.size, rows=rows)
 
@@ -219,12 +220,4 @@ def _result_of(blob: BlobClient) -> SealedFile | None:
         metadata = blob.get_blob_properties().metadata
     except ResourceNotFoundError:
         return None
-    return _result_from(metadata) if METADATA_KEY in metadata else None
-
-
-def _to_metadata(result: SealedFile) -> str:
-    return base64.b64encode(json.dumps(result.to_json(), separators=(",", ":")).encode()).decode()
-
-
-def _result_from(metadata: Mapping[str, str]) -> SealedFile:
-    return SealedFile.from_json(json.loads(base64.b64decode(metadata[METADATA_KEY])))
+    return SealedFile.from_metadata(metadata)

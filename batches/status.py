@@ -1,6 +1,6 @@
 """The state of a batch, derived from what exists: receipt, signature, accepted files, failure. Nothing is stored for it.
 
-    planned -> sealing -> sealed -> delivered        failed, from any of them, until the batch is planned or sealed again
+planned -> sealing -> sealed -> delivered        failed, from any of them, until the batch is planned or sealed again
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from azure.core.credentials import TokenCredential
 from azure.identity import DefaultAzureCredential
@@ -48,7 +49,7 @@ def open_stores() -> Stores:
 
 
 def _blob_service(setting: str) -> BlobServiceClient:
-    sizes = {"max_single_get_size": BLOCK_BYTES, "max_chunk_get_size": BLOCK_BYTES}
+    sizes: dict[str, Any] = {"max_single_get_size": BLOCK_BYTES, "max_chunk_get_size": BLOCK_BYTES}
     if connection_string := os.environ.get(setting):
         return BlobServiceClient.from_connection_string(connection_string, **sizes)
     return BlobServiceClient(os.environ[f"{setting}__blobServiceUri"], credential(), **sizes)

@@ -155,7 +155,9 @@ class Feed(_Model):
         try:
             name = self.file_name.format(date=business_date, sequence=sequence)
         except (KeyError, IndexError, ValueError, AttributeError):
-            raise ValueError(f"file_name {self.file_name!r} may use {{date:%Y%m%d}} and {{sequence:06d}} only") from None
+            raise ValueError(
+                f"file_name {self.file_name!r} may use {{date:%Y%m%d}} and {{sequence:06d}} only"
+            ) from None
         if not SAFE_FILE_NAME.match(name):
             raise ValueError(f"file_name gives {name!r}; use letters, digits, '.', '_' and '-', at most 120")
         return name

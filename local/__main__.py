@@ -1,0 +1,65 @@
+"""`./sealift VERB ...`: finds the verb's module and calls it. Modules are imported only when their verb is used."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from types import FrameType
+
+VERBS: dict[str, tuple[str, str]] = {
+    "demo": ("local.demo:main", "the main job, end to end, on real local services"),
+    "test": ("local.checks:test_main", "the tests (all arguments go to pytest; --slow adds the slow ones)"),
+    "lint": ("local.checks:lint_main", "the linters, the type checker and the pipeline checks"),
+    "run": ("local.run:main", "run a pipeline of adf/ on local services"),
+    "trigger": ("local.run:trigger_main", "list or run the windows of a trigger"),
+    "adf": ("local.factory.cli:main", "check | eval | cases: lint adf/, evaluate an expression, run golden cases"),
+    "seal": ("local.sealing:seal_main", "seal a file for one or more certificates"),
+    "open": ("local.sealing:open_main", "open a sealed file with a private key"),
+    "inspect": ("local.sealing:inspect_main", "show a sealed file's header; needs no key"),
+    "keys": ("local.sealing:keys_main", "check FILE|SECRET: what a key file is, and what to do about it"),
+    "partner": ("local.partner:main", "kit | lint | schema | check: what a partner receives and how it is reached"),
+    "dbt": ("local.dbt:main", "run | runs | show | docs | image: dbt on demand"),
+    "deploy": ("infra.deploy:main", "plan | apply | drift: bring adf/ to Azure"),
+    "bench": ("local.checks:bench_main", "seal | adf | sftp | dbt: speed as ratios against peers"),
+    "lock": ("local.checks:lock_main", "compile the requirement lists anew (needs uv)"),
+}
+
+
+def main(argv: list[str]) -> int:
+    """Run one verb; return its exit code: 0 done, 1 failed, 2 wrong usage."""
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0 if argv else 2
+    if argv[0] not in VERBS:
+        print(f"error: there is no verb {argv[0]!r}\nhint: ./sealift help lists them", file=sys.stderr)
+        return 2
+    module, _, function = VERBS[argv[0]][0].partition(":")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code: int = getattr(importlib.import_module(module), function)(argv[1:])
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if not hasattr(error, "hint"):
+            raise
+        print(f"error: {error}\nhint: {error.hint}", file=sys.stderr)
+        return 1
+    return code
+
+
+def _usage() -> str:
+    width = max(map(len, VERBS))
+    return "usage: ./sealift VERB ...\n\n" + "\n".join(
+        f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()
+    )
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """Let SIGTERM unwind as Ctrl-C does, so that every service stops."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,274 @@
+"""The cloud and the partner on one machine: starts every service that the system has on Azure, wired as infra/ wires it.
+
+Each service is real software or speaks the real protocol (local/services). Only addresses and credentials differ from Azure:
+the deployed code cannot tell. Everything listens on 127.0.0.1, on free ports, below one temporary folder, and stops with us.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from azure.identity import DefaultAzureCredential
+from azure.storage.blob import BlobServiceClient, ContainerClient
+from azure.storage.queue import QueueServiceClient
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+
+from local.factory import Overrides
+from local.services.azurite import Azurite
+from local.services.certificates import CertificateAuthority
+from local.services.container_groups import ContainerGroups
+from local.services.function_host import FunctionHost
+from local.services.identity import IdentityEndpoint
+from local.services.postgres import Postgres
+from local.services.sftp import PartnerSftp
+from local.services.vault import KeyVault
+
+ROOT = Path(__file__).resolve().parent.parent
+RAW, ENCRYPTED, HOST = "sealiftraw", "sealiftencrypted", "sealifthost"
+CONTAINERS = {RAW: ("raw",), ENCRYPTED: ("encrypted", "batches"), HOST: ("dbt",)}
+QUEUES = ("seal", "seal-poison", "deliver", "deliver-poison")
+PARTNER = "northwind"
+GROUP_ID = (
+    "/subscriptions/00000000-0000-4000-8000-000000000000/resourceGroups/sealift"
+    "/providers/Microsoft.ContainerInstance/containerGroups/sealift-dbt"
+)
+
+# Polls that wait half a minute on Azure wait this long here.
+LONGEST_WAIT_SECONDS = 0.3
+
+Ready = Callable[[str, float, str], None]
+
+
+class Stack:
+    """A context manager: `with Stack() as stack`. `on_ready(name, seconds, address)` hears of each service that is up."""
+
+    def __init__(self, on_ready: Ready = lambda _name, _seconds, _address: None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="sealift-"))
+        self._on_ready = on_ready
+        self._exit = ExitStack()
+        self._exit.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.ca = CertificateAuthority(self.folder / "tls")
+        self.identity = IdentityEndpoint()
+        self.postgres = Postgres(self.folder / "postgres")
+        self.azurite = Azurite(self.folder / "azurite", self.ca)
+        self.vault = KeyVault(self.ca, self.identity, folder=self.folder / "vault")
+        self.sftp = PartnerSftp(self.folder / "sftp")
+        self.function_key = secrets.token_urlsafe(32)
+        self.partner_key = rsa.generate_private_key(65537, 3072)
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._exit.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._exit.close()
+
+    def _start(self) -> None:
+        self._up("managed identity", self.identity)
+        with ThreadPoolExecutor(4) as pool:
+            services: dict[str, Any] = {
+                "PostgreSQL": self.postgres,
+                "Azure Storage": self.azurite,
+                "Key Vault": self.vault,
+                "partner's SFTP server": self.sftp,
+            }
+            started: list[Future[None]] = [pool.submit(self._up, name, service) for name, service in services.items()]
+        for future in started:
+            future.result()
+        self._become("data-factory")
+        self._fill_vault()
+        self._make_containers()
+        self.groups = ContainerGroups(self.ca, self.identity, folder=self.folder / "container-groups")
+        self.function = FunctionHost(
+            ROOT, environment=self._app_settings(), keys=[self.function_key], folder=self.folder / "function"
+        )
+        with ThreadPoolExecutor(2) as pool:
+            last = [
+                pool.submit(self._up, "container groups", self.groups),
+                pool.submit(self._up, "function host", self.function),
+            ]
+        for future in last:
+            future.result()
+        self.groups.put_group(GROUP_ID, self._dbt_group())
+
+    def _up(self, name: str, service: Any) -> None:
+        began = time.monotonic()
+        self._exit.enter_context(service)
+        address = getattr(service, "url", None) or f"127.0.0.1:{getattr(service, 'port', '')}"
+        if isinstance(service, Azurite):
+            address = service.blob_url(RAW).rpartition("/")[0]
+        self._on_ready(name, time.monotonic() - began, address)
+
+    def environment(self, principal: str) -> dict[str, str]:
+        """Return what a process needs to be this principal and to trust the services' certificates."""
+        return self.ca.environment | self.identity.environment(principal)
+
+    def container(self, name: str) -> ContainerClient:
+        """Return a container by name, opened with the credential of this process."""
+        account = next(account for account, names in CONTAINERS.items() if name in names)
+        service = BlobServiceClient(self.azurite.blob_url(account), DefaultAzureCredential())
+        return service.get_container_client(name)
+
+    def overrides(self) -> Overrides:
+        """Return what differs for Data Factory between this machine and Azure: addresses, credentials, and waiting."""
+        return Overrides(
+            global_parameters={
+                "resourceManagerUrl": self.groups.url,
+                "containerGroupId": GROUP_ID,
+                "dbtStorageUrl": self.azurite.blob_url(HOST),
+                "pollSeconds": 1,
+            },
+            linked_services={
+                "key_vault": {"baseUrl": self.vault.url},
+                "warehouse": {
+                    "server": self.postgres.host,
+                    "port": self.postgres.port,
+                    "database": self.postgres.database,
+                    "username": self.postgres.user,
+                    "sslMode": 0,
+                },
+                "raw_storage": {"serviceEndpoint": self.azurite.blob_url(RAW)},
+                "encrypted_storage": {"serviceEndpoint": self.azurite.blob_url(ENCRYPTED)},
+                "function_app": {"functionAppUrl": self.function.url},
+            },
+            credential=DefaultAzureCredential(),
+            sleep=lambda seconds: time.sleep(min(seconds, LONGEST_WAIT_SECONDS)),
+        )
+
+    def set_partner_certificate(self, certificate: x509.Certificate) -> None:
+        """Put the partner's public certificate into the vault, as the operator does when a partner is taken on."""
+        pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
+        self.vault.set_secret(f"{PARTNER}-certificate", pem, "application/x-pem-file")
+
+    def _become(self, principal: str) -> None:
+        """Be this principal while the stack is up: the executor runs in this process."""
+        before = dict(os.environ)
+        os.environ.update(self.environment(principal))
+
+        def restore() -> None:
+            os.environ.clear()
+            os.environ.update(before)
+
+        self._exit.callback(restore)
+
+    def _fill_vault(self) -> None:
+        self.vault.allow("function-app", secrets=("*-certificate",), keys=("sealift-signing",))
+        self.vault.allow("data-factory", secrets=("function-key", "warehouse-password", "*-sftp-key"))
+        self.vault.allow("operator", secrets=("*-certificate",), keys=("sealift-signing",))
+        self.vault.create_key("sealift-signing")
+        self.vault.set_secret("function-key", self.function_key)
+        self.vault.set_secret("warehouse-password", self.postgres.password)
+        self.set_partner_certificate(self_signed(self.partner_key, "Northwind Rewards"))
+        delivery_key = rsa.generate_private_key(65537, 3072)
+        pem = delivery_key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        )
+        self.vault.set_secret(f"{PARTNER}-sftp-key", base64.b64encode(pem).decode())
+        line = delivery_key.public_key().public_bytes(
+            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+        )
+        self.sftp.add_key(line.decode())
+        (self.sftp.root / "inbox").mkdir(exist_ok=True)
+
+    def _make_containers(self) -> None:
+        credential = DefaultAzureCredential()
+        for account, names in CONTAINERS.items():
+            service = BlobServiceClient(self.azurite.blob_url(account), credential)
+            for name in names:
+                service.create_container(name)
+        queues = QueueServiceClient(self.azurite.queue_url(HOST), credential)
+        for name in QUEUES:
+            queues.create_queue(name)
+
+    def _app_settings(self) -> dict[str, str]:
+        address = {"host": self.sftp.host, "port": self.sftp.port, "host_keys": [self.sftp.host_key_line]}
+        return self.environment("function-app") | {
+            "AzureWebJobsStorage__blobServiceUri": self.azurite.blob_url(HOST),
+            "AzureWebJobsStorage__queueServiceUri": self.azurite.queue_url(HOST),
+            "AzureWebJobsStorage__credential": "managedidentity",
+            "RawStorage__blobServiceUri": self.azurite.blob_url(RAW),
+            "EncryptedStorage__blobServiceUri": self.azurite.blob_url(ENCRYPTED),
+            "KEY_VAULT_URL": self.vault.url,
+            "PARTNER_SFTP": json.dumps({PARTNER: address}),
+        }
+
+    def _dbt_group(self) -> dict[str, Any]:
+        """Return the container group as infra/ defines it."""
+        settings = {
+            "PGHOST": self.postgres.host,
+            "PGPORT": str(self.postgres.port),
+            "PGUSER": self.postgres.user,
+            "PGDATABASE": self.postgres.database,
+            "ARTIFACTS_URL": f"{self.azurite.blob_url(HOST)}/dbt",
+        }
+        variables: list[dict[str, str]] = [{"name": name, "value": value} for name, value in settings.items()]
+        variables.append({"name": "DBT_ENV_SECRET_PG_PASSWORD", "secureValue": self.postgres.password})
+        return {
+            "location": "westeurope",
+            "properties": {
+                "osType": "Linux",
+                "restartPolicy": "Never",
+                "containers": [
+                    {
+                        "name": "dbt",
+                        "properties": {
+                            "image": "sealift.azurecr.io/dbt:local",
+                            "environmentVariables": variables,
+                            "resources": {"requests": {"cpu": 1, "memoryInGB": 2}},
+                        },
+                    }
+                ],
+            },
+        }
+
+
+def self_signed(
+    key: rsa.RSAPrivateKey, name: str, *, starts: datetime | None = None, ends: datetime | None = None
+) -> x509.Certificate:
+    """Return a certificate as a partner makes one for receiving files: key encipherment only, one year."""
+    now = datetime.now(UTC)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    usage = {
+        "digital_signature": False,
+        "content_commitment": False,
+        "key_encipherment": True,
+        "data_encipherment": False,
+        "key_agreement": False,
+        "key_cert_sign": False,
+        "crl_sign": False,
+        "encipher_only": False,
+        "decipher_only": False,
+    }
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(starts or now - timedelta(days=1))
+        .not_valid_after(ends or now + timedelta(days=365))
+        .add_extension(x509.KeyUsage(**usage), critical=True)
+        .sign(key, hashes.SHA256())
+    )

@@ -1,0 +1,156 @@
+"""A partner file is checked when it is read, and becomes exactly one query and one name for a window."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from partners import PartnerInvalid, UnknownPartner, load_partner, load_partners, render_query
+from partners.loading import FOLDER
+
+NORTHWIND = yaml.safe_load((FOLDER / "northwind.yaml").read_text())
+
+
+def write(folder: Path, change: dict[str, object] | None = None, feed: dict[str, object] | None = None) -> Path:
+    data = {**NORTHWIND, **(change or {})}
+    data["feeds"] = {"accruals": {**NORTHWIND["feeds"]["accruals"], **(feed or {})}}
+    (folder / "northwind.yaml").write_text(yaml.safe_dump(data))
+    return folder
+
+
+def fault_of(folder: Path) -> str:
+    with pytest.raises(PartnerInvalid) as caught:
+        load_partner("northwind", folder=folder)
+    assert caught.value.hint
+    return str(caught.value)
+
+
+def test_every_partner_file_of_the_repository_is_valid():
+    assert "northwind" in [partner.name for partner in load_partners()]
+
+
+def test_unknown_partner_names_the_known_ones():
+    with pytest.raises(UnknownPartner) as caught:
+        load_partner("southwind")
+
+    assert caught.value.status == 404
+    assert "northwind" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["../northwind", "northwind/../northwind", "", "NORTHWIND", "northwind.yaml"])
+def test_a_partner_name_is_never_a_path(name: str):
+    with pytest.raises(UnknownPartner):
+        load_partner(name)
+
+
+def test_unknown_field_is_refused_with_its_place(tmp_path: Path):
+    assert "northwind.yaml: feeds.accruals.delimeter" in fault_of(write(tmp_path, feed={"delimeter": ";"}))
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path):
+    text = fault_of(write(tmp_path, {"time_zone": "Europe/Lndon"}, {"route": "carrier-pigeon"}))
+
+    assert "time_zone" in text
+    assert "Europe/Lndon" in text
+    assert "feeds.accruals.route" in text
+
+
+def test_file_must_be_called_as_its_partner(tmp_path: Path):
+    assert "southwind" in fault_of(write(tmp_path, {"name": "southwind"}))
+
+
+def test_key_written_twice_is_refused(tmp_path: Path):
+    text = (FOLDER / "northwind.yaml").read_text()
+    (tmp_path / "northwind.yaml").write_text(text + "\ntitle: Another\n")
+
+    assert "title" in fault_of(tmp_path)
+
+
+def test_broken_yaml_is_refused(tmp_path: Path):
+    (tmp_path / "northwind.yaml").write_text("name: [")
+
+    assert "northwind.yaml" in fault_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("feed", "words"),
+    [
+        ({"columns": ["a", "a"]}, "more than once"),
+        ({"columns": ['a"; drop table x; --']}, "columns"),
+        ({"table": "marts.x; drop table y"}, "table"),
+        ({"where": {"a b": "x"}}, "where"),
+        ({"file_name": "daily.txt"}, "{sequence}"),
+        ({"file_name": "../{sequence}.txt"}, "letters, digits"),
+        ({"file_name": "{sequence.__class__}.txt"}, "file_name"),
+        ({"file_name": "{secret}{sequence}.txt"}, "file_name"),
+        ({"folder": "/inbox/../.ssh"}, "folder"),
+        ({"folder": "inbox"}, "folder"),
+        ({"columns": [{"name": "amount", "type": "decimal"}]}, "scale"),
+        ({"columns": [{"name": "amount", "scale": 2}]}, "scale"),
+        ({"layout": {"delimiter": "||"}}, "delimiter"),
+        ({"layout": {"delimiter": "\n"}}, "delimiter"),
+        ({"days": []}, "days"),
+    ],
+)
+def test_bad_feed_is_refused(tmp_path: Path, feed: dict[str, object], words: str):
+    assert words in fault_of(write(tmp_path, feed=feed))
+
+
+@pytest.mark.parametrize("key", ["ssh-rsa", "ssh-rsa !!!", "ssh-ed25519 AAAAB3NzaC1yc2EAAAADAQABAAAAQQ==", "AAAA"])
+def test_host_key_must_be_a_public_key_line(tmp_path: Path, key: str):
+    assert "known_hosts" in fault_of(write(tmp_path, {"sftp": {**NORTHWIND["sftp"], "host_keys": [key]}}))
+
+
+def test_partner_without_a_pinned_host_key_is_refused(tmp_path: Path):
+    assert "host_keys" in fault_of(write(tmp_path, {"sftp": {**NORTHWIND["sftp"], "host_keys": []}}))
+
+
+def test_a_stage_may_point_a_partner_at_another_server():
+    partner = load_partner("northwind", {"northwind": {"host": "127.0.0.1", "port": 2222}})
+
+    assert (partner.sftp.host, partner.sftp.port, partner.sftp.user) == ("127.0.0.1", 2222, "sealift")
+
+
+def test_host_key_is_told_to_data_factory_in_its_own_form():
+    # ssh-keygen -l -E md5 prints the same digest and length for this key.
+    assert load_partner("northwind").sftp.adf_host_key == (
+        "ssh-rsa 3072 4f:d8:2a:0f:16:f3:05:16:8b:15:10:e1:e7:5b:88:e3"
+    )
+
+
+def test_business_date_is_that_of_the_partner():
+    partner = load_partner("northwind")
+
+    assert partner.business_date(datetime(2026, 7, 1, 22, 59, tzinfo=UTC)) == date(2026, 7, 1)
+    assert partner.business_date(datetime(2026, 7, 1, 23, 0, tzinfo=UTC)) == date(2026, 7, 2)
+
+
+def test_feed_is_due_on_its_days_only(tmp_path: Path):
+    feed = load_partner("northwind", folder=write(tmp_path, feed={"days": ["mon", "fri"]})).feeds["accruals"]
+
+    assert feed.is_due_on(date(2026, 11, 23))
+    assert not feed.is_due_on(date(2026, 11, 24))
+
+
+def test_query_names_columns_filters_and_order_and_nothing_else(tmp_path: Path):
+    feed = load_partner(
+        "northwind",
+        folder=write(
+            tmp_path,
+            feed={
+                "columns": ["member_number", {"name": "amount", "type": "decimal", "scale": 2}],
+                "where": {"partner_code": "O'NEILL"},
+            },
+        ),
+    ).feeds["accruals"]
+
+    query = render_query(feed, date(2026, 11, 21))
+
+    assert query == (
+        'SELECT "member_number"::text AS "member_number", '
+        'round(("amount" / CASE WHEN "amount" = round("amount", 2) THEN 1 ELSE 0 END), 2)::text AS "amount" '
+        'FROM "marts"."partner_daily_accruals" '
+        "WHERE \"business_date\" = DATE '2026-11-21' AND \"partner_code\" = 'O''NEILL' "
+        'ORDER BY "transaction_id"'
+    )
