@@ -1,0 +1,83 @@
+"""The sealed file: bytes in, bytes out; certificates, formats, manifest. docs/FORMAT.md is the spec.
+
+    sealing = seal(chunks, file=FileInfo(...), recipients=[...], format="native")
+    for piece in sealing: ...
+    sealing.result, sealing.metadata
+
+This package knows no Azure and no files; `encryption.vault` is its one edge and is imported by name only.
+"""
+
+from encryption.certificates import Recipient, expiry_warning, load_recipients, load_verification_key
+from encryption.errors import (
+    CannotOpen,
+    CertificateExpired,
+    CertificateNotYetValid,
+    EncryptionError,
+    FileTooLarge,
+    InvalidValue,
+    KeyTooSmall,
+    MalformedHeader,
+    MalformedManifest,
+    NotRsa,
+    PublishedKey,
+    RecipientError,
+    SecretMissing,
+    SignatureInvalid,
+    SizeMismatch,
+    UnreadableCertificate,
+    VaultError,
+    VaultForbidden,
+    VaultUnreachable,
+    WeakKey,
+    WrongUsage,
+)
+from encryption.header import FileInfo, Header
+from encryption.manifest import Manifest, ManifestFile, keys_json, read_keys_json, verify_signature
+from encryption.opening import open_cms, open_detached, open_sealed, read_header
+from encryption.sealing import EXTENSIONS, FORMATS, SealedFile, Sealing, seal
+from encryption.wrapping import WrappedKey
+
+__all__ = [
+    "EXTENSIONS",
+    "FORMATS",
+    "CannotOpen",
+    "CertificateExpired",
+    "CertificateNotYetValid",
+    "EncryptionError",
+    "FileInfo",
+    "FileTooLarge",
+    "Header",
+    "InvalidValue",
+    "KeyTooSmall",
+    "MalformedHeader",
+    "MalformedManifest",
+    "Manifest",
+    "ManifestFile",
+    "NotRsa",
+    "PublishedKey",
+    "Recipient",
+    "RecipientError",
+    "SealedFile",
+    "Sealing",
+    "SecretMissing",
+    "SignatureInvalid",
+    "SizeMismatch",
+    "UnreadableCertificate",
+    "VaultError",
+    "VaultForbidden",
+    "VaultUnreachable",
+    "WeakKey",
+    "WrappedKey",
+    "WrongUsage",
+    "expiry_warning",
+    "keys_json",
+    "load_recipients",
+    "load_verification_key",
+    "open_cms",
+    "open_detached",
+    "open_sealed",
+    "read_header",
+    "read_keys_json",
+    "seal",
+    "verify_signature",
+]

@@ -1,0 +1,201 @@
+"""Who may receive: X.509 certificates with RSA keys (docs/FORMAT.md, sections 4 and 14).
+
+A `Recipient` has passed every check that needs no clock; `load_recipients` adds the dates and chooses the newest valid
+certificate of a bundle. It does NOT check chains or revocation: the partner's certificate is trusted because an
+operator put it into the vault, as an SSH host key is.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import warnings
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.utils import CryptographyDeprecationWarning
+
+from encryption import canonical
+from encryption.errors import (
+    CertificateExpired,
+    CertificateNotYetValid,
+    KeyTooSmall,
+    NotRsa,
+    PublishedKey,
+    RecipientError,
+    SignatureInvalid,
+    UnreadableCertificate,
+    WeakKey,
+    WrongUsage,
+)
+
+MIN_BITS: Final = 3072
+MAX_BITS: Final = 8192
+MAX_PEM_BYTES: Final = 262_144
+WARN_DAYS: Final = (30, 7)
+
+# SHA-256 over the SubjectPublicKeyInfo of keys whose private half is in this repository (tests/vectors/keys).
+PUBLISHED_KEYS: Final[frozenset[str]] = frozenset()
+
+_PEM_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One certificate that a file key may be wrapped for; dates are not its business."""
+
+    key_id: str
+    certificate: x509.Certificate
+
+    def __post_init__(self) -> None:
+        canonical.text(self.key_id, canonical.KID, "a recipient's key id")
+        check_key(self.certificate)
+
+    @property
+    def public_key(self) -> RSAPublicKey:
+        """Return the RSA key that wraps."""
+        key = self.certificate.public_key()
+        assert isinstance(key, RSAPublicKey)
+        return key
+
+    @property
+    def thumbprint(self) -> str:
+        """Return the `x5t#S256` of RFC 7515."""
+        return thumbprint(self.certificate)
+
+    @property
+    def expires(self) -> datetime:
+        """Return the certificate's last moment."""
+        return self.certificate.not_valid_after_utc
+
+
+def thumbprint(certificate: x509.Certificate) -> str:
+    """Return base64url without padding of SHA-256 over the DER, as RFC 7515 names `x5t#S256`."""
+    return base64.urlsafe_b64encode(certificate.fingerprint(hashes.SHA256())).rstrip(b"=").decode()
+
+
+def describe(certificate: x509.Certificate) -> str:
+    """Return a certificate's name for people: its subject, short."""
+    return f"certificate '{certificate.subject.rfc4514_string()[:120]}'"
+
+
+def check_key(certificate: x509.Certificate) -> None:
+    """Raise the leaf of RecipientError that says why this certificate may not receive."""
+    who = describe(certificate)
+    key = certificate.public_key()
+    if not isinstance(key, RSAPublicKey):
+        raise NotRsa(f"{who} holds no RSA key")
+    if key.key_size < MIN_BITS:
+        raise KeyTooSmall(f"{who} has an RSA key of {key.key_size} bits; {MIN_BITS} are the least")
+    exponent = key.public_numbers().e
+    if key.key_size > MAX_BITS or exponent < 65537:
+        limits = f"at most {MAX_BITS} bits and an exponent of 65537 or more are allowed"
+        raise WeakKey(f"{who} has an RSA key of {key.key_size} bits with exponent {exponent}; {limits}")
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return
+    except ValueError as error:
+        raise UnreadableCertificate(f"{who} has extensions that cannot be read") from error
+    if not usage.key_encipherment:
+        raise WrongUsage(f"{who} does not allow key encipherment (its keyUsage extension)")
+
+
+def read_certificates(pem: bytes) -> list[x509.Certificate]:
+    """Return all certificates of a PEM text, in order; other blocks (a private key!) are an error."""
+    if len(pem) > MAX_PEM_BYTES:
+        raise UnreadableCertificate(f"the text has {len(pem):,} bytes; certificates are never so long")
+    if b"PRIVATE KEY-----" in pem:
+        raise UnreadableCertificate("the text holds a private key where a certificate is wanted", hint=PRIVATE_KEY_HINT)
+    blocks = _PEM_CERTIFICATE.findall(pem)
+    if not blocks or len(blocks) != pem.count(b"-----BEGIN "):
+        raise UnreadableCertificate("the text is not one or more PEM certificates")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            return [x509.load_pem_x509_certificate(block) for block in blocks]
+    except ValueError as error:
+        raise UnreadableCertificate("a PEM certificate cannot be decoded") from error
+
+
+PRIVATE_KEY_HINT: Final = (
+    "take it away at once and tell the partner that their private key has left their house; "
+    "they need a new key pair and send only the certificate"
+)
+
+
+def load_recipients(pem: bytes, key_id: str | None, now: datetime) -> list[Recipient]:
+    """Return the newest valid certificate of a PEM bundle as the one recipient that a new file is wrapped for.
+
+    `key_id` is the vault's URI with version; without one the thumbprint is the name. When none can be used, the error
+    is that of the newest.
+    """
+    newest_first = sorted(read_certificates(pem), key=lambda each: each.not_valid_before_utc, reverse=True)
+    faults: list[RecipientError] = []
+    for certificate in newest_first:
+        try:
+            _check_dates(certificate, now)
+            _refuse_published(certificate)
+            return [Recipient(key_id or thumbprint(certificate), certificate)]
+        except RecipientError as error:
+            faults.append(error)
+    raise faults[0]
+
+
+def expiry_warning(pem: bytes, now: datetime) -> str | None:
+    """Return words for people from 30 days before the certificate in use ends, unless a successor is in the bundle."""
+    (recipient,) = load_recipients(pem, None, now)
+    days = (recipient.expires - now).days
+    if days >= max(WARN_DAYS) or any(_succeeds(each, recipient) for each in read_certificates(pem)):
+        return None
+    urgency = "now" if days < min(WARN_DAYS) else "soon"
+    ends = f"{describe(recipient.certificate)} ends in {days} days, on {recipient.expires:%Y-%m-%d}"
+    return f"{ends}: ask the partner {urgency} for its successor"
+
+
+def _succeeds(other: x509.Certificate, recipient: Recipient) -> bool:
+    return other.not_valid_before_utc <= recipient.expires < other.not_valid_after_utc
+
+
+def _check_dates(certificate: x509.Certificate, now: datetime) -> None:
+    if now > certificate.not_valid_after_utc:
+        raise CertificateExpired(f"{describe(certificate)} ended {certificate.not_valid_after_utc:%Y-%m-%d}")
+    if now < certificate.not_valid_before_utc:
+        raise CertificateNotYetValid(f"{describe(certificate)} starts {certificate.not_valid_before_utc:%Y-%m-%d}")
+
+
+def _refuse_published(certificate: x509.Certificate) -> None:
+    if (
+        key_fingerprint(
+            certificate.public_key().public_bytes(
+                serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
+        )
+        in PUBLISHED_KEYS
+    ):
+        raise PublishedKey(f"{describe(certificate)} holds a published test key")
+
+
+def key_fingerprint(spki: bytes) -> str:
+    """Return SHA-256 of a SubjectPublicKeyInfo in hex: the same for every certificate of one key."""
+    return hashlib.sha256(spki).hexdigest()
+
+
+def load_verification_key(pem: bytes) -> RSAPublicKey:
+    """Return the RSA key of a PEM certificate or a PEM public key that verifies manifests."""
+    try:
+        if b"-----BEGIN CERTIFICATE-----" in pem:
+            key = x509.load_pem_x509_certificate(pem).public_key()
+        else:
+            loaded = serialization.load_pem_public_key(pem)
+            key = loaded  # type: ignore[assignment]  # one union of key types against another; RSA is checked below
+    except ValueError as error:
+        raise SignatureInvalid("the verification key is neither a PEM certificate nor a PEM public key") from error
+    if not isinstance(key, RSAPublicKey) or key.key_size < MIN_BITS:
+        raise SignatureInvalid(f"the verification key is not an RSA key of {MIN_BITS} bits or more")
+    return key

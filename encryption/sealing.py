@@ -1,0 +1,326 @@
+"""Seal one file: stream, encrypt, hash; three formats, one path (docs/FORMAT.md, sections 5 to 7).
+
+A `Sealing` is one attempt: it makes its own file key, which nothing else ever sees, so the data of one attempt can
+never meet the key of another. Memory stays constant. SHA-256 costs more than AES on every CPU with AES instructions, so
+the two hashes of a large file run in threads beside it.
+
+There is deliberately no parameter for randomness: an argument that can weaken a file is one that somebody sets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+from cryptography.cobblestone import Cobblestone256Encryptor
+from cryptography.hazmat.primitives.ciphers import AEADEncryptionContext, Cipher, algorithms, modes
+
+from encryption import canonical, cms
+from encryption.certificates import Recipient
+from encryption.errors import FileTooLarge, InvalidValue, SizeMismatch
+from encryption.header import FileInfo, Header, context
+from encryption.wrapping import FILE_KEY_BYTES, WrappedKey, read_recipients, wrap_for_all
+
+Format = Literal["native", "detached", "cms"]
+FORMATS: Final[tuple[str, ...]] = get_args(Format)
+EXTENSIONS: Final[dict[str, str]] = {"native": ".sealed", "detached": ".enc", "cms": ".cms"}
+LARGEST: Final[dict[str, int]] = {"native": 2**52, "detached": 2**36 - 32, "cms": cms.MAX_PLAINTEXT_BYTES}
+PIECE_BYTES: Final = 256 * 1024  # AES is fastest while a piece fits the cache
+THREADS_FROM_BYTES: Final = 4 * 1024 * 1024  # below this, starting threads costs more than they save
+_METADATA: Final = "sealift_result"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedFile:
+    """What came out of one sealing; everything that the manifest and keys.json need."""
+
+    batch: str
+    name: str
+    sealed_name: str
+    format: str
+    plaintext_bytes: int
+    plaintext_sha256: str
+    sealed_bytes: int
+    sealed_sha256: str
+    recipients: tuple[WrappedKey, ...]
+    nonce: str | None = None
+    tag: str | None = None
+
+    def __post_init__(self) -> None:
+        canonical.text(self.batch, canonical.BATCH, "batch")
+        canonical.text(self.name, canonical.NAME, "name")
+        canonical.text(self.sealed_name, canonical.NAME, "sealed_name")
+        if self.format not in FORMATS:
+            raise InvalidValue(f"format must be one of {', '.join(FORMATS)}")
+        canonical.integer(self.plaintext_bytes, "plaintext_bytes")
+        canonical.text(self.plaintext_sha256, canonical.HASH, "plaintext_sha256")
+        canonical.integer(self.sealed_bytes, "sealed_bytes")
+        canonical.text(self.sealed_sha256, canonical.HASH, "sealed_sha256")
+        if self.format == "detached":
+            canonical.text(self.nonce, canonical.NONCE, "nonce")
+            canonical.text(self.tag, canonical.TAG, "tag")
+        elif self.nonce is not None or self.tag is not None:
+            raise InvalidValue("only detached files carry nonce and tag outside")
+
+    @property
+    def key_name(self) -> str:
+        """Return the name of the file that holds a detached file's wrapped key."""
+        return f"{self.name}.key"
+
+    @property
+    def key_file(self) -> bytes:
+        """Return the content of a detached file's `.key`: the first recipient's wrapped key."""
+        return self.recipients[0].wrapped_key
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object that `from_json` reads back."""
+        return {
+            "batch": self.batch,
+            "format": self.format,
+            "name": self.name,
+            "nonce": self.nonce,
+            "plaintext_bytes": self.plaintext_bytes,
+            "plaintext_sha256": self.plaintext_sha256,
+            "recipients": [each.to_json() for each in self.recipients],
+            "sealed_bytes": self.sealed_bytes,
+            "sealed_name": self.sealed_name,
+            "sealed_sha256": self.sealed_sha256,
+            "tag": self.tag,
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> SealedFile:
+        """Read back what `to_json` wrote, strictly."""
+        found = dict(canonical.members(value, _SEALED_MEMBERS, "the result of sealing"))
+        found["recipients"] = read_recipients(found["recipients"], "recipients")
+        return cls(**found)
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, str]) -> SealedFile:
+        """Read the result back from a committed blob's metadata: a crash after the commit loses nothing."""
+        try:
+            return cls.from_json(json.loads(metadata[_METADATA]))
+        except (KeyError, ValueError) as error:
+            raise InvalidValue("the blob's metadata holds no result of sealing") from error
+
+
+_SEALED_MEMBERS: Final = frozenset(SealedFile.__dataclass_fields__)
+
+
+def seal(
+    chunks: Iterable[bytes],
+    *,
+    file: FileInfo,
+    recipients: Sequence[Recipient],
+    format: str = "native",  # noqa: A002  # the field's word; nothing here formats text
+) -> Sealing:
+    """Return an iterator over the sealed bytes of `chunks`; errors show at once, except a wrong plaintext size.
+
+    Raises InvalidValue, FileTooLarge; while iterating, SizeMismatch.
+    """
+    return Sealing(chunks, file, recipients, format)
+
+
+class Sealing(Iterator[bytes]):
+    """One attempt to seal one file: iterate it once, then read `result` and `metadata`."""
+
+    def __init__(self, chunks: Iterable[bytes], file: FileInfo, recipients: Sequence[Recipient], format: str) -> None:  # noqa: A002
+        if format not in FORMATS:
+            raise InvalidValue(f"there is no format {format!r}", hint=f"choose one of {', '.join(FORMATS)}")
+        if file.plaintext_bytes > LARGEST[format]:
+            raise FileTooLarge(f"{file.name} has {file.plaintext_bytes:,} bytes; {format} holds {LARGEST[format]:,}")
+        file_key = os.urandom(FILE_KEY_BYTES)
+        wrapped = wrap_for_all(file_key, recipients)
+        unique = {each.thumbprint: each for each in recipients}
+        self.file = file
+        self.format = format
+        self.recipients = wrapped
+        self._body = _BODIES[format](file, file_key, wrapped, [unique[each.thumbprint] for each in wrapped])
+        self._result: SealedFile | None = None
+        self._pieces = self._run(chunks)
+
+    def __repr__(self) -> str:
+        return f"<Sealing {self.file.name} {self.format}>"
+
+    def __next__(self) -> bytes:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        """Give up: stop the threads of an attempt that is not read to its end."""
+        self._pieces.close()
+
+    @property
+    def sealed_name(self) -> str:
+        """Return the sealed file's name."""
+        return self.file.name + EXTENSIONS[self.format]
+
+    @property
+    def result(self) -> SealedFile:
+        """Return what was sealed; only after the last piece."""
+        assert self._result is not None, "a sealing has a result when it was read to its end"
+        return self._result
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Return what belongs into the blob's metadata, in the same commit as the data.
+
+        Before the end: format, batch, file and, for detached, nonce and wrapped keys. After the last piece also the
+        whole result, which `SealedFile.from_metadata` reads back. So read it when you commit.
+        """
+        known = {"sealift_format": self.format, "sealift_batch": self.file.batch, "sealift_file": self.file.name}
+        if self._result:
+            known[_METADATA] = canonical.write(self._result.to_json()).decode()
+        elif self._body.nonce:
+            known["sealift_nonce"] = self._body.nonce.hex()
+            known["sealift_keys"] = canonical.write(
+                {"recipients": [each.to_json() for each in self.recipients]}
+            ).decode()
+        return known
+
+    def _run(self, chunks: Iterable[bytes]) -> Generator[bytes]:
+        threaded = self.file.plaintext_bytes >= THREADS_FROM_BYTES
+        plaintext_hash = _ThreadedHash() if threaded else _InlineHash()
+        sealed_hash = _ThreadedHash() if threaded else _InlineHash()
+        try:
+            plaintext_bytes = sealed_bytes = 0
+            for plaintext, sealed in self._steps(chunks):
+                plaintext_bytes += len(plaintext)
+                sealed_bytes += len(sealed)
+                if plaintext_bytes > self.file.plaintext_bytes:
+                    break
+                if plaintext:
+                    plaintext_hash.update(plaintext)
+                if sealed:
+                    sealed_hash.update(sealed)
+                    yield sealed
+            if plaintext_bytes != self.file.plaintext_bytes:
+                more = "more" if plaintext_bytes > self.file.plaintext_bytes else f"{plaintext_bytes:,}"
+                raise SizeMismatch(
+                    f"{self.file.name} was declared with {self.file.plaintext_bytes:,} bytes and has {more}"
+                )
+            self._result = SealedFile(
+                batch=self.file.batch,
+                name=self.file.name,
+                sealed_name=self.sealed_name,
+                format=self.format,
+                plaintext_bytes=plaintext_bytes,
+                plaintext_sha256=plaintext_hash.hexdigest(),
+                sealed_bytes=sealed_bytes,
+                sealed_sha256=sealed_hash.hexdigest(),
+                recipients=self.recipients,
+                nonce=self._body.nonce.hex() if self._body.nonce else None,
+                tag=self._body.tag().hex() if self._body.nonce else None,
+            )
+        finally:
+            plaintext_hash.close()
+            sealed_hash.close()
+
+    def _steps(self, chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        yield b"", self._body.head
+        for piece in _pieces(chunks):
+            yield piece, self._body.update(piece)
+        yield b"", self._body.finish()
+
+
+def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut large chunks and join small ones: every piece but the last has PIECE_BYTES."""
+    waiting: list[bytes] = []
+    waiting_bytes = 0
+    for chunk in chunks:
+        start = 0
+        while waiting_bytes + len(chunk) - start >= PIECE_BYTES:
+            end = start + PIECE_BYTES - waiting_bytes
+            part = chunk if start == 0 and end == len(chunk) else chunk[start:end]
+            yield b"".join([*waiting, part]) if waiting else part
+            waiting, waiting_bytes, start = [], 0, end
+        if start < len(chunk):
+            waiting.append(chunk[start:])
+            waiting_bytes += len(chunk) - start
+    if waiting:
+        yield b"".join(waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """What the formats differ in; `nonce` only when it travels outside the file."""
+
+    head: bytes
+    update: Callable[[bytes], bytes]
+    finish: Callable[[], bytes]
+    nonce: bytes | None = None
+    tag: Callable[[], bytes] = bytes
+
+
+def _native(file: FileInfo, file_key: bytes, wrapped: tuple[WrappedKey, ...], _: list[Recipient]) -> _Body:
+    head = Header(file=file, recipients=wrapped).to_bytes()
+    body = Cobblestone256Encryptor(file_key, context(head))
+    return _Body(head, body.update, body.finalize)
+
+
+def _gcm(file_key: bytes) -> tuple[bytes, AEADEncryptionContext]:
+    nonce = os.urandom(cms.NONCE_BYTES)
+    return nonce, Cipher(algorithms.AES(file_key), modes.GCM(nonce)).encryptor()
+
+
+def _detached(_file: FileInfo, file_key: bytes, _wrapped: tuple[WrappedKey, ...], _: list[Recipient]) -> _Body:
+    nonce, message = _gcm(file_key)
+    return _Body(b"", message.update, message.finalize, nonce, lambda: message.tag)
+
+
+def _cms(file: FileInfo, file_key: bytes, wrapped: tuple[WrappedKey, ...], recipients: list[Recipient]) -> _Body:
+    nonce, message = _gcm(file_key)
+    infos = [
+        cms.recipient_info(each.certificate, key.wrapped_key) for each, key in zip(recipients, wrapped, strict=True)
+    ]
+
+    def finish() -> bytes:
+        assert message.finalize() == b"", "GCM is a stream: nothing is held back"
+        return cms.MAC_HEAD + message.tag
+
+    return _Body(cms.envelope_head(infos, nonce, file.plaintext_bytes), message.update, finish)
+
+
+_BODIES: Final = {"native": _native, "detached": _detached, "cms": _cms}
+
+
+class _InlineHash:
+    """SHA-256 in the caller's thread."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.update = self._hash.update
+        self.hexdigest = self._hash.hexdigest
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+
+class _ThreadedHash:
+    """SHA-256 in a thread of its own, at most 8 pieces behind; hashlib lets the others run while it works."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._waiting: queue.Queue[bytes] = queue.Queue(maxsize=8)
+        self.update = self._waiting.put
+        self._thread = threading.Thread(target=self._work, name="sealift-sha256", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        # An empty piece ends the thread; _run hands on none.
+        while piece := self._waiting.get():
+            self._hash.update(piece)
+
+    def hexdigest(self) -> str:
+        self.close()
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self._waiting.put(b"")
+            self._thread.join()

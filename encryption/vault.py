@@ -1,0 +1,106 @@
+"""Key Vault, this package's one edge: certificates out of secrets, signatures by a key that never leaves.
+
+The Azure SDK retries what passes by itself; what still fails is told apart by `transient`, so that a worker knows
+whether its queue should try again. Nothing is cached: a rotated certificate counts for the very next file.
+It does NOT hold a private key, and reads certificates only from secrets that hold public PEM text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
+from azure.keyvault.keys import KeyClient
+from azure.keyvault.keys.crypto import SignatureAlgorithm
+from azure.keyvault.secrets import SecretClient
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+
+from encryption.certificates import Recipient, expiry_warning, load_recipients
+from encryption.errors import SecretMissing, VaultError, VaultForbidden, VaultUnreachable
+
+log = logging.getLogger(__name__)
+
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class Vault:
+    """One Key Vault, as one identity sees it."""
+
+    def __init__(self, url: str, credential: TokenCredential) -> None:
+        self.url = url.rstrip("/")
+        self._secrets = SecretClient(self.url, credential)
+        self._keys = KeyClient(self.url, credential)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._secrets.close()
+        self._keys.close()
+
+    def certificate_pem(self, secret_name: str) -> tuple[bytes, str]:
+        """Return the PEM text of a certificate secret and the secret's id with version."""
+        with _told(f"secret '{secret_name}'"):
+            secret = self._secrets.get_secret(secret_name)
+        return (secret.value or "").encode(), secret.id or secret_name
+
+    def recipients(self, secret_name: str, now: datetime) -> list[Recipient]:
+        """Return the newest valid certificate of a secret; logs a warning from 30 days before it ends.
+
+        Raises the leaves of RecipientError and VaultError.
+        """
+        pem, secret_id = self.certificate_pem(secret_name)
+        found = load_recipients(pem, secret_id, now)
+        if words := expiry_warning(pem, now):
+            log.warning("secret '%s': %s", secret_name, words)
+        return found
+
+    def expiry_warning(self, secret_name: str, now: datetime) -> str | None:
+        """Return what a status page should say about a certificate's end, or None."""
+        return expiry_warning(self.certificate_pem(secret_name)[0], now)
+
+    def sign(self, key_name: str, data: bytes) -> bytes:
+        """Return RSA-PSS-SHA256 over `data`, made inside Key Vault: only the hash goes there."""
+        with _told(f"key '{key_name}'"):
+            client = self._keys.get_cryptography_client(key_name)
+            return client.sign(SignatureAlgorithm.ps256, hashlib.sha256(data).digest()).signature
+
+    def key_id(self, key_name: str) -> str:
+        """Return the signing key's id with version, as the manifest names it."""
+        with _told(f"key '{key_name}'"):
+            return str(self._keys.get_key(key_name).id)
+
+    def public_key_pem(self, key_name: str) -> bytes:
+        """Return the public half of a signing key, which verifies manifests."""
+        with _told(f"key '{key_name}'"):
+            key = self._keys.get_key(key_name).key
+        if not key or not key.n or not key.e:  # type: ignore[attr-defined]  # JsonWebKey sets its members from the answer
+            raise VaultError(f"key '{key_name}' is not an RSA key", hint="make it as RSA 3072: infra/ does")
+        n, e = (int.from_bytes(each, "big") for each in (key.n, key.e))  # type: ignore[attr-defined]
+        encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        return RSAPublicNumbers(e, n).public_key().public_bytes(encoding, form)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Turn the SDK's errors into ours: missing, forbidden, or not answering."""
+    try:
+        yield
+    except ResourceNotFoundError as error:
+        raise SecretMissing(
+            f"{what} is not in the vault", hint="look at the partner's file and the vault for a different name"
+        ) from error
+    except ClientAuthenticationError as error:
+        raise VaultForbidden(f"the vault does not accept this identity for {what}") from error
+    except HttpResponseError as error:
+        if error.status_code in _PASSING:
+            raise VaultUnreachable(f"the vault answered {error.status_code} for {what}") from error
+        if error.status_code == 403:
+            raise VaultForbidden(f"this identity may not use {what}") from error
+        raise VaultError(f"the vault refused {what}: {error.status_code}") from error
+    except AzureError as error:
+        raise VaultUnreachable(f"the vault did not answer for {what}") from error

@@ -1,0 +1,98 @@
+"""Wrap a file key for a recipient, unwrap it with a private key (docs/FORMAT.md, section 4).
+
+Why RSA-OAEP with SHA-256 for both hashes: PKCS#1 v1.5 has been an oracle for 25 years, and openssl, Java, Node and .NET
+all have this form. It does NOT make the file key: sealing.py does, anew for every attempt.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from encryption import canonical
+from encryption.certificates import MAX_BITS, MIN_BITS, Recipient
+from encryption.errors import InvalidValue
+
+ALGORITHM: Final = "RSA-OAEP-256"
+FILE_KEY_BYTES: Final = 32
+MAX_RECIPIENTS: Final = 8
+OAEP: Final = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
+
+_MEMBERS: Final = frozenset({"alg", "kid", "wrapped_key", "x5t#S256"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrappedKey:
+    """The file key under one recipient's RSA key."""
+
+    kid: str
+    thumbprint: str
+    wrapped_key: bytes = field(repr=False)
+    alg: str = ALGORITHM
+
+    def __post_init__(self) -> None:
+        canonical.constant(self.alg, ALGORITHM, "alg")
+        canonical.text(self.kid, canonical.KID, "kid")
+        canonical.text(self.thumbprint, canonical.THUMBPRINT, "x5t#S256")
+        if not MIN_BITS // 8 <= len(self.wrapped_key) <= MAX_BITS // 8:
+            raise InvalidValue(
+                f"wrapped_key has {len(self.wrapped_key)} bytes; {MIN_BITS // 8} to {MAX_BITS // 8} are allowed"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the recipient as headers and keys.json carry it."""
+        wrapped = canonical.write_base64(self.wrapped_key)
+        return {"alg": self.alg, "kid": self.kid, "wrapped_key": wrapped, "x5t#S256": self.thumbprint}
+
+    @classmethod
+    def from_json(cls, value: object, where: str) -> WrappedKey:
+        """Read one recipient strictly."""
+        found = canonical.members(value, _MEMBERS, where)
+        wrapped = canonical.base64_bytes(found["wrapped_key"], MIN_BITS // 8, MAX_BITS // 8, f"{where}.wrapped_key")
+        try:
+            return cls(kid=found["kid"], thumbprint=found["x5t#S256"], wrapped_key=wrapped, alg=found["alg"])
+        except InvalidValue as error:
+            raise InvalidValue(f"{where}.{error}") from error
+
+
+def read_recipients(value: object, where: str) -> tuple[WrappedKey, ...]:
+    """Read an array of 1 to 8 recipients, none of them twice."""
+    found = canonical.items(value, 1, MAX_RECIPIENTS, where)
+    wrapped = tuple(WrappedKey.from_json(each, f"{where}[{index}]") for index, each in enumerate(found))
+    if len({each.thumbprint for each in wrapped}) != len(wrapped):
+        raise InvalidValue(f"{where} names a certificate twice")
+    return wrapped
+
+
+def wrap_for_all(file_key: bytes, recipients: Iterable[Recipient]) -> tuple[WrappedKey, ...]:
+    """Wrap the file key once for every recipient; the order is kept, a certificate given twice is wrapped once."""
+    chosen = list({each.thumbprint: each for each in recipients}.values())
+    if not 1 <= len(chosen) <= MAX_RECIPIENTS:
+        raise InvalidValue(f"{len(chosen)} recipients were given; 1 to {MAX_RECIPIENTS} are allowed")
+    return tuple(
+        WrappedKey(kid=each.key_id, thumbprint=each.thumbprint, wrapped_key=each.public_key.encrypt(file_key, OAEP))
+        for each in chosen
+    )
+
+
+def unwrap(wrapped_keys: Iterable[bytes], private_key: RSAPrivateKey) -> bytes:
+    """Return the file key, or 32 random bytes when this private key unwraps none.
+
+    With random bytes the opening fails later, at the same place and with the same error as for a changed file, so
+    nobody who can watch an opener learns whether an RSA padding was right.
+    """
+    for wrapped in wrapped_keys:
+        if len(wrapped) == (private_key.key_size + 7) // 8:
+            try:
+                file_key = private_key.decrypt(wrapped, OAEP)
+            except ValueError:
+                continue
+            if len(file_key) == FILE_KEY_BYTES:
+                return file_key
+    return os.urandom(FILE_KEY_BYTES)
