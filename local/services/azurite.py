@@ -56,7 +56,7 @@ class Azurite:
         self._ports = {"blob": 0, "queue": 0, "table": 0}
         self._process: Process | None = None
 
-    def start(self) -> "Azurite":
+    def start(self) -> Self:
         script = PACKAGE / "dist" / "src" / "azurite.js"
         if not script.exists():
             raise ServiceNotInstalled(

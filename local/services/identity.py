@@ -44,7 +44,7 @@ class IdentityEndpoint:
         self._by_principal: dict[tuple[str, str | None], str] = {}
         self._server = WebServer("identity", self._answer)
 
-    def start(self) -> "IdentityEndpoint":
+    def start(self) -> Self:
         self._server.start()
         return self
 

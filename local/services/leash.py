@@ -7,6 +7,7 @@ polled and it works the same on Linux and macOS. SIGUSR1 kills the server at onc
 run with `python -I -S`.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -29,17 +30,20 @@ def die_with_parent() -> None:
 def main(settings_json: str, command: list[str]) -> int:
     settings = json.loads(settings_json)
     who = pwd.getpwnam(settings["user"]) if settings["user"] else None
+    # This process has one thread here, so code between fork and exec is safe; the kernel forgets the signal at setuid.
     server = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, start_new_session=True, user=who.pw_uid if who else None, group=who.pw_gid
-        if who else None, extra_groups=[] if who else None, preexec_fn=die_with_parent,  # noqa: PLW1509 - this
-        process has one thread here; the signal must be set after setuid
+        command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        user=who.pw_uid if who else None,
+        group=who.pw_gid if who else None,
+        extra_groups=[] if who else None,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - see above
     )
 
     def kill(*_: object) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(server.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
 
     def ask_to_stop(*_: object) -> None:
         server.send_signal(settings["signal"])

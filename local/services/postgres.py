@@ -59,20 +59,11 @@ class Postgres:
         self.log = folder / "postgres.log"
         self._process: Process | None = None
 
-    def start(self) -> "Postgres":
+    def start(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        user = UNPRIVILEGED if os.geteuid() == 0 else None
-        place = Path(tempfile.mkdtemp(prefix="sealift-postgres-")) if user else self.folder / "postgres"
-        try:
-            if user:
-                shutil.chown(place, user, pwd.getpwnam(user).pw_gid)
-            else:
-                place.mkdir()
-            self._start(_binaries(place, user), place, user)
-        except BaseException:
-            self.stop()
-            shutil.rmtree(place, ignore_errors=True)
-            raise
+        while not self._start_once():
+            pass
+        self._create_database()
         return self
 
     def stop(self) -> None:
@@ -95,15 +86,20 @@ class Postgres:
         """Return a libpq connection URL with user and password."""
         return f"postgresql://{self.user}:{self.password}@{self.host}:{self.port}/{database or self.database}"
 
-    def _start(self, binaries: Path, place: Path, user: str | None) -> None:
-        data = place / "data"
-        self._initialise(binaries, place, data, user)
-        for attempt in range(3):
+    def _start_once(self) -> bool:
+        """Start a server in a fresh folder; False when another program took its port between choice and use."""
+        user = UNPRIVILEGED if os.geteuid() == 0 else None
+        place = Path(tempfile.mkdtemp(prefix="sealift-postgres-", dir=None if user else self.folder))
+        try:
+            if user:
+                shutil.chown(place, user, pwd.getpwnam(user).pw_gid)
+            binaries = _binaries(place, user)
+            self._initialise(binaries, place, user)
             self.port = free_port()
             settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
             self._process = Process(
                 "PostgreSQL",
-                [str(binaries / "postgres"), "-D", str(data), "-p", str(self.port), *settings],
+                [str(binaries / "postgres"), "-D", str(place / "data"), "-p", str(self.port), *settings],
                 log=self.log,
                 folder=place,
                 stop_signal=signal.SIGINT,  # "fast": open sessions are ended, the files are left clean
@@ -111,25 +107,31 @@ class Postgres:
                 remove=place,
             )
             self._process.start()
-            try:
-                self._process.wait_until(self._is_ready, seconds=30, hint=HINT)
-            except ServiceNotStarted:
-                taken = "could not bind" in self._process.output()
-                self._process.settings["remove"] = None
-                self._process.stop()
-                if not taken or attempt == 2:
-                    raise
-            else:
-                break
-        self._create_database()
+            self._process.wait_until(self._is_ready, seconds=30, hint=HINT)
+        except BaseException as error:
+            lost_port = isinstance(error, ServiceNotStarted) and "could not bind" in error.message
+            self.stop()
+            shutil.rmtree(place, ignore_errors=True)
+            if not lost_port:
+                raise
+        return self._process is not None
 
-    def _initialise(self, binaries: Path, place: Path, data: Path, user: str | None) -> None:
+    def _initialise(self, binaries: Path, place: Path, user: str | None) -> None:
         password_file = place / "password"
         password_file.write_text(self.password)
         password_file.chmod(0o600)
         if user:
             shutil.chown(password_file, user)
-        command = [str(binaries / "initdb"), "-D", str(data), "-U", self.user, "-A", "scram-sha-256", "--no-sync"]
+        command = [
+            str(binaries / "initdb"),
+            "-D",
+            str(place / "data"),
+            "-U",
+            self.user,
+            "-A",
+            "scram-sha-256",
+            "--no-sync",
+        ]
         command += ["--no-instructions", "-E", "UTF8", "--no-locale", f"--pwfile={password_file}"]
         done = _run_as(user, command, place)
         password_file.unlink()
@@ -186,8 +188,8 @@ def _binaries(place: Path, user: str | None) -> Path:
     if not _can_run(copy, user, place):
         raise ServiceNotStarted(
             f"the user {user} cannot run PostgreSQL's binaries, not even from {copy}",
-            "root starts PostgreSQL as another user, so the temporary directory must be open to all and may hold programs: "
-            "set TMPDIR to such a folder, or run as a plain user",
+            "root starts PostgreSQL as another user, so the temporary directory must be open to all and may hold "
+            "programs: set TMPDIR to such a folder, or run as a plain user",
         )
     return copy / "bin"
 

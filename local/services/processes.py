@@ -3,19 +3,15 @@
     ServiceError
       ServiceNotInstalled     what it needs is not on this machine
       ServiceNotStarted       it ended, or did not answer in time, while starting; carries its last log lines
-      ServiceNotRunning       it was asked for something before start() or after stop()
 
 It does not restart anything: a service that dies stays dead and is named.
 """
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -49,10 +45,6 @@ class ServiceNotInstalled(ServiceError):
 
 class ServiceNotStarted(ServiceError):
     """The service ended, or did not answer in time, while it started."""
-
-
-class ServiceNotRunning(ServiceError):
-    """The service was asked for something before start() or after stop()."""
 
 
 def base_environment() -> dict[str, str]:
@@ -158,20 +150,3 @@ class Process:
             self._leash.send_signal(signal.SIGUSR1)
             self._leash.wait(timeout=10)
         self.stop()
-
-
-class Folders:
-    """Temporary folders of one service: given by the caller, or made here and removed by close()."""
-
-    def __init__(self, folder: Path | None, prefix: str) -> None:
-        self.made = folder is None
-        self.path = Path(tempfile.mkdtemp(prefix=f"sealift-{prefix}-")) if folder is None else folder
-        self.path.mkdir(parents=True, exist_ok=True)
-
-    def close(self) -> None:
-        """Remove the folder if it was made here."""
-        if self.made:
-            shutil.rmtree(self.path, ignore_errors=True)
-
-
-LOCK = threading.Lock()

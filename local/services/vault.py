@@ -25,8 +25,8 @@ _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}\Z")
 _PAGE = 25
 _DENIED = (
     "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role "
-    "definitions were changed recently, please observe propagation time.\r\nCaller: oid={principal}\r\nAction: '{action}'\r\n"
-    "Resource: '{path}'\r\nAssignment: (not found)\r\nDecisionReason: null"
+    "definitions were changed recently, please observe propagation time.\r\nCaller: oid={principal}\r\n"
+    "Action: '{action}'\r\nResource: '{path}'\r\nAssignment: (not found)\r\nDecisionReason: null"
 )
 
 
@@ -51,7 +51,7 @@ class KeyVault:
         self._log_lock = threading.Lock()
         self._server = WebServer("vault", self._answer, ca=ca)
 
-    def start(self) -> "KeyVault":
+    def start(self) -> Self:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.touch()
         self._server.start()

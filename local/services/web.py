@@ -33,7 +33,7 @@ class Request:
     target: str  # as sent: path and query, still escaped
     path: str  # unescaped, without the query
     query: dict[str, str]  # the last value of a repeated name
-    headers: Message[str, str]
+    headers: "Message[str, str]"
     body: bytes = field(repr=False)
     has_length: bool  # Content-Length was sent; a chunked body has none
 
@@ -79,7 +79,7 @@ class WebServer:
         self._port = port
         self._server: _Server | None = None
 
-    def start(self) -> "WebServer":
+    def start(self) -> Self:
         context = None
         if self._ca is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
