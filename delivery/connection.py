@@ -1,0 +1,375 @@
+"""One SSH connection: the pinned host key is checked before a user name, a key or a password is sent.
+
+The steps (`open_socket`, `negotiate`, `authenticate`, `open_session`) are separate so that `./sealift partner check`
+can report each of them; `connect` takes them in order. What this module does not do: trust on first use, SSH agents,
+~/.ssh/config, host certificates, or anything with the files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import paramiko
+from paramiko.ssh_exception import IncompatiblePeer
+
+from delivery.errors import (
+    AuthenticationRefused,
+    Busy,
+    ConnectionLost,
+    DeadlinePassed,
+    DeliveryError,
+    HostKeyMismatch,
+    NoCommonAlgorithm,
+    ProtocolViolation,
+    Stalled,
+    Unreachable,
+    Unusable,
+)
+from delivery.keys import HostKey, load_private_key, parse_host_key
+from delivery.session import Session
+
+# Our errors carry the cause; without a handler of its own paramiko's tracebacks would land on stderr beside them.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+# AES-GCM costs a fifth less CPU than CTR with a separate MAC. CBC, 3DES, MD5 and truncated MACs are not offered.
+CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
+MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
+LEGACY = {
+    "aes128-cbc": "cipher",
+    "aes256-cbc": "cipher",
+    "hmac-sha1": "mac",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionSettings:
+    """Where the partner's server is, which keys it may show, and who we are there.
+
+    `host_keys`: public key lines; any of them is accepted (rotation). `legacy`: algorithms of LEGACY this one partner
+    still needs, by name. `private_key`: PEM, PKCS#8 or OpenSSH text, or base64 of these.
+    """
+
+    host: str
+    user: str
+    host_keys: tuple[str, ...]
+    port: int = 22
+    password: str | None = field(default=None, repr=False)
+    private_key: str | None = field(default=None, repr=False)
+    passphrase: str | None = field(default=None, repr=False)
+    connect_seconds: float = 20.0
+    stall_seconds: float = 60.0
+    legacy: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.host or not self.user:
+            raise Unusable("host and user must be named", hint="set host and user of this partner's SFTP server")
+        if not 0 < self.port < 65536:
+            raise Unusable(
+                f"port {self.port} does not exist", hint="SFTP servers listen on 22 unless the partner says so"
+            )
+        if not self.host_keys:
+            raise Unusable(
+                f"no host key is pinned for {self.host}",
+                hint=f"run `ssh-keyscan -p {self.port} {self.host}` and compare what it prints with what the partner tells you",
+            )
+        if self.password is None and self.private_key is None:
+            raise Unusable(f"no password and no key for {self.user}", hint="store one in the vault")
+        for name in self.legacy:
+            if name not in LEGACY:
+                raise Unusable(f"unknown legacy algorithm '{name}'", hint="known: " + ", ".join(LEGACY))
+        self.pins()
+
+    def pins(self) -> tuple[HostKey, ...]:
+        return tuple(parse_host_key(line) for line in self.host_keys)
+
+
+class Connection:
+    """An authenticated connection and its one SFTP session; a watchdog cuts it when nothing moves."""
+
+    def __init__(self, sock: socket.socket, transport: paramiko.Transport, settings: ConnectionSettings) -> None:
+        self.settings = settings
+        self.transport = transport
+        self.deadline: float | None = None
+        self._socket = sock
+        self._closed = threading.Event()
+        self._waiting_since: float | None = None
+        self._cause: DeliveryError | None = None
+        self._session: Session | None = None
+        threading.Thread(target=self._watch, name=f"watch {settings.host}", daemon=True).start()
+
+    @property
+    def session(self) -> Session:
+        assert self._session is not None, "open_session comes first"
+        return self._session
+
+    def open_session(self) -> Session:
+        """Open the SFTP subsystem and greet; raises Busy or ProtocolViolation."""
+        try:
+            channel = self.transport.open_session(timeout=self.settings.connect_seconds)
+        except paramiko.ChannelException as error:
+            raise Busy(
+                f"{self.settings.host} opens no session: {error.text}", hint="too many sessions are open"
+            ) from error
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise self.lost(error) from error
+        try:
+            channel.settimeout(self.settings.stall_seconds)
+            channel.invoke_subsystem("sftp")
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            if not self.transport.is_active():
+                raise self.lost(error) from error
+            raise ProtocolViolation(
+                f"{self.settings.host} does not offer SFTP to '{self.settings.user}'",
+                hint="ask the partner to allow the sftp subsystem for this account",
+            ) from error
+        self._session = Session(self, channel)
+        return self._session
+
+    def waits(self, now_waiting: bool) -> None:
+        """Tell the watchdog that we are waiting for the server from now on, or no longer."""
+        self._waiting_since = time.monotonic() if now_waiting else None
+
+    def lost(self, error: BaseException) -> DeliveryError:
+        """Turn a failure of socket or transport into its cause."""
+        if self._cause is not None:
+            return self._cause
+        host = self.settings.host
+        if isinstance(error, TimeoutError):
+            return self._stalled()
+        words = str(error) or type(error).__name__
+        return ConnectionLost(f"the connection to {host} broke: {words}", hint="nothing to mend: it is tried again")
+
+    def close(self) -> None:
+        self._closed.set()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes paramiko's thread even in the middle of a blocked send
+        self.transport.close()
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _stalled(self) -> DeliveryError:
+        seconds = self.settings.stall_seconds
+        return Stalled(
+            f"{self.settings.host} did not answer for {seconds:g} s", hint="nothing to mend: it is tried again"
+        )
+
+    def _watch(self) -> None:
+        # A channel's own timeout does not cover a send() blocked on a full TCP buffer: only cutting the socket does.
+        stall = self.settings.stall_seconds
+        while not self._closed.wait(min(1.0, stall / 4)):
+            now, since, deadline = time.monotonic(), self._waiting_since, self.deadline
+            if deadline is not None and now > deadline:
+                self._cut(DeadlinePassed("the time for this delivery is used up", hint="it goes on where it stopped"))
+            elif since is not None and now - since > stall:
+                self._cut(self._stalled())
+
+    def _cut(self, cause: DeliveryError) -> None:
+        if self._cause is None:
+            self._cause = cause
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def connect(settings: ConnectionSettings, *, deadline: float | None = None) -> Connection:
+    """Take all four steps; `deadline` (of time.monotonic) cuts the connection whatever it is doing then."""
+    key = load_private_key(settings.private_key, settings.passphrase) if settings.private_key else None
+    sock = open_socket(settings)
+    transport = negotiate(sock, settings)
+    try:
+        authenticate(transport, settings, key)
+        connection = Connection(sock, transport, settings)
+    except BaseException:
+        transport.close()
+        raise
+    try:
+        connection.deadline = deadline
+        connection.open_session()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_socket(settings: ConnectionSettings) -> socket.socket:
+    """Reach the port: DNS and TCP; raises Unreachable."""
+    host, port = settings.host, settings.port
+    try:
+        sock = socket.create_connection((host, port), timeout=settings.connect_seconds)
+    except socket.gaierror as error:
+        raise Unreachable(
+            f"host name {host} does not resolve: {error.strerror}", hint="check the name, then DNS"
+        ) from error
+    except ConnectionRefusedError as error:
+        hint = "the server is down, or listens on another port"
+        raise Unreachable(f"{host} refuses connections on port {port}", hint=hint) from error
+    except OSError as error:
+        hint = "has the partner allowed our source address?"
+        raise Unreachable(f"no connection to {host} port {port}: {error.strerror or error}", hint=hint) from error
+    # Without this, Nagle's algorithm holds back every small request until the answer to the one before has come.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def negotiate(sock: socket.socket, settings: ConnectionSettings) -> paramiko.Transport:
+    """Exchange keys and compare the host key with the pins; no credential is sent before this returned."""
+    host, pins = settings.host, settings.pins()
+    transport = _transport(sock, settings.connect_seconds)
+    options = transport.get_security_options()
+    options.key_types = tuple(dict.fromkeys(name for pin in pins for name in pin.signatures))
+    options.ciphers = (*CIPHERS, *(name for name in settings.legacy if LEGACY[name] == "cipher"))
+    options.digests = (*MACS, *(name for name in settings.legacy if LEGACY[name] == "mac"))
+    try:
+        transport.start_client(timeout=settings.connect_seconds)
+        _compare(transport, host, pins)
+    except BaseException as error:
+        transport.close()
+        sock.close()
+        raise _negotiation_failed(error, host, pins) from error
+    return transport
+
+
+def _compare(transport: paramiko.Transport, host: str, pins: tuple[HostKey, ...]) -> None:
+    if not transport.initial_kex_done:
+        raise Unreachable(f"{host} did not finish the key exchange in time", hint="it is tried again")
+    shown = transport.get_remote_server_key()
+    if shown.asbytes() not in {pin.blob for pin in pins}:
+        raise HostKeyMismatch(
+            f"{host} shows the host key {shown.get_name()} {shown.fingerprint}, which is not pinned",
+            hint="ask the partner, not the server, whether the key changed; then pin the new line beside the old",
+        )
+
+
+def _negotiation_failed(error: BaseException, host: str, pins: tuple[HostKey, ...]) -> BaseException:
+    words = str(error)
+    if isinstance(error, IncompatiblePeer) and "host key" in words:
+        kinds = ", ".join(sorted({pin.algorithm for pin in pins}))
+        return HostKeyMismatch(
+            f"{host} has no host key of the pinned kind ({kinds})",
+            hint="ask the partner for the public key lines of the server as it is now",
+        )
+    if isinstance(error, IncompatiblePeer):
+        return NoCommonAlgorithm(
+            f"{host} and we have no algorithm in common: {words}",
+            hint="ask the partner for AES-CTR or AES-GCM with SHA-2; an old server may need `legacy` for this partner",
+        )
+    if isinstance(error, paramiko.SSHException) and "banner" in words:
+        return Busy(
+            f"{host} closed the connection before its greeting",
+            hint="it takes no more connections now, blocks our address, or is no SSH server",
+        )
+    if isinstance(error, paramiko.SSHException | EOFError | OSError):
+        return ConnectionLost(
+            f"the key exchange with {host} broke: {words or type(error).__name__}", hint="it is tried again"
+        )
+    return error
+
+
+def authenticate(
+    transport: paramiko.Transport, settings: ConnectionSettings, key: paramiko.PKey | None = None
+) -> tuple[str, ...]:
+    """Log in with the key, the password (also keyboard-interactive), or both; return the methods that were used."""
+    if key is None and settings.private_key:
+        key = load_private_key(settings.private_key, settings.passphrase)
+    used: list[str] = []
+    try:
+        more: list[str] | None = None  # None: nothing asked yet; []: logged in; else the methods still wanted
+        if key is not None:
+            with contextlib.suppress(paramiko.BadAuthenticationType) if settings.password else contextlib.nullcontext():
+                more = transport.auth_publickey(settings.user, key)
+                used.append("publickey")
+        if more != [] and settings.password is not None:
+            more = _password(transport, settings.user, settings.password, more, used)
+        if more:
+            raise AuthenticationRefused(
+                f"{settings.host} wants more than {' and '.join(used)}: {', '.join(more)}",
+                hint="store the missing password or key in the vault",
+            )
+    except paramiko.BadAuthenticationType as error:
+        accepted = ", ".join(error.allowed_types)
+        raise AuthenticationRefused(
+            f"{settings.host} does not accept this way to log in as '{settings.user}'", hint=f"it accepts: {accepted}"
+        ) from error
+    except paramiko.AuthenticationException as error:
+        if "timeout" in str(error).lower():
+            raise Unreachable(f"{settings.host} did not answer the login in time", hint="it is tried again") from error
+        what = "key" if key is not None and not used else "password"
+        hint = (
+            "is the public half of our key stored at the partner, for this user?"
+            if what == "key"
+            else "ask the partner"
+        )
+        raise AuthenticationRefused(f"{settings.host} refuses the {what} of '{settings.user}'", hint=hint) from error
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        if "authentication failures" in str(error):
+            raise AuthenticationRefused(
+                f"{settings.host}: {error}", hint="ask the partner about this account"
+            ) from error
+        raise ConnectionLost(
+            f"the connection to {settings.host} broke during login: {error}", hint="it is tried again"
+        ) from error
+    return tuple(used)
+
+
+def _password(
+    transport: paramiko.Transport, user: str, password: str, wanted: list[str] | None, used: list[str]
+) -> list[str]:
+    if wanted is None or "password" in wanted:
+        try:
+            more = transport.auth_password(user, password, fallback=False)
+        except paramiko.BadAuthenticationType as error:
+            if "keyboard-interactive" not in error.allowed_types:
+                raise
+        else:
+            used.append("password")
+            return more
+    questions: list[str] = []
+
+    def answer(title: str, instructions: str, prompts: list[tuple[str, bool]]) -> list[str]:  # noqa: ARG001 - paramiko's form
+        questions.extend(question for question, shown in prompts if shown)
+        return ["" if shown else password for _, shown in prompts]
+
+    try:
+        more = transport.auth_interactive(user, answer)
+    except paramiko.AuthenticationException as error:
+        if questions:
+            raise AuthenticationRefused(
+                f"the server asks '{questions[0].strip()}', which a program cannot answer",
+                hint="ask the partner for an account with a key, or without a second factor",
+            ) from error
+        raise
+    used.append("keyboard-interactive")
+    return more
+
+
+def shown_host_key(host: str, port: int, *, seconds: float = 20.0) -> HostKey:
+    """Ask a server which host key it shows today, without logging in: for a person to compare, never to pin blindly."""
+    with socket.create_connection((host, port), timeout=seconds) as sock:
+        transport = _transport(sock, seconds)
+        try:
+            transport.start_client(timeout=seconds)
+            key = transport.get_remote_server_key()
+        finally:
+            transport.close()
+    return parse_host_key(f"{key.get_name()} {key.get_base64()}")
+
+
+def _transport(sock: socket.socket, seconds: float) -> paramiko.Transport:
+    transport = paramiko.Transport(sock)
+    transport.banner_timeout = seconds
+    transport.handshake_timeout = seconds
+    transport.auth_timeout = seconds
+    return transport

@@ -1,0 +1,136 @@
+"""Every way a delivery can fail, named for its cause.
+
+    DeliveryError
+    ├── Unreachable            no answer from the host                        transient
+    ├── Busy                   the server takes no more connections now       transient
+    ├── ConnectionLost         the connection broke                           transient
+    ├── Stalled                connected, but nothing moved for too long      transient
+    ├── DeadlinePassed         our own time for the delivery is used up       transient
+    ├── HostKeyMismatch        not the server that was pinned
+    ├── NoCommonAlgorithm      nothing both sides accept
+    ├── AuthenticationRefused  the server knows no such user, key or password
+    ├── ProtocolViolation      the server's answer is not SFTP version 3
+    ├── RemoteRefused          the server refused a step
+    │   ├── RemoteFull         no space (or quota) left
+    │   ├── RemoteReadOnly     no right to write there
+    │   ├── FolderMissing      the folder is not there (any more)
+    │   └── RenameRefused      uploaded, but may not take its final name
+    ├── NameTaken              another file has that name
+    ├── Vanished               written, then gone
+    ├── VerificationFailed     the remote file is not what was sent
+    ├── SourceChanged          our own file is not the one that was recorded  ours
+    └── Unusable               a pin, key, policy or name that cannot be used ours
+        ├── BadHostKey
+        └── BadPrivateKey
+
+`status` is the HTTP status the function app answers with; `transient` says whether trying again alone can mend it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from delivery.policy import Outcome
+
+
+class DeliveryError(Exception):
+    """The root: `str(error)` is the cause, `.hint` the mend, `.outcomes` what had arrived before."""
+
+    status = 502
+    transient = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.outcomes: Sequence[Outcome] = ()
+
+
+class Unreachable(DeliveryError):
+    status = 503
+    transient = True
+
+
+class Busy(DeliveryError):
+    status = 503
+    transient = True
+
+
+class ConnectionLost(DeliveryError):
+    status = 503
+    transient = True
+
+
+class Stalled(DeliveryError):
+    status = 504
+    transient = True
+
+
+class DeadlinePassed(DeliveryError):
+    status = 504
+    transient = True
+
+
+class HostKeyMismatch(DeliveryError):
+    pass
+
+
+class NoCommonAlgorithm(DeliveryError):
+    pass
+
+
+class AuthenticationRefused(DeliveryError):
+    pass
+
+
+class ProtocolViolation(DeliveryError):
+    pass
+
+
+class RemoteRefused(DeliveryError):
+    pass
+
+
+class RemoteFull(RemoteRefused):
+    status = 507
+
+
+class RemoteReadOnly(RemoteRefused):
+    pass
+
+
+class FolderMissing(RemoteRefused):
+    pass
+
+
+class RenameRefused(RemoteRefused):
+    pass
+
+
+class NameTaken(DeliveryError):
+    status = 409
+
+
+class Vanished(DeliveryError):
+    pass
+
+
+class VerificationFailed(DeliveryError):
+    pass
+
+
+class SourceChanged(DeliveryError):
+    status = 500
+
+
+class Unusable(DeliveryError):
+    status = 500
+
+
+class BadHostKey(Unusable):
+    pass
+
+
+class BadPrivateKey(Unusable):
+    pass

@@ -1,0 +1,121 @@
+"""How one partner wants files: temporary names, what may be overwritten, how delivery is proven, how hard to push.
+
+Values only; validated once, then trusted.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, field
+from typing import Literal
+
+from delivery.errors import Unusable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemporaryName:
+    """Where a file lives until it is whole.
+
+    `suffix`: name + text; `prefix`: text + name; `folder`: the folder `text` inside (or, with a leading /, beside) the
+    feed's folder; `none`: the final name from the first byte, for partners that allow no rename: they must wait for the
+    manifest or a marker. With `tagged` the start of the file's SHA-256 is part of the name, so what an earlier version
+    of a file left behind is never continued.
+    """
+
+    kind: Literal["suffix", "prefix", "folder", "none"] = "suffix"
+    text: str = ".part"
+    tagged: bool = True
+
+    def __post_init__(self) -> None:
+        if self.kind not in {"suffix", "prefix", "folder", "none"}:
+            raise Unusable(f"unknown rule for temporary names: '{self.kind}'", hint="suffix, prefix, folder or none")
+        if self.kind != "none" and not self.text.strip("/"):
+            raise Unusable(f"the temporary {self.kind} is empty", hint="for example suffix '.part'")
+        if self.kind in {"suffix", "prefix"} and "/" in self.text:
+            raise Unusable(f"the temporary {self.kind} '{self.text}' holds a '/'", hint="use the rule 'folder'")
+
+    def path(self, folder: str, name: str, sha256: str) -> str:
+        """Return the temporary path of `name`, which is the final one under the rule `none`."""
+        tag = f".{sha256[:12]}" if self.tagged and sha256 else ""
+        if self.kind == "suffix":
+            return posixpath.join(folder, f"{name}{tag}{self.text}")
+        if self.kind == "prefix":
+            return posixpath.join(folder, f"{self.text}{name}{tag}")
+        if self.kind == "folder":
+            return posixpath.join(folder, self.text, f"{name}{tag}")
+        return posixpath.join(folder, name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """One partner's delivery rules.
+
+    overwrite    what to do when another file has the final name: stop ("never") or put ours in its place ("replace")
+    verify       before a file gets its final name: its size ("size"), or all of it read back and hashed ("hash")
+    confirm      look once more under the final name; False for servers that take files away at once
+    permissions  mode bits to set, or None to leave them to the server
+    marker       suffix of an empty file made beside each delivered one, or ""
+    resume       continue a broken upload from what the server has acknowledged; False where it only takes whole files
+    fsync        have the server write a file to its disk before the rename, where it offers that
+    depth        small files in flight on one connection
+    connections  connections that share one file of `split_bytes` and more (far servers); 1 = never split
+    attempts     tries without progress before a transient fault is final
+    deadline_seconds  for the whole delivery, waiting included; None = no limit
+    """
+
+    folder: str = "."
+    temporary: TemporaryName = field(default_factory=TemporaryName)
+    overwrite: Literal["never", "replace"] = "never"
+    verify: Literal["size", "hash"] = "size"
+    confirm: bool = True
+    permissions: int | None = None
+    marker: str = ""
+    resume: bool = True
+    fsync: bool = False
+    depth: int = 64
+    connections: int = 1
+    split_bytes: int = 64 << 20
+    attempts: int = 6
+    backoff_seconds: float = 1.0
+    deadline_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.overwrite not in {"never", "replace"}:
+            raise Unusable(f"unknown overwrite rule '{self.overwrite}'", hint="never or replace")
+        if self.verify not in {"size", "hash"}:
+            raise Unusable(f"unknown verify rule '{self.verify}'", hint="size or hash")
+        if not 1 <= self.depth <= 256:
+            raise Unusable(f"depth {self.depth} is out of range", hint="1 to 256 files in flight")
+        if not 1 <= self.connections <= 16:
+            raise Unusable(f"{self.connections} connections are out of range", hint="1 to 16; most servers allow 10")
+        if self.connections > 1 and self.temporary.kind == "none":
+            raise Unusable(
+                "a file cannot be split while it is written under its final name",
+                hint="set connections to 1, or a rule for temporary names",
+            )
+        if self.attempts < 1:
+            raise Unusable("at least one attempt is needed", hint="attempts: 6 is usual")
+        if self.permissions is not None and not 0 <= self.permissions <= 0o7777:
+            raise Unusable(f"permissions {self.permissions:o} are no mode", hint="for example 0o640")
+        if "/" in self.marker:
+            raise Unusable(f"the marker '{self.marker}' holds a '/'", hint="it is a suffix of the file's name")
+
+    def final(self, name: str) -> str:
+        return posixpath.join(self.folder, name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one file.
+
+    verified: "hash" (the whole remote file was read and hashed), "sample" (size and its first and last block), "size",
+    or "record" (our own record says it arrived; the partner has taken it since). `sha256` is that of the file as sent.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
+    state: Literal["sent", "already there"]
+    verified: Literal["hash", "sample", "size", "record"]
+    temporary_name: str
+    seconds: float

@@ -1,0 +1,84 @@
+"""One big file over several connections: far servers move a window a round trip, so more windows move more."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from delivery.connection import Connection, connect
+from delivery.errors import DeliveryError
+from delivery.policy import Outcome
+from delivery.progress import Span
+from delivery.session import Session
+from delivery.source import Prefetch
+from delivery.upload import Job, prepare, publish, write
+
+PIECE_BYTES = 8 << 20
+
+
+def send_split(
+    job: Job, connection: Connection, pool: ThreadPoolExecutor, record: Callable[[list[str]], None] | None
+) -> Outcome:
+    """Deliver one file; further connections that fail to come up, or break, only make it slower."""
+    session = connection.session
+    plan = session.run(prepare(job, session))
+    if isinstance(plan, Outcome):
+        return plan
+    session.run(write(job, session, [], restart=plan.restart, whole=False))  # creates or cuts the file, once
+    pieces = _Pieces(plan.spans)
+    helpers = [
+        threading.Thread(target=_help, args=(job, connection, pieces, pool), name=f"split {number}", daemon=True)
+        for number in range(1, min(job.policy.connections, len(pieces)))
+    ]
+    for helper in helpers:
+        helper.start()
+    try:
+        _write_pieces(job, session, pieces, pool, record)
+    finally:
+        pieces.stop()
+        for helper in helpers:
+            helper.join()
+    if left := job.acknowledged.missing(job.source.size):  # what broken helpers had taken
+        _write_pieces(job, session, _Pieces(left), pool, record)
+    session.run(write(job, session, [], restart=False, whole=True))  # proves the size
+    return session.run(publish(job, session), record=record)
+
+
+def _help(job: Job, main: Connection, pieces: _Pieces, pool: ThreadPoolExecutor) -> None:
+    try:
+        with connect(main.settings, deadline=main.deadline) as connection:
+            _write_pieces(job, connection.session, pieces, pool, None)
+    except DeliveryError:
+        return  # the main connection writes what is left, and meets a fault of the server itself
+
+
+def _write_pieces(
+    job: Job, session: Session, pieces: _Pieces, pool: ThreadPoolExecutor, record: Callable[[list[str]], None] | None
+) -> None:
+    with Prefetch(job.source, pieces, pool) as coming:
+        session.run(write(job, session, coming, restart=False, whole=False), record=record)
+
+
+class _Pieces:
+    """Spans to write, taken one by one by whichever connection is free."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self._left: deque[Span] = deque(
+            (at, min(at + PIECE_BYTES, end)) for start, end in spans for at in range(start, end, PIECE_BYTES)
+        )
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def __iter__(self) -> Iterator[Span]:
+        while True:
+            try:
+                span = self._left.popleft()
+            except IndexError:
+                return
+            yield span
+
+    def stop(self) -> None:
+        self._left.clear()
