@@ -1,0 +1,566 @@
+#!/usr/bin/env python3
+"""Open a batch of sealed files: python open.py FOLDER --key PRIVATE.pem --sender SENDER.pem --out DIR
+
+Needs Python 3.8 and `cryptography` 38 or newer, nothing else. FORMAT.md is the specification; this program was written
+from it and shares no code with the sender. In this order:
+
+  1. the manifest's signature is checked with the sender's certificate (or public key), which you got out of band;
+  2. keys.json and every sealed file must be there, with the size and SHA-256 of the manifest;
+  3. each file is decrypted into NAME.part and renamed to NAME only when its last byte was authenticated.
+
+Nothing is opened before 1 and 2 hold for the whole batch. Exit codes: 0 opened, 1 refused, 2 wrong usage.
+It does not remember earlier batches: compare `sequence` with the last one yourself (FORMAT.md, section 10, step 2).
+"""
+
+import argparse
+import base64
+import getpass
+import hashlib
+import hmac
+import json
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+CHUNK = 16384
+BLOCK = 1024 * 1024
+MAX_HEADER = 65536
+MAX_DOCUMENT = 33554432
+MAX_FILES = 10000
+MAX_RECIPIENTS = 8
+MAX_PLAINTEXT = {"native": 2**52, "detached": 2**36 - 32, "cms": 2**30}
+EXTENSION = {"native": ".sealed", "detached": ".enc", "cms": ".cms"}
+OAEP = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
+PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
+
+
+class Refused(Exception):
+    """The batch is not opened; `kind` is one word for scripts."""
+
+    def __init__(self, kind, text):
+        super().__init__(f"{kind}: {text}")
+        self.kind, self.text = kind, text
+
+
+def cannot_open():
+    """One text for another key, a changed file and a cut file: an attacker learns nothing from it."""
+    return Refused("cannot-open", "the file is for another key, or it was changed or cut")
+
+
+# ---------------------------------------------------------------------------------------- strict JSON (FORMAT.md, 3)
+
+NAME = r'(?![. ])[^\x00-\x1f\x7f-\U0010ffff/\\":*?<>|]{1,200}(?<![. ])'
+BATCH = r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}"
+WORD = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+KID = r"[!#-\[\]-~]{1,256}"
+HASH = r"[0-9a-f]{64}"
+THUMBPRINT = r"[A-Za-z0-9_-]{43}"
+TIME = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z"
+BASE64 = r"[A-Za-z0-9+/]*={0,2}"
+
+
+def or_null(rule):
+    return lambda value: value is None or check(value, rule)
+
+
+def array(rule, smallest, largest):
+    return lambda value: (
+        isinstance(value, list) and smallest <= len(value) <= largest and all(check(v, rule) for v in value)
+    )
+
+
+def integer(value):
+    return type(value) is int and 0 <= value < 2**53
+
+
+def wrapped_key(value):
+    if not (isinstance(value, str) and len(value) <= 1400 and re.fullmatch(BASE64, value) and len(value) % 4 == 0):
+        return False
+    data = base64.b64decode(value)
+    return 384 <= len(data) <= 1024 and base64.b64encode(data).decode() == value
+
+
+def exactly(wanted):
+    return lambda value: type(value) is type(wanted) and value == wanted
+
+
+def check(value, rule):
+    """A rule is a pattern for a text, a dict for an object with exactly these members, or a function."""
+    if isinstance(rule, str):
+        return isinstance(value, str) and re.fullmatch(rule, value) is not None
+    if isinstance(rule, dict):
+        return isinstance(value, dict) and value.keys() == rule.keys() and all(check(value[k], rule[k]) for k in rule)
+    return rule(value)
+
+
+RECIPIENT = {"alg": "RSA-OAEP-256", "kid": KID, "wrapped_key": wrapped_key, "x5t#S256": THUMBPRINT}
+RECIPIENTS = array(RECIPIENT, 1, MAX_RECIPIENTS)
+HEADER = {
+    "batch": BATCH, "body": "cobblestone-256", "created": TIME, "name": NAME, "plaintext_bytes": integer,
+    "recipients": RECIPIENTS, "type": "sealift-file", "version": exactly(1),
+}  # fmt: skip
+DETACHED = {"key_name": NAME, "key_sha256": HASH, "nonce": r"[0-9a-f]{24}", "tag": r"[0-9a-f]{32}"}
+FILE = {
+    "detached": or_null(DETACHED), "format": "native|detached|cms", "name": NAME, "plaintext_bytes": integer,
+    "recipients": array({"kid": KID, "x5t#S256": THUMBPRINT}, 1, MAX_RECIPIENTS), "rows": or_null(integer),
+    "sealed_bytes": integer, "sealed_name": NAME, "sealed_sha256": HASH,
+}  # fmt: skip
+TOTALS = {"files": integer, "plaintext_bytes": integer, "rows": or_null(integer), "sealed_bytes": integer}
+MANIFEST = {
+    "batch": BATCH, "created": TIME, "feed": WORD, "files": array(FILE, 0, MAX_FILES), "keys_sha256": HASH,
+    "partner": WORD, "previous_manifest_sha256": or_null(HASH), "record_head": or_null(HASH), "sequence": integer,
+    "signature": "RSA-PSS-SHA256", "signing_key": KID, "totals": TOTALS, "type": "sealift-manifest",
+    "version": exactly(1), "window_end": TIME, "window_start": TIME,
+}  # fmt: skip
+KEYS_FILE = {"name": NAME, "recipients": RECIPIENTS, "sealed_name": NAME, "sealed_sha256": HASH}
+KEYS = {"batch": BATCH, "files": array(KEYS_FILE, 0, MAX_FILES), "type": "sealift-keys", "version": exactly(1)}
+
+
+def parse(data, rule, kind, what):
+    """Return the object of a canonical JSON text that follows the rule; cheap checks come before the parser."""
+    depth = deepest = 0
+    if re.search(rb"[^\x20-\x5b\x5d-\x7e]", data) is None:
+        for found in re.finditer(rb'"[^"]*"?|[\[{]|[\]}]', data):
+            depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(found[0], 0)
+            deepest = max(deepest, depth)
+        if deepest <= 5:
+            try:
+                value = json.loads(data)
+                if json.dumps(value, sort_keys=True, separators=(",", ":")).encode() == data and check(value, rule):
+                    return value
+            except ValueError:
+                pass
+    raise Refused(kind, f"{what} is not written as FORMAT.md says")
+
+
+# -------------------------------------------------------------------------------------- the batch (FORMAT.md, 8 to 10)
+
+
+def read_small(path, largest, kind):
+    try:
+        with path.open("rb") as file:
+            data = file.read(largest + 1)
+    except OSError as error:
+        raise Refused("incomplete", f"{path.name} cannot be read: {error.strerror}") from error
+    if len(data) > largest:
+        raise Refused(kind, f"{path.name} is larger than any real one")
+    return data
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
+
+
+def find_manifest(folder, batch):
+    """Return the path up to `manifest.json`; with several batches in the folder, one must be chosen."""
+    if batch:
+        found = [f"{batch}.manifest.json"]
+    else:
+        found = [n for n in names_in(folder) if n == "manifest.json" or n.endswith(".manifest.json")]
+    if not found or not (folder / found[0]).is_file():
+        raise Refused("incomplete", "there is no manifest: the batch is not complete yet")
+    if len(found) > 1:
+        names = ", ".join(n[: -len(".manifest.json")] for n in found[:5])
+        raise Refused("usage", f"the folder holds {len(found)} batches; choose one with --batch: {names}")
+    return found[0][: -len("manifest.json")]
+
+
+def read_batch(folder, prefix, sender):
+    """Verify and return the manifest and the recipients per sealed name."""
+    signed = read_small(folder / (prefix + "manifest.json"), MAX_DOCUMENT, "signature")
+    signature = read_small(folder / (prefix + "manifest.json.sig"), 1024, "signature")
+    try:
+        sender.verify(signature, signed, PSS, hashes.SHA256())
+    except InvalidSignature:
+        raise Refused("signature", "the manifest was not signed by this sender, or was changed") from None
+    manifest = parse(signed, MANIFEST, "manifest", "the manifest")
+    check_manifest(manifest, prefix)
+    keys_bytes = read_small(folder / (prefix + "keys.json"), MAX_DOCUMENT, "keys")
+    if hashlib.sha256(keys_bytes).hexdigest() != manifest["keys_sha256"]:
+        raise Refused("keys", "keys.json is not the one that the manifest names")
+    keys = parse(keys_bytes, KEYS, "keys", "keys.json")
+    check_keys(keys, manifest)
+    return manifest, {file["sealed_name"]: file["recipients"] for file in keys["files"]}
+
+
+def check_manifest(manifest, prefix):
+    files = manifest["files"]
+    names = [f["name"].lower() for f in files]
+    stored = [f["sealed_name"].lower() for f in files] + [
+        f["detached"]["key_name"].lower() for f in files if f["detached"]
+    ]
+    rows = [f["rows"] for f in files]
+    totals = {
+        "files": len(files),
+        "plaintext_bytes": sum(f["plaintext_bytes"] for f in files),
+        "rows": None if None in rows else sum(rows),
+        "sealed_bytes": sum(f["sealed_bytes"] for f in files),
+    }
+    for wrong, text in (
+        (prefix and prefix != manifest["batch"] + ".", "the manifest is that of batch {}".format(manifest["batch"])),
+        (manifest["window_start"] > manifest["window_end"], "its window ends before it starts"),
+        (len(set(names)) != len(names) or len(set(stored)) != len(stored), "it names a file twice"),
+        (totals != manifest["totals"], "its totals are not the sums of its files"),
+        (
+            any((f["format"] == "detached") != (f["detached"] is not None) for f in files),
+            "a detached file lacks its tag",
+        ),
+        (
+            any(f["plaintext_bytes"] > MAX_PLAINTEXT[f["format"]] for f in files),
+            "a file is larger than its format holds",
+        ),
+    ):
+        if wrong:
+            raise Refused("manifest", text)
+
+
+def check_keys(keys, manifest):
+    wrong = keys["batch"] != manifest["batch"] or len(keys["files"]) != len(manifest["files"])
+    for mine, listed in zip(keys["files"], manifest["files"]):  # noqa: B905  # Python 3.8; the lengths were compared
+        wrong = wrong or any(mine[member] != listed[member] for member in ("name", "sealed_name", "sealed_sha256"))
+        wrong = wrong or [{k: r[k] for k in ("kid", "x5t#S256")} for r in mine["recipients"]] != listed["recipients"]
+        wrong = wrong or len({r["x5t#S256"] for r in mine["recipients"]}) != len(mine["recipients"])
+    if wrong:
+        raise Refused("keys", "keys.json does not fit the manifest")
+
+
+def check_files(folder, manifest):
+    """Every listed file is there, with its size and hash. Files that are not listed are never opened."""
+    for file in manifest["files"]:
+        wanted = [(file["sealed_name"], file["sealed_bytes"], file["sealed_sha256"])]
+        if file["detached"]:
+            wanted.append((file["detached"]["key_name"], None, file["detached"]["key_sha256"]))
+        for name, size, digest in wanted:
+            path = folder / name
+            if not path.is_file():
+                raise Refused("incomplete", f"{name} is in the manifest but not in the folder")
+            if (size is not None and path.stat().st_size != size) or sha256_of(path) != digest:
+                raise Refused("file", f"{name} is not the file that the manifest names")
+
+
+def sha256_of(path):
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(BLOCK), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def unlisted(folder, prefix, manifest):
+    listed = {prefix + "manifest.json", prefix + "manifest.json.sig", prefix + "keys.json"}
+    for file in manifest["files"]:
+        listed.add(file["sealed_name"])
+        if file["detached"]:
+            listed.add(file["detached"]["key_name"])
+    return [n for n in names_in(folder) if n not in listed]
+
+
+# ------------------------------------------------------------------------------------------ the files (FORMAT.md, 4 to 7)
+
+
+def unwrap(wrapped_keys, key):
+    """Return the file key; random bytes when none unwraps, so that the failure looks the same as for a changed file."""
+    for wrapped in wrapped_keys:
+        if len(wrapped) == (key.key_size + 7) // 8:
+            try:
+                file_key = key.decrypt(wrapped, OAEP)
+            except ValueError:
+                continue
+            if len(file_key) == 32:
+                return file_key
+    return os.urandom(32)
+
+
+def open_native(source, manifest, file, recipients, key):
+    """Yield authenticated plaintext only."""
+    prefix = source.read(12)
+    if len(prefix) < 12 or prefix[:8] != b"SEALIFT\x01":
+        raise Refused("header", "it does not begin with SEALIFT and version 1")
+    length = int.from_bytes(prefix[8:], "big")
+    if not 2 <= length <= MAX_HEADER:
+        raise Refused("header", f"it claims a header of {length} bytes")
+    encoded = source.read(length)
+    if len(encoded) != length:
+        raise Refused("header", "the file ends in its header")
+    header = parse(encoded, HEADER, "header", "the header")
+    if len({r["x5t#S256"] for r in header["recipients"]}) != len(header["recipients"]):
+        raise Refused("header", "it names a recipient twice")
+    expected = {"batch": manifest["batch"], "name": file["name"], "plaintext_bytes": file["plaintext_bytes"]}
+    if any(header[member] != value for member, value in expected.items()):
+        raise Refused("header", "it is the header of another file")
+    if header["recipients"] != recipients:
+        raise Refused("header", "its recipients are not those of keys.json")
+    file_key = unwrap([base64.b64decode(r["wrapped_key"]) for r in header["recipients"]], key)
+    context = hashlib.sha256(prefix + encoded).digest()
+    return decrypt_chunks(source, file_key, context, file["plaintext_bytes"])
+
+
+def decrypt_chunks(source, file_key, context, plaintext_bytes):
+    """The body is C2SP chunked-encryption with AES-256-GCM."""
+    salt, commitment = source.read(24), source.read(32)
+    info = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\x00" + salt + context
+    keys = HKDFExpand(hashes.SHA512(), 76, info).derive(file_key)
+    if not hmac.compare_digest(keys[44:], commitment):
+        raise cannot_open()
+    cipher, base, index, done = AESGCM(keys[:32]), int.from_bytes(keys[32:44], "big"), 0, 0
+    while True:
+        sealed = source.read(CHUNK + 16)
+        try:
+            plaintext = cipher.decrypt((base ^ index).to_bytes(12, "big"), sealed, None)
+        except (InvalidTag, ValueError):
+            raise cannot_open() from None
+        done += len(plaintext)
+        if done > plaintext_bytes:
+            raise cannot_open()
+        yield plaintext
+        if len(sealed) < CHUNK + 16:
+            break
+        index += 1
+    if done != plaintext_bytes:
+        raise cannot_open()
+
+
+def open_detached(source, file, wrapped, key):
+    """Yield plaintext; the SHA-256 of the signed manifest held before, the tag is checked at the end as well."""
+    nonce, tag = bytes.fromhex(file["detached"]["nonce"]), bytes.fromhex(file["detached"]["tag"])
+    return decrypt_message(source, unwrap([wrapped], key), nonce, file["plaintext_bytes"], tag)
+
+
+def open_cms(source, file, key):
+    """Read AuthEnvelopedData in DER, then its one GCM message."""
+    body = der(source, b"\x30", None, "ContentInfo")
+    der_is(source, "06 0b 2a864886f70d0109100117", "authEnvelopedData")
+    der(source, b"\xa0", body, "content")
+    der(source, b"\x30", body, "AuthEnvelopedData")
+    der_is(source, "02 01 00", "version 0")
+    wrapped = cms_recipients(source.read(der(source, b"\x31", MAX_HEADER, "recipientInfos")))
+    der(source, b"\x30", body, "authEncryptedContentInfo")
+    der_is(source, "06 09 2a864886f70d010701 30 1e 06 09 60864801650304012e 30 11 04 0c", "data, aes256-GCM")
+    nonce = source.read(12)
+    der_is(source, "02 01 10", "a tag of 16 bytes")
+    if der(source, b"\x80", MAX_PLAINTEXT["cms"], "ciphertext") != file["plaintext_bytes"]:
+        raise Refused("header", "its size is not that of the manifest")
+    return decrypt_message(source, unwrap(wrapped, key), nonce, file["plaintext_bytes"], None)
+
+
+def der(source, tag, largest, what):
+    """Read one tag and definite length; return the length."""
+    found, first = source.read(1), source.read(1)
+    if found == tag and first and (first[0] < 0x80 or 0x81 <= first[0] <= 0x84):
+        length = first[0] if first[0] < 0x80 else int.from_bytes(source.read(first[0] - 0x80), "big")
+        if largest is None or length <= largest:
+            return length
+    raise Refused("header", f"it is not CMS in DER: {what} is wanted")
+
+
+def der_is(source, wanted, what):
+    if source.read(len(bytes.fromhex(wanted))) != bytes.fromhex(wanted):
+        raise Refused("header", f"it is not CMS as FORMAT.md says: {what} is wanted")
+
+
+SHA256_OID = "30 0d 06 09 608648016503040201 05 00"
+CMS_OAEP = bytes.fromhex(
+    "30 3c 06 09 2a864886f70d010107 30 2f a0 0f" + SHA256_OID + "a1 1c 30 1a 06 09 2a864886f70d010108" + SHA256_OID
+)
+
+
+def cms_recipients(data):
+    """Return the wrapped keys of all recipients: each ends with the OAEP parameters and an OCTET STRING."""
+    wrapped, source = [], Bytes(data)
+    while source.position < len(data):
+        recipient = source.read(der(source, b"\x30", MAX_HEADER, "a recipient"))
+        inner = Bytes(recipient)
+        der_is(inner, "02 01 00", "recipient version 0")
+        inner.read(der(inner, b"\x30", len(recipient), "issuer and serial number"))
+        if inner.read(len(CMS_OAEP)) != CMS_OAEP:
+            raise Refused("header", "a recipient of the CMS file is not RSA-OAEP with SHA-256")
+        wrapped.append(inner.read(der(inner, b"\x04", 1024, "a wrapped key")))
+        if inner.position != len(recipient) or len(wrapped[-1]) < 384:
+            raise Refused("header", "a recipient of the CMS file is malformed")
+    if not 1 <= len(wrapped) <= MAX_RECIPIENTS:
+        raise Refused("header", f"the CMS file has {len(wrapped)} recipients")
+    return wrapped
+
+
+class Bytes:
+    """Read bytes in memory as if they were a file."""
+
+    def __init__(self, data):
+        self.data, self.position = data, 0
+
+    def read(self, count):
+        part = self.data[self.position : self.position + count]
+        self.position += len(part)
+        return part
+
+
+def decrypt_message(source, file_key, nonce, plaintext_bytes, tag):
+    """Decrypt one AES-256-GCM message; the caller throws everything away unless this ends without an error."""
+    message = Cipher(algorithms.AES(file_key), modes.GCM(nonce)).decryptor()
+    missing = plaintext_bytes
+    while missing:
+        block = source.read(min(BLOCK, missing))
+        if not block:
+            raise cannot_open()
+        missing -= len(block)
+        yield message.update(block)
+    if tag is None:
+        if source.read(2) != b"\x04\x10":
+            raise cannot_open()
+        tag = source.read(16)
+    if source.read(1) or len(tag) != 16:
+        raise cannot_open()
+    try:
+        message.finalize_with_tag(tag)
+    except InvalidTag:
+        raise cannot_open() from None
+
+
+def open_file(folder, manifest, file, recipients, key, out):
+    """Open one file into out/NAME by way of out/NAME.part."""
+    target = out / file["name"]
+    if target.exists():
+        raise Refused("usage", "{} is already in the output folder".format(file["name"]))
+    with (folder / file["sealed_name"]).open("rb") as source:
+        if file["format"] == "native":
+            pieces = open_native(source, manifest, file, recipients, key)
+        elif file["format"] == "detached":
+            wrapped = read_small(folder / file["detached"]["key_name"], 1024, "file")
+            if wrapped != base64.b64decode(recipients[0]["wrapped_key"]):
+                raise Refused("keys", "{} is not the key of keys.json".format(file["detached"]["key_name"]))
+            pieces = open_detached(source, file, wrapped, key)
+        else:
+            pieces = open_cms(source, file, key)
+        part = out / (file["name"] + ".part")
+        try:
+            with part.open("wb") as sink:
+                sink.writelines(pieces)
+                sink.flush()
+                os.fsync(sink.fileno())
+            part.replace(target)
+        except BaseException:
+            if part.exists():
+                part.unlink()
+            raise
+
+
+def open_batch(folder, key, sender, out, batch=None, strict=False, say=print):
+    """Verify a whole batch, then open all its files. Returns the manifest."""
+    prefix = find_manifest(folder, batch)
+    manifest, recipients = read_batch(folder, prefix, sender)
+    check_files(folder, manifest)
+    extra = unlisted(folder, prefix, manifest)
+    if extra and strict:
+        raise Refused("extra", f"{extra[0]} is in the folder but not in the manifest")
+    out.mkdir(parents=True, exist_ok=True)
+    for file in manifest["files"]:
+        try:
+            open_file(folder, manifest, file, recipients[file["sealed_name"]], key, out)
+        except Refused as error:
+            raise Refused(error.kind, f"{file['sealed_name']}: {error.text}") from None
+        say(f"opened {file['name']} ({file['plaintext_bytes']} bytes)")
+    for name in extra:
+        say(f"note: {name} is not in this manifest and was not touched")
+    return manifest
+
+
+# ----------------------------------------------------------------------------------------------- keys and command line
+
+
+def load_private_key(path):
+    data = read_small(path, 262144, "usage")
+    try:
+        try:
+            key = serialization.load_pem_private_key(data, None)
+        except TypeError:
+            key = serialization.load_pem_private_key(data, getpass.getpass(f"password of {path}: ").encode())
+    except ValueError as error:
+        raise Refused("usage", f"{path} is not a PEM private key, or the password is wrong") from error
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise Refused("usage", f"{path} is not an RSA key")
+    return key
+
+
+def load_sender(data):
+    try:
+        if b"BEGIN CERTIFICATE" in data:
+            key = x509.load_pem_x509_certificate(data).public_key()
+        else:
+            key = serialization.load_pem_public_key(data)
+    except ValueError as error:
+        raise Refused("usage", "the sender's file is neither a PEM certificate nor a PEM public key") from error
+    if not isinstance(key, rsa.RSAPublicKey) or key.key_size < 3072:
+        raise Refused("usage", "the sender's key is not RSA of 3072 bits or more")
+    return key
+
+
+def run_vectors(folder):
+    """Prove this program on the test vectors: good batches open, bad ones are refused for the expected reason."""
+    failed = 0
+    names = [n for n in names_in(folder) if n.endswith(".json")]
+    for name in names:
+        vector = json.loads((folder / name).read_bytes())
+        expected = "{} {}".format(vector["expect"], json.dumps(vector["plaintexts"], sort_keys=True))
+        with tempfile.TemporaryDirectory() as work:
+            inbox, out = Path(work, "in"), Path(work, "out")
+            for each in (inbox, out):
+                each.mkdir()
+            for stored, content in vector["files"].items():
+                (inbox / stored).write_bytes(base64.b64decode(content))
+            got = "ok"
+            try:
+                key = load_private_key(folder / "keys" / (vector["key"] + ".key.pem"))
+                sender = load_sender(read_small(folder / "keys" / (vector["sender"] + ".pub.pem"), 9999, "usage"))
+                open_batch(inbox, key, sender, out, vector["batch"], vector["strict"], say=lambda _: None)
+            except Refused as error:
+                got = error.kind
+            opened = {n: sha256_of(out / n) for n in names_in(out)}
+            got = f"{got} {json.dumps(opened, sort_keys=True)}"
+        if got != expected:
+            failed += 1
+            print(f"FAIL {name}: expected {expected}, got {got}")
+    print(f"{len(names)} vectors, {failed} failed")
+    return 1 if failed or not names else 0
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="open.py", description="Open a batch of sealed files.")
+    parser.add_argument("folder", nargs="?", type=Path, help="where the sealed files and the manifest lie")
+    parser.add_argument("--key", type=Path, help="your RSA private key, PEM")
+    parser.add_argument("--sender", type=Path, help="the sender's certificate or public key, PEM")
+    parser.add_argument("--out", type=Path, help="folder for the opened files")
+    parser.add_argument("--batch", help="which batch, when the folder holds several")
+    parser.add_argument("--strict", action="store_true", help="refuse a folder that holds anything beside this batch")
+    parser.add_argument(
+        "--vectors", type=Path, metavar="DIR", help="instead: prove this program on the test vectors in DIR"
+    )
+    args = parser.parse_args(argv)
+    if args.vectors:
+        return run_vectors(args.vectors)
+    if not (args.folder and args.key and args.sender and args.out):
+        parser.error("FOLDER, --key, --sender and --out are all needed")
+    try:
+        key = load_private_key(args.key)
+        sender = load_sender(read_small(args.sender, 262144, "usage"))
+        open_batch(args.folder, key, sender, args.out, args.batch, args.strict)
+    except Refused as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if error.kind == "usage" else 1
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
