@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +54,34 @@ GROUP_ID = (
 LONGEST_WAIT_SECONDS = 0.3
 
 Ready = Callable[[str, float, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """What differs for Data Factory between this machine and Azure: addresses, credentials, and waiting."""
+
+    environment: dict[str, str] = field(repr=False)
+    global_parameters: dict[str, Any]
+    linked_services: dict[str, dict[str, Any]]
+
+    def overrides(self) -> Overrides:
+        """Return the overrides of a pipeline run; this process must have `environment` by now."""
+        return Overrides(
+            global_parameters=self.global_parameters,
+            linked_services=self.linked_services,
+            credential=DefaultAzureCredential(),
+            sleep=lambda seconds: time.sleep(min(seconds, LONGEST_WAIT_SECONDS)),
+        )
+
+    def write(self, path: Path) -> None:
+        """Write the connection for other processes of this user; it holds this run's secrets."""
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> Connection:
+        """Read what `write` wrote."""
+        return cls(**json.loads(path.read_text()))
 
 
 class Stack:
@@ -131,9 +160,10 @@ class Stack:
         service = BlobServiceClient(self.azurite.blob_url(account), DefaultAzureCredential())
         return service.get_container_client(name)
 
-    def overrides(self) -> Overrides:
-        """Return what differs for Data Factory between this machine and Azure: addresses, credentials, and waiting."""
-        return Overrides(
+    def connection(self) -> Connection:
+        """Return what another process needs to run pipelines on these services."""
+        return Connection(
+            environment=self.environment("data-factory"),
             global_parameters={
                 "resourceManagerUrl": self.groups.url,
                 "containerGroupId": GROUP_ID,
@@ -153,9 +183,12 @@ class Stack:
                 "encrypted_storage": {"serviceEndpoint": self.azurite.blob_url(ENCRYPTED)},
                 "function_app": {"functionAppUrl": self.function.url},
             },
-            credential=DefaultAzureCredential(),
-            sleep=lambda seconds: time.sleep(min(seconds, LONGEST_WAIT_SECONDS)),
         )
+
+    def verification_certificate(self) -> bytes:
+        """Return the certificate (PEM) that the company gives its partners: manifests are verified with it."""
+        certificate = self.vault.store.certificate("sealift-signing", self.vault.url)["cer"]
+        return x509.load_der_x509_certificate(base64.b64decode(certificate)).public_bytes(serialization.Encoding.PEM)
 
     def set_partner_certificate(self, certificate: x509.Certificate) -> None:
         """Put the partner's public certificate into the vault, as the operator does when a partner is taken on."""

@@ -1,0 +1,46 @@
+"""Real services for the tests, each started once per test process; ports and folders are the system's choice."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.services.azurite import Azurite
+from local.services.certificates import CertificateAuthority
+from local.services.identity import IdentityEndpoint
+from local.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
+    return CertificateAuthority(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="session")
+def identity() -> Iterator[IdentityEndpoint]:
+    with IdentityEndpoint() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """Storage over plain http with connection strings, as `func start` users have it."""
+    with Azurite(tmp_path_factory.mktemp("azurite"), in_memory=True) as storage:
+        yield storage
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """The whole system, for tests that follow a batch from the warehouse to the partner."""
+    before = dict(os.environ)
+    with Stack() as running:
+        yield running
+    assert dict(os.environ) == before
+
+
+@pytest.fixture
+def repository() -> Path:
+    return Path(__file__).resolve().parent.parent
