@@ -161,18 +161,24 @@ def names_in(folder):
     return sorted(path.name for path in folder.iterdir() if path.is_file())
 
 
-def find_manifest(folder, batch):
-    """Return the path up to `manifest.json`; with several batches in the folder, one must be chosen."""
+def find_batch(path, batch):
+    """Return the folder and the file names' beginning of a batch, given its manifest or the folder that it lies in."""
+    suffix = "manifest.json"
+    if path.name.endswith(suffix):
+        if not path.is_file():
+            raise Refused("incomplete", f"there is no {path.name}: the batch is not complete yet")
+        return path.parent, path.name[: -len(suffix)]
+    if not path.is_dir():
+        raise Refused("usage", f"{path} is neither a folder nor a manifest.json")
+    found = [n[: -len(suffix)] for n in names_in(path) if n == suffix or n.endswith("." + suffix)]
     if batch:
-        found = [f"{batch}.manifest.json"]
-    else:
-        found = [n for n in names_in(folder) if n == "manifest.json" or n.endswith(".manifest.json")]
-    if not found or not (folder / found[0]).is_file():
+        found = [prefix for prefix in found if prefix == batch + "."]
+    if not found:
         raise Refused("incomplete", "there is no manifest: the batch is not complete yet")
     if len(found) > 1:
-        names = ", ".join(n[: -len(".manifest.json")] for n in found[:5])
+        names = ", ".join(prefix.rstrip(".") for prefix in found[:5])
         raise Refused("usage", f"the folder holds {len(found)} batches; choose one with --batch: {names}")
-    return found[0][: -len("manifest.json")]
+    return path, found[0]
 
 
 def read_batch(folder, prefix, sender):
@@ -454,9 +460,9 @@ def open_file(folder, manifest, file, recipients, key, out):
             raise
 
 
-def open_batch(folder, key, sender, out, batch=None, strict=False, say=print):
+def open_batch(path, key, sender, out, batch=None, strict=False, say=print):
     """Verify a whole batch, then open all its files. Returns the manifest."""
-    prefix = find_manifest(folder, batch)
+    folder, prefix = find_batch(path, batch)
     manifest, recipients = read_batch(folder, prefix, sender)
     check_files(folder, manifest)
     extra = unlisted(folder, prefix, manifest)
@@ -535,7 +541,13 @@ def run_vectors(folder):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="open.py", description="Open a batch of sealed files.")
-    parser.add_argument("folder", nargs="?", type=Path, help="where the sealed files and the manifest lie")
+    parser.add_argument(
+        "batch_path",
+        metavar="FOLDER",
+        nargs="?",
+        type=Path,
+        help="the folder where the batch lies, or its manifest.json",
+    )
     parser.add_argument("--key", type=Path, help="your RSA private key, PEM")
     parser.add_argument("--sender", type=Path, help="the sender's certificate or public key, PEM")
     parser.add_argument("--out", type=Path, help="folder for the opened files")
@@ -547,12 +559,12 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.vectors:
         return run_vectors(args.vectors)
-    if not (args.folder and args.key and args.sender and args.out):
+    if not (args.batch_path and args.key and args.sender and args.out):
         parser.error("FOLDER, --key, --sender and --out are all needed")
     try:
         key = load_private_key(args.key)
         sender = load_sender(read_small(args.sender, 262144, "usage"))
-        open_batch(args.folder, key, sender, args.out, args.batch, args.strict)
+        open_batch(args.batch_path, key, sender, args.out, args.batch, args.strict)
     except Refused as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if error.kind == "usage" else 1
