@@ -1,0 +1,365 @@
+"""The local function host: runs a function_app.py (Python V2) as Azure would, in processes of its own.
+
+`python -m local.services.function_host --app DIR --keys-file FILE [--port N] [--workers N]` serves until SIGTERM and
+prints one JSON line with its address when it is ready; the app's settings are its environment. Routes, keys, methods,
+bodies and queue semantics are the Functions host's (version 4). Not done: Easy Auth, scale-out, dynamic concurrency,
+timer schedules, retry policies, blob bindings.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import unquote
+
+from local.services.certificates import write_private
+from local.services.function_pool import CallFailed, WorkerPool
+from local.services.function_queues import LEASE_SECONDS, QueueListener, queue_client
+from local.services.function_routes import Keys, Route, find_route, parse_route, sort_routes
+from local.services.function_settings import AppRefused, HostSettings, read_host_json, resolve_setting
+from local.services.processes import Process, base_environment
+from local.services.web import Request, Response, WebServer, json_response
+
+MAX_BODY_BYTES = 104_857_600
+HTTP_SECONDS = 230  # Azure's load balancer gives up then; the function goes on
+GRACE_SECONDS = 10.0
+HINT = "mend the app or its settings, then start again"
+
+
+class FunctionHost:
+    """The host as a service: a child process for one app; a context manager.
+
+    `environment` are the app's settings. `keys` are the host keys by name (`default` is `.key`); the master key is made
+    here. A restart keeps port and keys.
+    """
+
+    def __init__(
+        self,
+        app_folder: Path,
+        environment: Mapping[str, str],
+        keys: Mapping[str, str] | None = None,
+        *,
+        folder: Path,
+        workers: int = 1,
+        lease_seconds: int = LEASE_SECONDS,
+    ) -> None:
+        self.app_folder = app_folder
+        self.environment = dict(environment)
+        self.keys = dict(keys or {"default": secrets.token_urlsafe(32)})
+        self.master_key = secrets.token_urlsafe(32)
+        self.folder = folder
+        self.log = folder / "function-host.log"
+        self.url = ""
+        self.pid = 0
+        self._port = 0
+        self._workers = workers
+        self._lease_seconds = lease_seconds
+        self._process: Process | None = None
+
+    @property
+    def key(self) -> str:
+        return self.keys["default"]
+
+    def start(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        keys_file = self.folder / "function-keys.json"
+        write_private(keys_file, json.dumps({"master": self.master_key, "host": self.keys}).encode())
+        command = [sys.executable, "-m", "local.services.function_host", "--app", str(self.app_folder.resolve())]
+        command += ["--keys-file", str(keys_file.resolve()), "--port", str(self._port), "--workers", str(self._workers)]
+        command += ["--lease-seconds", str(self._lease_seconds)]
+        self._process = Process(
+            "the function host",
+            command,
+            log=self.log,
+            environment=base_environment() | {"FUNCTIONS_WORKER_RUNTIME": "python"} | self.environment,
+            grace_seconds=GRACE_SECONDS + 5,
+        )
+        self._process.start()
+        try:
+            ready = self._process.wait_until(self._announcement, seconds=90, hint=HINT)
+        except BaseException:
+            self.stop()
+            raise
+        self.url, self._port, self.pid = ready["url"], ready["port"], ready["pid"]
+        return self
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def kill(self) -> None:
+        """End host and workers as a crash would."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+
+    def _announcement(self) -> dict[str, Any] | None:
+        assert self._process is not None
+        for line in self._process.output().splitlines():
+            if line.startswith('{"ready": true'):
+                announced: dict[str, Any] = json.loads(line)
+                return announced
+        return None
+
+
+class Host:
+    """The host itself: routes to functions, queues to functions, workers below."""
+
+    def __init__(
+        self, app: Path, settings: HostSettings, keys: Keys, *, workers: int = 1, port: int = 0, lease_seconds: int
+    ) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._lease_seconds = lease_seconds
+        self._started = time.monotonic()
+        self.pool = WorkerPool(app, workers, settings.function_timeout_seconds, log)
+        self._web = WebServer("function host", self._answer, port=port)
+        self._routes: list[Route] = []
+        self._listeners: list[QueueListener] = []
+
+    def start(self) -> dict[str, Any]:
+        """Start everything; return what the ready line says."""
+        try:
+            self.pool.start()
+            self._bind()
+        except BaseException:
+            self.pool.stop()
+            raise
+        self._web.start()
+        for listener in self._listeners:
+            listener.start()
+        return {
+            "ready": True,
+            "url": self._web.url,
+            "port": self._web.port,
+            "pid": os.getpid(),
+            "workers": self.pool.pids,
+            "functions": sorted(self.pool.functions),
+        }
+
+    def stop(self) -> None:
+        """Take no more work, let running calls end for a while, then end the workers."""
+        for listener in self._listeners:
+            listener.stop()
+        deadline = time.monotonic() + GRACE_SECONDS
+        while (
+            self.pool.running or any(listener.running for listener in self._listeners)
+        ) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._web.stop()
+        self.pool.stop()
+
+    def _bind(self) -> None:
+        for function in self.pool.functions.values():
+            trigger = function["trigger"]
+            match trigger["type"]:
+                case "httpTrigger":
+                    route = resolve_setting(trigger.get("route") or function["name"])
+                    level = str(trigger.get("authLevel") or "function")
+                    self._routes.append(parse_route(function["name"], route, trigger.get("methods"), level))
+                case "queueTrigger":
+                    listener = QueueListener(
+                        function, self._settings.queues, self._call, log, lease_seconds=self._lease_seconds
+                    )
+                    self._listeners.append(listener)
+                case "timerTrigger":
+                    log("warning", "Timer is not scheduled here", function=function["name"])
+        self._routes = sort_routes(self._routes)
+
+    def _call(
+        self, name: str, data: Any, metadata: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> "Future[dict[str, Any]]":
+        """Run a function and send what it put into its output queues; the future ends after both."""
+        headers = headers or {}
+        traceparent = headers.get("traceparent") or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+        result = self.pool.call(name, data, metadata, traceparent=traceparent, tracestate=headers.get("tracestate", ""))
+        queues = [binding for binding in self.pool.functions[name]["bindings"] if binding["type"] == "queue"]
+        if not queues:
+            return result
+        after: Future[dict[str, Any]] = Future()
+        result.add_done_callback(lambda done: threading.Thread(target=self._send, args=[done, queues, after]).start())
+        return after
+
+    def _send(
+        self, done: "Future[dict[str, Any]]", queues: list[dict[str, Any]], after: "Future[dict[str, Any]]"
+    ) -> None:
+        try:
+            outputs = done.result()
+            for binding in queues:
+                client = queue_client(resolve_setting(binding["queueName"]), binding.get("connection"))
+                for message in outputs.get(binding["name"], []):
+                    client.send_message(self._encode(message))
+            after.set_result(outputs)
+        except BaseException as error:  # noqa: BLE001 - handed on to whoever waits
+            after.set_exception(error)
+
+    def _encode(self, message: Any) -> str:
+        import base64
+
+        raw = (
+            message
+            if isinstance(message, bytes)
+            else (message if isinstance(message, str) else json.dumps(message)).encode()
+        )
+        return base64.b64encode(raw).decode() if self._settings.queues.base64 else raw.decode()
+
+    def _answer(self, request: Request) -> Response:
+        escaped = request.target.partition("?")[0]
+        if escaped == "/":
+            return Response(status=200)
+        if escaped == "/admin" or escaped.startswith("/admin/"):
+            return self._answer_admin(request)
+        prefix = f"/{self._settings.route_prefix}" if self._settings.route_prefix else ""
+        if not escaped.lower().startswith(prefix.lower() + "/"):
+            return Response(status=404)
+        found = find_route(self._routes, request.method, escaped[len(prefix) :], unquote)
+        if found is None:
+            return Response(status=404)
+        route, parameters = found
+        if not self._keys.allow(route.auth_level, route.function, _given_key(request)):
+            return Response(status=401)
+        if len(request.body) > MAX_BODY_BYTES:
+            return Response(status=413)
+        return self._answer_function(request, route.function, parameters)
+
+    def _answer_function(self, request: Request, function: str, parameters: Mapping[str, str]) -> Response:
+        headers: dict[str, str] = {}
+        for name, value in request.headers.items():
+            headers[name.lower()] = f"{headers[name.lower()]},{value}" if name.lower() in headers else value
+        data = {
+            "method": request.method,
+            "url": f"http://{headers.get('host', '')}{request.target}",
+            "headers": headers,
+            "query": {name: value for name, value in request.query.items() if value},
+            "params": dict(parameters),
+            # The host hands a chunked body on as an empty one; clients must send Content-Length.
+            "body": request.body if request.has_length else b"",
+        }
+        try:
+            outputs = self._call(function, data, {}, headers).result(timeout=HTTP_SECONDS)
+        except TimeoutError:
+            return Response(status=504)
+        except CallFailed:
+            return Response(status=500)
+        except Exception as error:  # noqa: BLE001 - an output queue failed; the caller learns no more than in Azure
+            log("error", "Output not sent", function=function, error=str(error))
+            return Response(status=500)
+        names = [binding["name"] for binding in self.pool.functions[function]["bindings"] if binding["type"] == "http"]
+        answer = next((outputs[name] for name in names if name in outputs), None)
+        if answer is None:
+            return Response(status=204 if names else 200)
+        return Response(status=answer["status"], body=answer["body"], headers=answer["headers"])
+
+    def _answer_admin(self, request: Request) -> Response:
+        if not self._keys.allow("admin", None, _given_key(request)):
+            return Response(status=401)
+        parts = request.path.strip("/").split("/")
+        if parts == ["admin", "host", "status"] and request.method == "GET":
+            status = {
+                "id": "local",
+                "state": "Running",
+                "version": "4.local",
+                "processUptime": round((time.monotonic() - self._started) * 1000),
+                "processId": os.getpid(),
+                "workerProcessIds": self.pool.pids,
+            }
+            return json_response(200, status)
+        if len(parts) == 3 and parts[1] == "functions" and request.method == "POST":
+            function = self.pool.functions.get(parts[2])
+            if function is None:
+                return Response(status=404)
+            return self._trigger(function, request)
+        return Response(status=404)
+
+    def _trigger(self, function: Mapping[str, Any], request: Request) -> Response:
+        """POST /admin/functions/{name}: run a function that has no route, now, with the body's `input`."""
+        try:
+            given = request.json().get("input")
+        except (ValueError, AttributeError):
+            return json_response(400, {"error": "the body is an object with `input`"})
+        match function["trigger"]["type"]:
+            case "queueTrigger":
+                text = given if isinstance(given, str) else json.dumps(given)
+                metadata = {"Id": str(uuid.uuid4()), "DequeueCount": 1, "PopReceipt": ""}
+                self._call(str(function["name"]), text, metadata)
+            case "timerTrigger":
+                self._call(str(function["name"]), {"IsPastDue": False, "Schedule": {}, "ScheduleStatus": {}}, {})
+            case _:
+                return Response(status=404)
+        return Response(status=202)
+
+
+def _given_key(request: Request) -> str | None:
+    return request.headers.get("x-functions-key") or request.query.get("code")
+
+
+def log(level: str, message: str, **fields: Any) -> None:
+    """Write one JSON line to standard error, in the form of the workers' lines."""
+    entry = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "level": level.upper(),
+        "logger": "host",
+        "message": message,
+    }
+    sys.stderr.write(json.dumps(entry | fields, default=str) + "\n")
+    sys.stderr.flush()
+
+
+def read_keys(path: Path) -> Keys:
+    content = json.loads(path.read_text())
+    return Keys(master=content["master"], host=content.get("host", {}), functions=content.get("functions", {}))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve one app until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="function_host", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--app", type=Path, required=True, help="the folder of function_app.py and host.json")
+    parser.add_argument("--keys-file", type=Path, required=True, help='JSON: {"master": KEY, "host": {"default": KEY}}')
+    parser.add_argument("--port", type=int, default=0, help="0 lets the system choose")
+    parser.add_argument("--workers", type=int, default=1, help="worker processes")
+    parser.add_argument("--lease-seconds", type=int, default=LEASE_SECONDS, help="the lease of a queue message")
+    options = parser.parse_args(argv)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    try:
+        host = Host(
+            options.app.resolve(),
+            read_host_json(options.app),
+            read_keys(options.keys_file),
+            workers=options.workers,
+            port=options.port,
+            lease_seconds=options.lease_seconds,
+        )
+        ready = host.start()
+    except AppRefused as refusal:
+        sys.stderr.write(f"error: {refusal.message}\nhint: {refusal.hint}\n")
+        return 1
+    print(json.dumps(ready), flush=True)
+    stop.wait()
+    host.stop()
+    log("info", "Host stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)
