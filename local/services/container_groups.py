@@ -11,15 +11,12 @@ import json
 import re
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, Self
 
 from local.services.certificates import CertificateAuthority
 from local.services.container_life import Backend, Container, ContainerSpec, LifeFaults
@@ -85,7 +82,7 @@ class ContainerGroups:
         self._lock = threading.RLock()
         self._server = WebServer("resource-manager", self._receive, ca=ca)
 
-    def start(self) -> "ContainerGroups":
+    def start(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
         self.log.touch()
         self._server.start()
@@ -99,7 +96,7 @@ class ContainerGroups:
             group.container.stop()
         self._server.stop()
 
-    def __enter__(self) -> "ContainerGroups":
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
@@ -110,9 +107,11 @@ class ContainerGroups:
         return self._server.url
 
     def put_group(self, definition: dict[str, Any], group_id: str = GROUP_ID, *, starts: bool = True) -> str:
-        """Create or replace a group and return its id. As in Azure it starts at once; `starts=False` makes one that has
-        run before, so that a laptop need not wait for a run that finds no request.
-        """  # noqa: D205 - one thought
+        """Create or replace a group and return its id.
+
+        As in Azure it starts at once; `starts=False` makes one that has run before, so that nobody waits for a run that
+        finds no request.
+        """
         self._put(group_id, copy.deepcopy(definition), starts=starts)
         return group_id
 
@@ -326,13 +325,11 @@ class ContainerGroups:
         """Stand before the identity endpoint for a container whose identity comes up late."""
         if any(time.monotonic() < group.identity_from for group in self._groups.values()):
             return json_response(400, {"statusCode": 400, "message": "Identity not found"})
+        import requests
+
         header = {"X-IDENTITY-HEADER": request.headers.get("X-IDENTITY-HEADER", "")}
-        asked = urllib.request.Request(f"{self._identity.url}?{urlencode(request.query)}", headers=header)
-        try:
-            with urllib.request.urlopen(asked, timeout=10) as answer:
-                return Response(status=200, body=answer.read(), headers=[("Content-Type", "application/json")])
-        except urllib.error.HTTPError as error:
-            return Response(status=error.code, body=error.read(), headers=[("Content-Type", "application/json")])
+        answer = requests.get(self._identity.url, params=request.query, headers=header, timeout=10)
+        return Response(status=answer.status_code, body=answer.content, headers=[("Content-Type", "application/json")])
 
 
 def _read_spec(definition: dict[str, Any]) -> ContainerSpec:

@@ -1,0 +1,434 @@
+"""The story of a run: request, claim, state, freshness, dbt, artifacts, verdict.
+
+The environment says where things are; nothing else does:
+
+    ARTIFACTS_URL     https address of the blob container; without it nothing is stored and REQUEST must say what to do
+    REQUEST           the request as JSON; without it the newest open one in the container is taken
+    EXIT_MODE         verdict (default): the exit code tells it, see summary.EXIT_CODES; recorded: 0 once the verdict is in
+                      storage, for platforms that start a container again when it ends with anything else
+    DBT_PROJECT_DIR   the project; WORK_DIR where to write; IMAGE, GIT_SHA what runs here, for the summary
+    PGHOST ...        the warehouse, see project/profiles.yml
+
+Without a request the process exits with 0 and does nothing: creating a container group starts it.
+"""
+
+import json
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dbt_runner.invocation import Dbt, Outcome, leave
+from dbt_runner.messages import clean
+from dbt_runner.request import DEADLINE_SECONDS, Request, RequestError, read_request
+from dbt_runner.summary import (
+    EXIT_CODES,
+    FAILED_SHOWN,
+    TOTALS_SHOWN,
+    Summary,
+    clean_results,
+    count,
+    failed_nodes,
+    freshness_of,
+    rows_by_model,
+    sentence,
+)
+
+if TYPE_CHECKING:
+    from dbt_runner.artifacts import Artifacts
+
+CURRENT = "state/current.json"
+LAST = "state/last.json"
+PARTIAL_PARSE = "partial_parse.msgpack"
+RESTART_WAIT_SECONDS = 90.0
+INFRASTRUCTURE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the environment says; see the module."""
+
+    artifacts_url: str
+    request: str
+    records: bool
+    project: Path
+    work: Path
+    image: str
+    git_sha: str
+    secrets: tuple[str, ...]
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the settings; raise RequestError when one is missing or wrong."""
+    mode = environment.get("EXIT_MODE", "verdict")
+    if mode not in ("verdict", "recorded"):
+        raise RequestError(f"EXIT_MODE is {mode!r}", "it must be verdict or recorded")
+    url, request = environment.get("ARTIFACTS_URL", ""), environment.get("REQUEST", "")
+    if not url and not request:
+        raise RequestError("neither ARTIFACTS_URL nor REQUEST is set", "name the blob container, or say what to run")
+    if url and not url.startswith("https://"):
+        raise RequestError("ARTIFACTS_URL does not begin with https://", "tokens go over TLS only")
+    return Settings(
+        artifacts_url=url,
+        request=request,
+        records=mode == "recorded",
+        project=Path(environment.get("DBT_PROJECT_DIR", str(Path(__file__).with_name("project")))),
+        work=Path(environment.get("WORK_DIR") or tempfile.mkdtemp(prefix="dbt-")),
+        image=environment.get("IMAGE", ""),
+        git_sha=environment.get("GIT_SHA", ""),
+        secrets=tuple(value for name, value in environment.items() if name.startswith("DBT_ENV_SECRET_") and value),
+    )
+
+
+def main(started: float) -> int:
+    """Run once and return the exit code; the last line on standard output is the verdict as JSON."""
+    from azure.core.exceptions import AzureError
+
+    from dbt_runner.artifacts import Artifacts, StorageError
+
+    try:
+        settings = read_settings(os.environ)
+    except RequestError as error:
+        return _say_error(error.message, error.hint, EXIT_CODES["error"])
+    # dbt's import takes a second of processor time; storage is waited for meanwhile.
+    importing = threading.Thread(target=_import_dbt, daemon=True)
+    importing.start()
+    try:
+        artifacts = Artifacts(settings.artifacts_url) if settings.artifacts_url else None
+        if artifacts is not None:
+            artifacts.wait_for_identity()
+        summary = _serve(settings, artifacts, importing, started)
+    except StorageError as error:
+        return _say_error(error.message, error.hint, INFRASTRUCTURE)
+    except AzureError as error:
+        text = clean(str(error).splitlines()[0] if str(error) else type(error).__name__, settings.secrets, 300)
+        return _say_error(
+            f"storage: {text}", "is ARTIFACTS_URL right, and may this identity write there?", INFRASTRUCTURE
+        )
+    if summary is None:
+        print(json.dumps({"status": "no request"}), flush=True)
+        return 0
+    return 0 if settings.records and artifacts is not None else summary.exit_code
+
+
+def _import_dbt() -> None:
+    import dbt.cli.main  # type: ignore[import-not-found, unused-ignore] # noqa: F401 - lives in .venv-dbt
+
+
+def _say_error(message: str, hint: str, code: int) -> int:
+    print(f"error: {message}\nhint: {hint}", file=sys.stderr, flush=True)
+    print(
+        json.dumps({"status": "infrastructure" if code == INFRASTRUCTURE else "error", "message": message}), flush=True
+    )
+    return code
+
+
+def _serve(
+    settings: Settings, artifacts: "Artifacts | None", importing: threading.Thread, started: float
+) -> Summary | None:
+    """Find the request, claim it, run it; None when there is nothing to do."""
+    if settings.request:
+        request = _parse(settings.request)
+        run_id = request.run_id if isinstance(request, Request) else "unnamed"
+        if artifacts is not None and not _claim(artifacts, run_id, settings.request):
+            return _earlier(artifacts, run_id)
+    else:
+        assert artifacts is not None, "read_settings refuses this"
+        found = _claim_newest(artifacts)
+        if found is None:
+            return None
+        if isinstance(found, Summary):
+            return found
+        run_id, text = found
+        request = _parse(text)
+        if isinstance(request, Request) and request.run_id != run_id:
+            request = RequestError(
+                f"the request of {run_id} names the run {request.run_id}", "the blob's name is the run's id"
+            )
+    if isinstance(request, RequestError):
+        return _record(artifacts, _stamp(Summary(run_id=run_id, status="error", message=f"dbt: {request.message}")))
+    return Run(settings, artifacts, request, started).run(importing)
+
+
+def _parse(text: str) -> Request | RequestError:
+    try:
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            return RequestError("the request is not a JSON object", "see dbt_runner/request.py")
+        return read_request(content)
+    except RequestError as error:
+        return error
+    except ValueError as error:
+        return RequestError(f"the request is not JSON: {error}", "see dbt_runner/request.py")
+
+
+def _claim(artifacts: "Artifacts", run_id: str, text: str) -> bool:
+    return artifacts.claim(run_id, {"claimed": _now(), "host": socket.gethostname(), "request": text})
+
+
+def _claim_newest(artifacts: "Artifacts") -> tuple[str, str] | Summary | None:
+    """Claim the newest open request; when all are claimed, the newest one's verdict is the answer."""
+    run_ids = artifacts.open_requests(timedelta(seconds=DEADLINE_SECONDS))
+    for run_id in run_ids:
+        content = artifacts.read_json(f"requests/{run_id}.json")
+        if content is not None and _claim(artifacts, run_id, json.dumps(content)):
+            return run_id, json.dumps(content)
+    return _earlier(artifacts, run_ids[0]) if run_ids else None
+
+
+def _earlier(artifacts: "Artifacts", run_id: str) -> Summary | None:
+    """Return what an earlier start of the same run recorded; record that it died when it left nothing."""
+    ends = time.monotonic() + RESTART_WAIT_SECONDS
+    while True:
+        gone = artifacts.take_over(run_id)
+        recorded = artifacts.read_json(f"runs/{run_id}/summary.json")
+        if recorded is not None:
+            artifacts.release()
+            print(json.dumps(recorded, ensure_ascii=False), flush=True)
+            return _as_summary(recorded)
+        if gone:
+            message = "dbt: the container died during the run and was started again; the run was not repeated"
+            summary = _record(artifacts, _stamp(Summary(run_id=run_id, status="interrupted", message=message)))
+            artifacts.release()
+            return summary
+        if time.monotonic() > ends:
+            print(f"run {run_id} is under way in another container", flush=True)
+            return None
+        time.sleep(2)
+
+
+def _as_summary(recorded: dict[str, Any]) -> Summary:
+    return Summary(run_id=recorded["run_id"], status=recorded["status"], message=recorded["message"])
+
+
+class Run:
+    """One claimed run, from its state to its verdict."""
+
+    def __init__(self, settings: Settings, artifacts: "Artifacts | None", request: Request, started: float) -> None:
+        self.settings = settings
+        self.artifacts = artifacts
+        self.request = request
+        self.started = started
+        self.target_folder = settings.work / "target"
+        self.state_folder = settings.work / "state"
+        self.secrets = list(settings.secrets)
+        self.dbt = Dbt(settings.project, self.target_folder, target=request.target, secrets=self.secrets)
+        self.summary = Summary(
+            run_id=request.run_id,
+            status="error",
+            message="dbt: not finished",
+            command=request.command,
+            mode=request.mode,
+            select=request.select,
+            started=_now(),
+            image=settings.image,
+            git_sha=settings.git_sha,
+            artifacts=f"{artifacts.url}/runs/{request.run_id}/" if artifacts else "",
+        )
+        self.restored: str | None = None
+        self.current_etag: str | None = None
+        self.timings: dict[str, float] = {}
+        self.uploads: dict[str, Path | str] = {}
+
+    def run(self, importing: threading.Thread) -> Summary:
+        """Do the work and record the verdict, whatever happens; storage errors alone are raised."""
+        # So that dbt's artifacts carry it. It must not go through --vars, which would undo partial parsing.
+        os.environ["DBT_ENV_CUSTOM_ENV_RUN_ID"] = self.request.run_id
+        self.target_folder.mkdir(parents=True, exist_ok=True)
+        with self.dbt.stoppable(self.request.deadline_seconds, on_stuck=self._leave_now):
+            try:
+                problem = self._restore()
+                importing.join()
+                self.timings["import"] = self._elapsed()
+                if problem is None:
+                    self._work()
+                else:
+                    self._conclude("error", problem)
+            except Exception as error:  # noqa: BLE001 - a fault of ours is a verdict too; it must not leave a run without one
+                self._conclude("error", f"the runner failed: {clean(f'{type(error).__name__}: {error}', self.secrets)}")
+            return self._finish()
+
+    def _restore(self) -> str | None:
+        """Fetch earlier state; return why the run cannot go on, if it cannot."""
+        request, artifacts = self.request, self.artifacts
+        baked = self.settings.project / "target" / PARTIAL_PARSE
+        if baked.exists():
+            shutil.copyfile(baked, self.target_folder / PARTIAL_PARSE)
+        if artifacts is not None:
+            names = ["manifest.json", "run_results.json", PARTIAL_PARSE]
+            current = artifacts.restore(CURRENT, names, self.state_folder / "current")
+            if current is not None:
+                self.restored, self.current_etag = current
+                shutil.copyfile(self.state_folder / "current" / PARTIAL_PARSE, self.target_folder / PARTIAL_PARSE)
+        if request.command == "retry":
+            return self._restore_for_retry()
+        return None
+
+    def _restore_for_retry(self) -> str | None:
+        if self.artifacts is None:
+            return "a retry needs the artifacts of an earlier run, and ARTIFACTS_URL is not set"
+        names, folder = ["manifest.json", "run_results.json"], self.state_folder / "retry"
+        if self.request.retry_of:
+            self.restored = (
+                self.request.retry_of if self.artifacts.fetch(self.request.retry_of, names, folder) else None
+            )
+        else:
+            last = self.artifacts.restore(LAST, names, folder)
+            self.restored = last[0] if last else None
+        return None if self.restored else "there is no earlier run with results to retry"
+
+    def _work(self) -> None:
+        request = self.request
+        more = request.freshness or request.docs
+        if more and request.command not in ("freshness", "docs"):
+            parsed = self.dbt.parse()
+            if not parsed.success:
+                self._conclude(*self._verdict(parsed))
+                return
+        if request.freshness and request.command != "freshness":
+            outcome = self.dbt.invoke(["source", "freshness"])
+            self._keep("sources.json")
+            self.summary = replace(self.summary, freshness=freshness_of(outcome.results))
+            if not outcome.success:
+                self._conclude(*self._verdict(outcome, gate=True))
+                return
+        folder = self._compare_with()
+        outcome = self.dbt.invoke(request.arguments(str(folder) if folder else None))
+        self._take_results(outcome)
+        wants_docs = request.docs and request.command != "docs" and self.dbt.stopped_by is None
+        if wants_docs and self.dbt.invoke(["docs", "generate", "--static", "--no-compile"]).success:
+            self._keep_docs()
+
+    def _compare_with(self) -> Path | None:
+        if self.request.command == "retry":
+            return self.state_folder / "retry"
+        if self.request.mode == "modified" and self.restored is not None:
+            return self.state_folder / "current"
+        return None
+
+    def _take_results(self, outcome: Outcome) -> None:
+        events = self.dbt.events
+        if self.request.command == "freshness":
+            self.summary = replace(self.summary, freshness=freshness_of(outcome.results))
+            self._keep("sources.json")
+        elif self.request.command == "docs":
+            self._keep_docs()
+        failed = failed_nodes(outcome.results, events.paths, self.secrets)
+        self.summary = replace(
+            self.summary,
+            counts=count(outcome.results),
+            failed=failed[:FAILED_SHOWN],
+            rows=rows_by_model(outcome.results),
+            control_totals=events.control_totals[:TOTALS_SHOWN],
+        )
+        self._conclude(*self._verdict(outcome))
+
+    def _verdict(self, outcome: Outcome, *, gate: bool = False) -> tuple[str, str]:
+        """Return status and sentence for how dbt's command ended."""
+        counts, failed = self.summary.counts, self.summary.failed
+        if self.dbt.stopped_by == "deadline":
+            return "deadline", f"stopped after {self.request.deadline_seconds} s, which is the request's deadline"
+        if self.dbt.stopped_by is not None:
+            return "cancelled", "stopped by a signal; running queries were cancelled"
+        if outcome.error is not None:
+            return "error", outcome.error
+        if gate or self.request.command == "freshness":
+            old = [name for name, state in self.summary.freshness.items() if state not in ("pass", "warn")]
+            return (
+                ("stale", f"sources are too old: {', '.join(old)}")
+                if old or not outcome.success
+                else ("success", "fresh")
+            )
+        if not outcome.success:
+            return "failures", sentence("failures", counts, failed)
+        if not outcome.results and self.request.command in ("build", "run", "test"):
+            if self.request.mode == "modified" and self.restored is not None:
+                return "success", "nothing differs from the last good build"
+            return "error", "nothing was selected"
+        return "success", ""
+
+    def _conclude(self, status: str, detail: str) -> None:
+        message = detail if status == "failures" else sentence(status, self.summary.counts, self.summary.failed, detail)
+        self.summary = replace(self.summary, status=status, message=message)
+
+    def _keep(self, name: str) -> None:
+        if (self.target_folder / name).exists():
+            self.uploads[name] = self.target_folder / name
+
+    def _keep_docs(self) -> None:
+        self.uploads["docs/index.html"] = self.target_folder / "static_index.html"
+        self._keep("catalog.json")
+
+    def _elapsed(self) -> float:
+        return round(time.monotonic() - self.started, 3)
+
+    def _finish(self) -> Summary:
+        events = self.dbt.events
+        if events.parse_started and events.parse_ended:
+            self.timings["parse"] = round(events.parse_ended - events.parse_started, 3)
+        if events.first_node:
+            self.timings["first_node"] = round(events.first_node - self.started, 3)
+        self.timings["dbt_ended"] = self._elapsed()
+        self.summary = replace(
+            self.summary,
+            dbt_version=events.dbt_version,
+            invocation_id=events.invocation_id,
+            state_from=self.restored or "",
+            finished=_now(),
+        )
+        if self.artifacts is not None:
+            self._upload(self.artifacts)
+        self.summary = replace(self.summary, timings=self.timings | {"total": self._elapsed()})
+        return _record(self.artifacts, self.summary)
+
+    def _upload(self, artifacts: "Artifacts") -> None:
+        for name in ("manifest.json", PARTIAL_PARSE):
+            self._keep(name)
+        results = self.target_folder / "run_results.json"
+        if results.exists():
+            cleaned = clean_results(json.loads(results.read_bytes()), self.secrets)
+            self.uploads["run_results.json"] = json.dumps(cleaned, ensure_ascii=False)
+        self.uploads["log.jsonl"] = "".join(f"{line}\n" for line in self.dbt.events.log)
+        artifacts.upload(self.request.run_id, self.uploads)
+        if "run_results.json" in self.uploads and "manifest.json" in self.uploads:
+            artifacts.point(LAST, self.request.run_id)
+            if self.summary.status == "success" and self.request.is_whole_project and self.summary.counts:
+                artifacts.promote(CURRENT, self.request.run_id, self.current_etag)
+
+    def _leave_now(self) -> None:
+        """Dbt does not end: record the verdict from this other thread and end the process."""
+        reason = "deadline" if self.dbt.stopped_by == "deadline" else "cancelled"
+        self._conclude(reason, "told to stop, dbt did not end in time; the process was ended")
+        self.summary = replace(self.summary, finished=_now(), timings=self.timings | {"total": self._elapsed()})
+        try:
+            _record(self.artifacts, self.summary)
+        finally:
+            leave(0 if self.settings.records and self.artifacts is not None else self.summary.exit_code)
+
+
+def _record(artifacts: "Artifacts | None", summary: Summary) -> Summary:
+    """Write the verdict and print it as the last line; it is printed even when storage does not take it."""
+    try:
+        if artifacts is not None:
+            artifacts.write_json(f"runs/{summary.run_id}/summary.json", summary.to_json())
+    finally:
+        print(json.dumps(summary.to_json(), ensure_ascii=False, separators=(",", ":")), flush=True)
+        if artifacts is not None:
+            artifacts.release()
+    return summary
+
+
+def _stamp(summary: Summary) -> Summary:
+    return replace(summary, started=_now(), finished=_now())
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
