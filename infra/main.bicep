@@ -75,7 +75,7 @@ param warehouseHost string = ''
 param warehouseDatabase string = 'warehouse'
 
 @description('The login role of dbt, which owns the schemas that it builds.')
-param dbtUser string = 'dbt'
+param dbtUser string = 'sealift_dbt'
 
 @description('Made anew by every deployment, kept nowhere, used by nobody.')
 @secure()
@@ -143,6 +143,12 @@ var hostAccountName = 'sthost${token}'
 var blobSuffix = 'blob.${environment().suffixes.storage}'
 var containerGroupId = '${group.id}/providers/Microsoft.ContainerInstance/containerGroups/aci-dbt-${token}'
 var resourceManagerUrl = substring(environment().resourceManager, 0, length(environment().resourceManager) - 1)
+var dbtStorageUrl = 'https://${hostAccountName}.${blobSuffix}'
+// As adf/ declares them; the addresses of this stage are filled in here and in infra/stages.
+var declared = mapValues(loadJsonContent('../adf/factory/sealift.json').properties.globalParameters, parameter => {
+  type: '${toUpper(first(parameter.type))}${substring(parameter.type, 1)}'
+  value: parameter.value
+})
 var usesVnet = staticEgressIp || network == 'private'
 var access = network == 'private' ? 'Restricted' : network == 'perimeter' ? 'SecuredByPerimeter' : 'Enabled'
 
@@ -193,28 +199,17 @@ module factory 'modules/factory.bicep' = {
     tags: tags
     token: token
     workspaceId: monitoring.outputs.workspaceId
-    globalParameters: {
+    globalParameters: union(declared, {
       resourceManagerUrl: {
-        type: 'String'
         value: resourceManagerUrl
       }
       containerGroupId: {
-        type: 'String'
         value: containerGroupId
       }
-      containerName: {
-        type: 'String'
-        value: 'dbt'
-      }
       dbtStorageUrl: {
-        type: 'String'
-        value: 'https://${hostAccountName}.${blobSuffix}'
+        value: dbtStorageUrl
       }
-      pollSeconds: {
-        type: 'Int'
-        value: 30
-      }
-    }
+    })
   }
 }
 
@@ -493,7 +488,7 @@ module dbt 'modules/container_group.bicep' = if (!empty(dbtImage)) {
     registryServer: registry.outputs.loginServer
     identityId: identities.outputs.dbtId
     identityClientId: identities.outputs.dbtClientId
-    storageUrl: 'https://${hostAccountName}.${blobSuffix}'
+    storageUrl: dbtStorageUrl
     container: 'dbt'
     passwordSecretUri: '${vault.outputs.url}secrets/dbt-password'
     warehouseHost: createWarehouse ? warehouse!.outputs.host : warehouseHost
@@ -614,6 +609,7 @@ module budget 'modules/budget.bicep' = {
 
 // What the hooks and `./sealift deploy` read: names and addresses, never a secret.
 output AZURE_LOCATION string = location
+output SEALIFT_RESOURCE_MANAGER_URL string = resourceManagerUrl
 output AZURE_RESOURCE_GROUP string = group.name
 output AZURE_CONTAINER_REGISTRY_NAME string = registry.outputs.name
 output AZURE_CONTAINER_REGISTRY_ENDPOINT string = registry.outputs.loginServer
@@ -623,6 +619,7 @@ output SEALIFT_FUNCTION_APP_URL string = app.outputs.url
 output SEALIFT_KEY_VAULT_URL string = vault.outputs.url
 output SEALIFT_RAW_STORAGE_URL string = rawStorage.outputs.blobUrl
 output SEALIFT_ENCRYPTED_STORAGE_URL string = encryptedStorage.outputs.blobUrl
+output SEALIFT_DBT_STORAGE_URL string = dbtStorageUrl
 output SEALIFT_HOST_STORAGE_URL string = hostStorage.outputs.blobUrl
 output SEALIFT_PACKAGE_CONTAINER string = packageContainer
 output SEALIFT_CONTAINER_GROUP_ID string = containerGroupId

@@ -71,19 +71,19 @@ resource group 'Microsoft.ContainerInstance/containerGroups@2025-09-01' = {
               value: '${storageUrl}/${container}'
             }
             {
-              name: 'WAREHOUSE_HOST'
+              name: 'PGHOST'
               value: warehouseHost
             }
             {
-              name: 'WAREHOUSE_DATABASE'
+              name: 'PGDATABASE'
               value: warehouseDatabase
             }
             {
-              name: 'WAREHOUSE_USER'
+              name: 'PGUSER'
               value: warehouseUser
             }
             {
-              name: 'DBT_ENV_SECRET_WAREHOUSE_PASSWORD'
+              name: 'DBT_ENV_SECRET_PG_PASSWORD'
               secureValueReference: 'warehouse-password'
             }
           ]

@@ -1,0 +1,1 @@
+"""What brings Sealift to Azure: Bicep, the hooks of azd, and the tool that deploys adf/."""

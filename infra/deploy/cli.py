@@ -1,0 +1,114 @@
+"""The command line: plan and drift only look, apply writes.
+
+Exit codes: 0 nothing to do, or done; 1 failed; 2 there are changes (plan, drift), or wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from infra.deploy.applying import apply_plan
+from infra.deploy.arm import PUBLIC_CLOUD, Factory
+from infra.deploy.errors import DeployError
+from infra.deploy.planning import Plan, check_deletions, make_plan
+from infra.deploy.source import load_source
+from infra.deploy.stage import Stage, apply_overrides, load_stage
+
+STAGES = Path(__file__).parent.parent / "stages"
+SIGNS = {"create": "+", "update": "~", "delete": "-"}
+DONE, FAILED, CHANGES = 0, 1, 2
+
+
+def main(argv: list[str]) -> int:
+    """Run one verb of the tool."""
+    options = _parser().parse_args(argv)
+    try:
+        return _run(options)
+    except DeployError as error:
+        print(f"error: {error}\nhint: {error.hint}", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sealift deploy", description="Bring adf/ to the data factory of a stage.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    texts = {
+        "plan": "show what apply would do; exit code 2 when there is something",
+        "apply": "make the factory what adf/ and the stage file say",
+        "drift": "show what differs in Azure, whoever changed it; exit code 2 when something does",
+    }
+    for verb, text in texts.items():
+        sub = verbs.add_parser(verb, help=text, description=text)
+        sub.add_argument("--stage", required=True, metavar="NAME", help="a file of infra/stages: dev or prod")
+        sub.add_argument("--adf", type=Path, default=Path("adf"), metavar="FOLDER", help="default: adf")
+        sub.add_argument("--stages", type=Path, default=STAGES, metavar="FOLDER", help="default: infra/stages")
+        sub.add_argument("--json", action="store_true", help="write the plan as JSON to standard output")
+        if verb != "drift":
+            only_help = "deal with these items only: kind.name or name, may be repeated"
+            sub.add_argument("--only", action="append", default=[], metavar="GLOB", help=only_help)
+            sub.add_argument("--no-prune", action="store_true", help="leave what is in Azure but not in adf/")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    stage = load_stage(options.stages / f"{options.stage}.json", os.environ)
+    wanted = apply_overrides(load_source(options.adf), stage)
+    with _factory(stage) as factory:
+        live = {item.key: item for item in factory.items()}
+        only = getattr(options, "only", [])
+        plan = make_plan(wanted, live, only=only, keep=stage.keep, prune=not getattr(options, "no_prune", False))
+        print(json.dumps(_as_json(plan, stage), indent=2) if options.json else _as_text(plan, stage))
+        if options.verb == "drift":
+            return CHANGES if plan.changes else DONE
+        check_deletions(plan, stage.max_delete)
+        if options.verb == "plan":
+            return CHANGES if plan.changes else DONE
+        apply_plan(plan, factory, lambda text: print(f"  {text}", file=sys.stderr))
+    return DONE
+
+
+def _factory(stage: Stage) -> Factory:
+    from azure.identity import DefaultAzureCredential
+
+    endpoint = os.environ.get("AZURE_RESOURCE_MANAGER_URL") or PUBLIC_CLOUD
+    return Factory(stage.factory_id, DefaultAzureCredential(), endpoint=endpoint)
+
+
+def _as_text(plan: Plan, stage: Stage) -> str:
+    lines = []
+    for change in plan.changes:
+        note = ", stops and starts again" if change.is_running_trigger and change.action == "update" else ""
+        lines.append(f"  {SIGNS[change.action]} {change.item.title}  ({change.action}{note})")
+        lines += [f"      {difference}" for difference in change.differences]
+    lines += [f"  . {item.title}  (in Azure only, kept)" for item in plan.kept]
+    counts = [
+        f"{plan.count('create')} to create",
+        f"{plan.count('update')} to update",
+        f"{plan.count('delete')} to delete",
+    ]
+    lines.append(f"{stage.name} ({stage.factory}): {', '.join(counts)}, {len(plan.same)} the same")
+    return "\n".join(lines)
+
+
+def _as_json(plan: Plan, stage: Stage) -> dict[str, Any]:
+    return {
+        "stage": stage.name,
+        "factory": stage.factory_id,
+        "changes": [
+            {
+                "action": change.action,
+                "item": change.item.title,
+                "differences": [
+                    {"path": found.path, "live": found.live, "wanted": found.wanted} for found in change.differences
+                ],
+            }
+            for change in plan.changes
+        ],
+        "same": [item.title for item in plan.same],
+        "kept": [item.title for item in plan.kept],
+    }
