@@ -15,7 +15,7 @@ _DETAIL = re.compile(r"^\s*(DETAIL|CONTEXT|HINT|QUERY|STATEMENT|LINE \d+):", re.
 # A word in double quotes is kept when it names an object; otherwise it is a value.
 _QUOTED = re.compile(r'(?P<before>\w+|^|\W)(?P<space>\s+)?"(?P<text>[^"\n]*)"')
 _NAMED = frozenset(
-    {
+    [
         "attribute",
         "column",
         "columns",
@@ -38,7 +38,7 @@ _NAMED = frozenset(
         "type",
         "user",
         "view",
-    }
+    ]
 )
 _VALUE_IN_BRACKETS = re.compile(r"(Key|key) \([^)]*\)=\([^)]*\)|[Ff]ailing row contains \(.*\)")
 _SPACES = re.compile(r"\s+")
