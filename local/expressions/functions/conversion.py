@@ -10,7 +10,10 @@ from local.expressions.errors import ValueFault
 from local.expressions.functions.signature import Function, Lazy, as_text, wrong
 from local.expressions.numbers import is_integer, is_number, whole
 from local.expressions.scope import Scope
-from local.expressions.texts import text_of
+from local.expressions.functions.xml import is_xml
+from local.expressions.texts import is_content, text_of, text_of_content
+from local.expressions.xml.conversion import json_of_xml
+from local.expressions.xml.document import XmlFault, parse_xml
 
 
 def array(arguments: list[Any], _scope: Scope) -> list[Any]:
@@ -68,8 +71,14 @@ def integer(arguments: list[Any], _scope: Scope) -> int:
 
 
 def parse_json(arguments: list[Any], _scope: Scope) -> Any:
-    text = as_text("json", arguments[0])
-    if not text:
+    (value,) = arguments
+    if is_xml(value):
+        try:
+            return json_of_xml(parse_xml(text_of_content(value)))
+        except XmlFault as fault:
+            raise ValueFault(f"json: {fault}") from None
+    text = text_of_content(value) if is_content(value) else as_text("json", value)
+    if not text.strip():
         return None
     try:
         return json.loads(text)

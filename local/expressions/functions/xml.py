@@ -1,20 +1,72 @@
-"""xml and xpath."""
+"""xml and xpath. XML travels as binary content of type application/xml, in pipelines as in the engine."""
 
 from __future__ import annotations
 
-from typing import Any
+import base64
+from collections.abc import Mapping
+from typing import Any, Final
 
 from local.expressions.errors import ValueFault
-from local.expressions.functions.signature import Function
+from local.expressions.functions.signature import Function, as_text, wrong
 from local.expressions.scope import Scope
+from local.expressions.texts import bytes_of_content, content, is_content, text_of_content
+from local.expressions.xml.conversion import xml_of_json
+from local.expressions.xml.document import Comment, Element, Instruction, Node, Text, XmlFault, parse_xml
+from local.expressions.xml.document import Attribute, Document
+from local.expressions.xml.writing import indented_xml, outer_xml
+from local.expressions.xml.xpath import select
+from local.expressions.xml.xpath_functions import string_value
+
+XML_TYPE: Final = "application/xml;charset=utf-8"
 
 
-def xml(_arguments: list[Any], _scope: Scope) -> Any:
-    raise ValueFault("xml: not yet")
+def xml(arguments: list[Any], _scope: Scope) -> dict[str, str]:
+    (value,) = arguments
+    if is_content(value):
+        return content(bytes_of_content(value), XML_TYPE)
+    try:
+        if isinstance(value, str):
+            document = parse_xml(value)
+        elif isinstance(value, Mapping):
+            document = xml_of_json(value)
+        else:
+            raise wrong("xml", "the argument", "a string or an object", value)
+        return content(outer_xml(document).encode("utf-8", "replace"), XML_TYPE)
+    except XmlFault as fault:
+        raise ValueFault(f"xml: {fault}") from None
 
 
-def xpath(_arguments: list[Any], _scope: Scope) -> Any:
-    raise ValueFault("xpath: not yet")
+def xpath(arguments: list[Any], _scope: Scope) -> Any:
+    source, expression = arguments
+    if not is_xml(source):
+        raise wrong("xpath", "the first argument", "XML, as xml() makes it", source)
+    query = as_text("xpath", expression, "the second argument")
+    try:
+        found = select(parse_xml(text_of_content(source)), query)
+        return [found_node(node) for node in found] if isinstance(found, list) else found
+    except XmlFault as fault:
+        raise ValueFault(f"xpath: {fault}") from None
 
+
+def is_xml(value: Any) -> bool:
+    """Tell whether a value is binary content of an XML type."""
+    if not is_content(value):
+        return False
+    media = str(value["$content-type"]).partition(";")[0].strip().lower()
+    return media == "application/xml" or media.endswith("+xml")
+
+
+def found_node(node: Node) -> Any:
+    if isinstance(node, Text):
+        return string_value(node)
+    if isinstance(node, Comment | Instruction):
+        raise XmlFault("comments and processing instructions cannot be returned")
+    written = indented_xml(node)
+    if isinstance(node, Attribute):
+        return written
+    return {"$content-type": XML_TYPE, "$content": base64.b64encode(written.encode("utf-8", "replace")).decode()}
+
+
+__all__ = ["FUNCTIONS", "Document", "Element", "is_xml"]
 
 FUNCTIONS = (Function("xml", 1, 1, xml), Function("xpath", 2, 2, xpath))
