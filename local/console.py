@@ -37,9 +37,9 @@ def step(text: str) -> Iterator[Step]:
     _line("+", text, time.monotonic() - began, told.note)
 
 
-def done(text: str, seconds: float, note: str = "") -> None:
-    """Show a step that was timed elsewhere."""
-    _line("+", text, seconds, note)
+def done(text: str, seconds: float, note: str = "", mark: str = "+") -> None:
+    """Show a step that was timed elsewhere; `mark` is + for done and x for failed."""
+    _line(mark, text, seconds, note)
 
 
 def heading(text: str) -> None:

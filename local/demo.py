@@ -12,7 +12,7 @@ from pathlib import Path
 from local import console
 from local.factory import Factory, PipelineRun, run_pipeline
 from local.partner_side import Opened, PartnerSideError, expected_file, open_batch
-from local.run import KEPT, narrate, raise_if_failed
+from local.run import KEPT, Narrator, raise_if_failed
 from local.sample_data import load
 from local.stack import ROOT, Stack
 
@@ -56,15 +56,18 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def deliver(stack: Stack, rows: int) -> Result:
-    """Load the sources, run the night's pipeline, play the partner. Raises what failed, with its mend."""
+def deliver(stack: Stack, rows: int, *, days: int = 3, canary: str | None = None) -> Result:
+    """Load the sources, run the night's pipeline, play the partner. Raises what failed, with its mend.
+
+    The transactions are spread over so many `days`; `canary` becomes the number of a member whose row is delivered.
+    """
     console.heading("The night's run: adf/pipeline/nightly.json")
     began = time.monotonic()
     with console.step(f"Load {rows:,} card transactions"):
-        loaded = load(stack.postgres.dsn(), rows)
+        loaded = load(stack.postgres.dsn(), rows, days=days, canary_number=canary)
     load_seconds = time.monotonic() - began
     factory = Factory.load(ROOT / "adf")
-    run = run_pipeline(factory, "nightly", WINDOW, stack.connection().overrides(), on_event=narrate)
+    run = run_pipeline(factory, "nightly", WINDOW, stack.connection().overrides(), on_event=Narrator())
     raise_if_failed(run)
     console.heading("The partner's side: partner_kit/open.py with the partner's own key")
     began = time.monotonic()

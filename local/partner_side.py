@@ -55,7 +55,7 @@ def open_batch(stack: Stack, batch: str, out: Path) -> list[Opened]:
     certificate.write_bytes(stack.verification_certificate())
     inbox = stack.sftp.root / "inbox"
     manifest = inbox / f"{batch}.manifest.json"
-    command = [sys.executable, str(ROOT / "partner_kit" / "open.py"), str(manifest)]
+    command = [sys.executable, str(ROOT / "partner_kit" / "open.py"), str(inbox), "--batch", batch]
     command += ["--key", str(key), "--sender", str(certificate), "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
     parameters = dict(_parameter(parser, text) for text in arguments.param)
     with services(arguments.rows) as connection:
         console.heading(f"adf/pipeline/{arguments.pipeline}.json")
-        run = run_pipeline(factory, arguments.pipeline, parameters, connection.overrides(), on_event=narrate)
+        run = run_pipeline(factory, arguments.pipeline, parameters, connection.overrides(), on_event=Narrator())
     if arguments.json:
         arguments.json.write_text(json.dumps(run.to_json(), indent=2))
     raise_if_failed(run)
@@ -71,23 +71,29 @@ def services(rows: int) -> Iterator[Connection]:
         yield stack.connection()
 
 
-def narrate(event: Event) -> None:
-    """Print one line for every activity that ended; containers follow what they contain."""
-    activity = event.activity
-    if event.kind != "end" or activity is None or activity.status == "Skipped":
-        return
-    mark = "+" if activity.status == "Succeeded" else "x"
-    indent = "  " * event.depth
-    note = (
-        (activity.error or {}).get("message", "")
-        if activity.status == "Failed"
-        else _note(activity.type, activity.output)
-    )
-    console.console.print(
-        f"  {mark} {indent + activity.name:<42} {activity.seconds:6.1f} s   {note}".rstrip(),
-        soft_wrap=True,
-        markup=False,
-    )
+# Bookkeeping and the many looks of a polling loop say nothing to a reader; when one of them fails, it is shown.
+_QUIET = {"Wait", "SetVariable", "AppendVariable", "IfCondition", "Filter"}
+
+
+class Narrator:
+    """Prints one line for every activity that ended, each name once per pipeline run; containers follow what they contain."""
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, str, int | None]] = set()
+
+    def __call__(self, event: Event) -> None:
+        """Hear of one event of a run."""
+        activity = event.activity
+        if event.kind != "end" or activity is None or activity.status not in ("Succeeded", "Failed"):
+            return
+        key = (event.run.run_id, activity.name, activity.iteration if activity.type != "WebActivity" else None)
+        if activity.status == "Succeeded" and (activity.type in _QUIET or key in self._told):
+            return
+        self._told.add(key)
+        failed = activity.status == "Failed"
+        note = (activity.error or {}).get("message", "") if failed else _note(activity.type, activity.output)
+        text = f"{'  ' * event.depth}{activity.name}"
+        console.done(text, activity.seconds, note, mark="x" if failed else "+")
 
 
 def raise_if_failed(run: PipelineRun) -> None:

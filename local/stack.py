@@ -129,9 +129,9 @@ class Stack:
         self._become("data-factory")
         self._fill_vault()
         self._make_containers()
-        self.groups = ContainerGroups(self.ca, self.identity, folder=self.folder / "container-groups")
+        self.groups = ContainerGroups(self.ca, self.identity, self.folder / "container-groups")
         self.function = FunctionHost(
-            ROOT, environment=self._app_settings(), keys=[self.function_key], folder=self.folder / "function"
+            ROOT, self._app_settings(), {"default": self.function_key}, folder=self.folder / "function"
         )
         with ThreadPoolExecutor(2) as pool:
             last = [
@@ -140,7 +140,7 @@ class Stack:
             ]
         for future in last:
             future.result()
-        self.groups.put_group(GROUP_ID, self._dbt_group())
+        self.groups.put_group(self._dbt_group(), GROUP_ID, starts=False)
 
     def _up(self, name: str, service: Any) -> None:
         began = time.monotonic()
@@ -254,6 +254,7 @@ class Stack:
             "PGPORT": str(self.postgres.port),
             "PGUSER": self.postgres.user,
             "PGDATABASE": self.postgres.database,
+            "PGSSLMODE": "disable",
             "ARTIFACTS_URL": f"{self.azurite.blob_url(HOST)}/dbt",
         }
         variables: list[dict[str, str]] = [{"name": name, "value": value} for name, value in settings.items()]

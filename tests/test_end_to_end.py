@@ -1,0 +1,299 @@
+"""The demo's own steps, and what a night can go wrong with: every failure is red, tells why, leaves nothing half done at the
+partner, and running again after the mend completes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+
+from local.demo import BATCH, Result, deliver, inbox
+from local.factory import Factory, PipelineRun, run_pipeline
+from local.partner_side import expected_file, open_batch
+from local.run import RunFailed, raise_if_failed
+from local.services.sftp import SftpFaults
+from local.stack import ROOT, Stack, self_signed
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+CANARY = "M-CANARY-7f3a9c51"
+NIGHT = date(2026, 11, 21)
+
+
+@pytest.fixture(scope="module")
+def night(stack: Stack) -> Result:
+    """One whole night, as the demo runs it."""
+    return deliver(stack, 4000, days=9, canary=CANARY)
+
+
+def window(day: date) -> dict[str, str]:
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return {"windowStart": start.isoformat(), "windowEnd": (start + timedelta(days=1)).isoformat()}
+
+
+def run(stack: Stack, pipeline: str, **parameters: Any) -> PipelineRun:
+    return run_pipeline(Factory.load(ROOT / "adf"), pipeline, parameters, stack.connection().overrides())
+
+
+def run_batch(stack: Stack, day: date, **changes: Any) -> PipelineRun:
+    return run(stack, "deliver_batch", **{"partner": "northwind", "feed": "accruals", **window(day), **changes})
+
+
+def status(stack: Stack, day: date) -> dict[str, Any]:
+    answer = requests.get(
+        f"{stack.function.url}/api/batches/northwind.accruals.{day}.1",
+        headers={"x-functions-key": stack.function_key},
+        timeout=10,
+    )
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def at_partner(stack: Stack, day: date) -> list[str]:
+    """Return what a partner sees of a business date, under final or any other names."""
+    compact = f"{day:%Y%m%d}"
+    return sorted(path.name for path in inbox(stack).rglob("*") if compact in path.name or str(day) in path.name)
+
+
+def failed(run: PipelineRun) -> str:
+    """Return why a run is red, in the words a person would read."""
+    assert run.status == "Failed"
+    with pytest.raises(RunFailed) as caught:
+        raise_if_failed(run)
+    return f"{caught.value} {run.message}"
+
+
+def completes_after_the_mend(stack: Stack, day: date, tmp_path: Path) -> None:
+    raise_if_failed(run_batch(stack, day))
+    assert status(stack, day)["state"] == "delivered"
+    assert len(at_partner(stack, day)) == 4
+    (opened,) = open_batch(stack, f"northwind.accruals.{day}.1", tmp_path / "opened")
+    assert (opened.rows, opened.sha256) == expected_file(stack.postgres.dsn(), day)
+
+
+# The main job
+
+
+def test_partner_holds_exactly_the_rows_of_the_mart(stack: Stack, night: Result):
+    assert night.run.succeeded
+    assert night.opened.rows == night.run.find("Extract").output["rowsCopied"] > 100
+    assert at_partner(stack, NIGHT) == sorted(
+        [
+            "NW_ACCRUALS_20261121_000001.txt.sealed",
+            f"{BATCH}.keys.json",
+            f"{BATCH}.manifest.json",
+            f"{BATCH}.manifest.json.sig",
+        ]
+    )
+
+
+def test_manifest_is_the_last_that_arrives(stack: Stack, night: Result):
+    renamed = [entry["path"] for entry in stack.sftp.operations() if entry["operation"] == "rename"]
+
+    assert len(renamed) >= 4
+    assert f"{BATCH}.manifest.json" in json.dumps(renamed[3])
+
+
+def test_canary_row_is_nowhere_but_with_the_partner(stack: Stack, night: Result, tmp_path: Path):
+    opened = stack.folder / "partner" / "opened" / night.opened.name
+    assert CANARY in opened.read_text(), "the canary was planted in a row that is delivered"
+
+    places: dict[str, bytes] = {"the run's record": json.dumps(night.run.to_json()).encode()}
+    for name in ("raw", "encrypted", "batches", "dbt"):
+        container = stack.container(name)
+        for blob in container.list_blobs(include=["snapshots", "metadata"]):
+            places[f"{name}/{blob.name}"] = container.download_blob(blob.name).readall() + repr(blob.metadata).encode()
+    for path in stack.folder.rglob("*"):
+        private = any(part in ("postgres", "azurite", "opened") for part in path.relative_to(stack.folder).parts)
+        if path.is_file() and not private:
+            places[str(path)] = path.read_bytes()
+    places["Azurite's log"] = stack.azurite.log.read_bytes() if stack.azurite.log.exists() else b""
+
+    assert len(places) > 15
+    assert [place for place, content in places.items() if CANARY.encode() in content] == []
+    assert not [name for name in places if name.startswith("raw/")]
+
+
+def test_certificates_are_read_in_the_sealing_worker_and_at_no_other_time(stack: Stack, night: Result):
+    reads = [
+        entry for entry in stack.vault.requests() if "northwind-certificate" in entry["path"] and entry["status"] == 200
+    ]
+    events = [json.loads(line) for line in stack.function.log.read_text().splitlines()]
+    sealing = [
+        (event["time"], event["message"])
+        for event in events
+        if event.get("function") == "seal_worker" and "time" in event
+    ]
+
+    assert reads
+    assert {entry["principal"] for entry in reads} == {"function-app"}
+    begins = [moment for moment, message in sealing if message == "Executing"]
+    ends = [moment for moment, message in sealing if message == "Executed"]
+    for entry in reads:
+        assert any(begin <= entry["time"] <= end for begin, end in zip(begins, ends, strict=True)), entry
+
+
+def test_data_factory_may_not_read_certificates(stack: Stack, night: Result):
+    denied = [entry for entry in stack.vault.requests() if entry["principal"] == "data-factory"]
+
+    assert denied
+    assert not [entry for entry in denied if "certificate" in entry["path"] or "/keys/" in entry["path"]]
+
+
+def test_same_window_again_sends_nothing_and_says_so(stack: Stack, night: Result):
+    before = [entry for entry in stack.sftp.operations() if entry["operation"] in ("open", "write", "rename")]
+
+    again = run(stack, "nightly", **window(NIGHT))
+
+    raise_if_failed(again)
+    assert "nothing was sent" in again.find("Deliver").output["pipelineReturnValue"]["outcome"]
+    assert [e for e in stack.sftp.operations() if e["operation"] in ("open", "write", "rename")] == before
+
+
+def test_next_window_takes_the_next_number(stack: Stack, night: Result, tmp_path: Path):
+    day = date(2026, 11, 20)
+
+    completes_after_the_mend(stack, day, tmp_path)
+
+    assert "NW_ACCRUALS_20261120_000002.txt.sealed" in at_partner(stack, day)
+
+
+def test_a_run_leaves_the_pipelines_untouched(repository: Path, night: Result):
+    text = {path: path.read_bytes() for path in (repository / "adf").rglob("*.json")}
+
+    Factory.load(repository / "adf")
+
+    assert {path: path.read_bytes() for path in (repository / "adf").rglob("*.json")} == text
+
+
+# What goes wrong
+
+
+def test_missing_table(stack: Stack, night: Result, tmp_path: Path):
+    day = date(2026, 11, 19)
+    with psycopg.connect(stack.postgres.dsn(), autocommit=True) as connection:
+        connection.execute("ALTER TABLE marts.partner_daily_accruals RENAME TO hidden")
+
+        why = failed(run_batch(stack, day))
+
+        assert "Extract" in why
+        assert "partner_daily_accruals" in why
+        assert status(stack, day)["state"] == "failed"
+        assert "partner_daily_accruals" in status(stack, day)["failure"]["cause"]
+        assert at_partner(stack, day) == []
+        connection.execute("ALTER TABLE marts.hidden RENAME TO partner_daily_accruals")
+    completes_after_the_mend(stack, day, tmp_path)
+
+
+def test_unknown_partner(stack: Stack, night: Result):
+    why = failed(run_batch(stack, NIGHT, partner="southwind"))
+
+    assert "southwind" in why
+    assert "northwind" in why, "the mend names the partners that there are"
+
+
+def test_expired_certificate(stack: Stack, night: Result, tmp_path: Path):
+    day = date(2026, 11, 18)
+    now = datetime.now(UTC)
+    stack.set_partner_certificate(
+        self_signed(stack.partner_key, "N", starts=now - timedelta(days=9), ends=now - timedelta(days=1))
+    )
+    try:
+        why = failed(run_batch(stack, day))
+    finally:
+        stack.set_partner_certificate(self_signed(stack.partner_key, "Northwind Rewards"))
+
+    assert "ended" in why
+    assert status(stack, day)["failure"]["step"] == "seal"
+    assert "certificate" in status(stack, day)["failure"]["hint"]
+    assert at_partner(stack, day) == []
+    completes_after_the_mend(stack, day, tmp_path)
+
+
+@pytest.fixture
+def other_host_key(stack: Stack) -> Iterator[None]:
+    """The partner's file pins a key that the server does not have."""
+    addresses = stack.function.environment["PARTNER_SFTP"]
+    wrong = json.loads(addresses)
+    del wrong["northwind"]["host_keys"]
+    stack.function.stop()
+    stack.function.environment["PARTNER_SFTP"] = json.dumps(wrong)
+    stack.function.start()
+    yield
+    stack.function.stop()
+    stack.function.environment["PARTNER_SFTP"] = addresses
+    stack.function.start()
+
+
+def test_wrong_host_key(stack: Stack, night: Result, tmp_path: Path, request: pytest.FixtureRequest):
+    day = date(2026, 11, 17)
+    restore = request.getfixturevalue("other_host_key")
+    logins = [entry for entry in stack.sftp.operations() if entry["operation"] == "login"]
+
+    why = failed(run_batch(stack, day))
+
+    assert restore is None
+    assert "host key" in why
+    assert status(stack, day)["state"] == "failed"
+    assert [entry for entry in stack.sftp.operations() if entry["operation"] == "login"] == logins
+    assert at_partner(stack, day) == []
+
+
+def test_wrong_host_key_is_mended_by_the_right_pin(stack: Stack, night: Result, tmp_path: Path):
+    completes_after_the_mend(stack, date(2026, 11, 17), tmp_path)
+
+
+def test_full_server(stack: Stack, night: Result, tmp_path: Path):
+    day = date(2026, 11, 16)
+    stack.sftp.set_faults(SftpFaults(full_after_bytes=2000))
+    try:
+        why = failed(run_batch(stack, day))
+    finally:
+        stack.sftp.set_faults(None)
+
+    assert "Send" in why
+    assert status(stack, day)["state"] == "failed"
+    final = [name for name in at_partner(stack, day) if name.endswith((".sealed", ".json", ".sig"))]
+    assert final == []
+    for left in inbox(stack).glob("*20261116*"):
+        left.unlink()
+    completes_after_the_mend(stack, day, tmp_path)
+
+
+def test_unreachable_server(stack: Stack, night: Result, tmp_path: Path):
+    day = date(2026, 11, 15)
+    stack.sftp.stop()
+    try:
+        why = failed(run_batch(stack, day))
+    finally:
+        stack.sftp.start()
+
+    assert "127.0.0.1" in why
+    assert status(stack, day)["state"] == "failed"
+    completes_after_the_mend(stack, day, tmp_path)
+
+
+def test_failing_dbt_test_turns_the_night_red_before_anything_is_planned(stack: Stack, night: Result):
+    day = date(2026, 11, 14)
+    with psycopg.connect(stack.postgres.dsn(), autocommit=True) as connection:
+        connection.execute("CREATE TABLE loyalty.kept AS SELECT * FROM loyalty.transactions")
+        connection.execute("ALTER TABLE loyalty.transactions DROP CONSTRAINT IF EXISTS transactions_pkey CASCADE")
+        connection.execute("INSERT INTO loyalty.transactions SELECT * FROM loyalty.kept LIMIT 3")
+        try:
+            why = failed(run(stack, "nightly", **window(day)))
+        finally:
+            connection.execute("TRUNCATE loyalty.transactions")
+            connection.execute("INSERT INTO loyalty.transactions SELECT * FROM loyalty.kept")
+            connection.execute("DROP TABLE loyalty.kept")
+
+    assert "unique" in why
+    assert CANARY not in why
+    assert at_partner(stack, day) == []
