@@ -25,6 +25,9 @@ param principalName string = 'sealift-operator'
 @description('The partners whose secrets the vault holds: names of the files in partners/.')
 param partners string[] = []
 
+@description('Secrets that hold the company\'s own escrow certificates, where partners/ name any.')
+param escrowSecrets string[] = []
+
 @description('Full name of dbt\'s image, best with its digest. Empty: no container group yet.')
 param dbtImage string = ''
 
@@ -222,7 +225,7 @@ module vault 'modules/vault.bicep' = {
     token: token
     signingKey: signingKey
     partners: partners
-    extraSecrets: ['function-key', 'warehouse-password', 'dbt-password']
+    extraSecrets: concat(['function-key', 'warehouse-password', 'dbt-password'], escrowSecrets)
     sku: vaultSku
     workspaceId: monitoring.outputs.workspaceId
     access: access
@@ -467,6 +470,7 @@ module grants 'modules/access.bicep' = {
     vaultName: vault.outputs.name
     signingKey: signingKey
     partners: partners
+    escrowSecrets: escrowSecrets
     registryName: registry.outputs.name
     insightsName: monitoring.outputs.insightsName
     appPrincipalId: identities.outputs.appPrincipalId

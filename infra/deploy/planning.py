@@ -125,7 +125,7 @@ def plain(item: Item) -> Any:
     """The item's properties in the form in which two sides can be compared."""
     properties = {name: value for name, value in item.properties.items() if name not in ADDED_BY_AZURE}
     if item.key == GLOBAL_PARAMETERS:
-        return {name: {**value, "type": str(value.get("type")).lower()} for name, value in item.properties.items()}
+        return {name: {**value, "type": str(value.get("type")).lower()} for name, value in properties.items()}
     return _plain(properties)
 
 

@@ -7,6 +7,7 @@ param packageContainer string
 param vaultName string
 param signingKey string
 param partners array
+param escrowSecrets array
 param registryName string
 param insightsName string
 param appPrincipalId string
@@ -95,6 +96,10 @@ resource vault 'Microsoft.KeyVault/vaults@2026-02-01' existing = {
 
   resource certificates 'secrets' existing = [for partner in partners: {
     name: '${partner}-certificate'
+  }]
+
+  resource escrow 'secrets' existing = [for secret in escrowSecrets: {
+    name: secret
   }]
 
   resource sftpKeys 'secrets' existing = [for partner in partners: {
@@ -186,6 +191,17 @@ resource appCertificates 'Microsoft.Authorization/roleAssignments@2022-04-01' = 
     principalType: 'ServicePrincipal'
     roleDefinitionId: roles.secretsUser
     description: 'Seal wraps file keys for the certificate of ${partner}.'
+  }
+}]
+
+resource appEscrow 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (secret, index) in escrowSecrets: {
+  name: guid(vault::escrow[index].id, 'app', roles.secretsUser)
+  scope: vault::escrow[index]
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.secretsUser
+    description: 'Seal wraps file keys for the company\'s own escrow certificate too.'
   }
 }]
 

@@ -115,7 +115,45 @@ resource poison 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
   }
 }
 
-// Partner certificates are secrets that carry the certificate's own end as their expiry date; the vault says so 30 days ahead.
+// The app says so in its log from 30 days before, each time that it seals for a certificate that ends soon.
+resource certificate 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
+  name: 'certificate-${token}'
+  location: location
+  tags: tags
+  kind: 'LogAlert'
+  properties: {
+    displayName: 'A partner\'s certificate is about to end'
+    description: 'docs/runbook.md: "Rotate a certificate".'
+    severity: 2
+    enabled: true
+    autoMitigate: false
+    muteActionsDuration: 'P1D'
+    scopes: [workspaceId]
+    evaluationFrequency: 'PT1H'
+    windowSize: 'PT1H'
+    skipQueryValidation: true
+    criteria: {
+      allOf: [
+        {
+          query: 'AppTraces | where Message startswith "secret \'" and Message has "ends in"'
+          timeAggregation: 'Count'
+          operator: 'GreaterThan'
+          threshold: 0
+          failingPeriods: {
+            numberOfEvaluationPeriods: 1
+            minFailingPeriodsToAlert: 1
+          }
+        }
+      ]
+    }
+    actions: {
+      actionGroups: [actionGroupId]
+    }
+  }
+}
+
+// The same from the vault, which needs no delivery to notice: where a secret carries its certificate's end as its own
+// expiry date, the vault tells 30 days ahead.
 resource vaultEvents 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
   name: 'evgt-${token}'
   location: location

@@ -70,6 +70,15 @@ resource group 'Microsoft.ContainerInstance/containerGroups@2025-09-01' = {
               name: 'ARTIFACTS_URL'
               value: '${storageUrl}/${container}'
             }
+            // Anything but 0 makes the platform start a container again; the verdict is in the summary.
+            {
+              name: 'EXIT_MODE'
+              value: 'recorded'
+            }
+            {
+              name: 'IMAGE'
+              value: image
+            }
             {
               name: 'PGHOST'
               value: warehouseHost

@@ -136,7 +136,8 @@ class FakeFactory:
                 return _error(400, "BadRequest", f"The document cannot be created: {other} is not found")
         if kind == "trigger":
             properties = {**properties, "runtimeState": "Stopped"}
-        self.add(kind, name, {**properties, "lastPublishTime": "2026-11-24T00:00:00Z"})
+        published = {} if kind == "globalParameters" else {"lastPublishTime": "2026-11-24T00:00:00Z"}
+        self.add(kind, name, properties | published)
         return json_response(200, self.items[kind, name])
 
     def _delete(self, kind: str, name: str) -> Response:

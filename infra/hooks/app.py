@@ -1,0 +1,112 @@
+"""Asks the deployed app from outside whether it is alive, closed and ready, and whether its settings hold no secret.
+
+The same statements are made of the app on a laptop by the tests; here they are made of Azure: routing, keys, identity
+and grants. Reads only; plans nothing and sends nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from infra.hooks.commands import HookError, finish, run, say, setting
+
+LIMIT_SECONDS = 300
+PAUSE_SECONDS = 10
+PLAIN_CONNECTIONS = ("AzureWebJobsStorage", "AzureWebJobsDashboard", "RawStorage", "EncryptedStorage")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    status: int
+    body: Any
+
+
+def ask(url: str, key: str = "") -> Answer:
+    """GET one address; the answer of a closed or absent app is an answer too."""
+    request = urllib.request.Request(url, headers={"x-functions-key": key} if key else {})  # noqa: S310 - built from our own setting
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+            return Answer(status=response.status, body=_json(response.read()))
+    except urllib.error.HTTPError as error:
+        return Answer(status=error.code, body=_json(error.read()))
+    except OSError as error:
+        return Answer(status=0, body=str(error))
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return data.decode(errors="replace")[:300]
+
+
+def check(url: str, key: str) -> None:
+    """Raise HookError with the first statement about the app that is not true."""
+    statements: list[tuple[str, Answer, Callable[[Answer], bool]]] = [
+        ("the app is alive", ask(f"{url}/api/health"), lambda found: found.status == 200),
+        ("the app is closed without a key", ask(f"{url}/api/ready"), lambda found: found.status == 401),
+        ("storage, queue and vault answer the app", ask(f"{url}/api/ready", key), lambda found: found.status == 200),
+        (
+            "an unknown batch is told with a hint",
+            ask(f"{url}/api/batches/nobody.nothing.2000-01-01.1", key),
+            lambda found: found.status == 404 and isinstance(found.body, dict) and bool(found.body.get("hint")),
+        ),
+    ]
+    for text, found, holds in statements:
+        if not holds(found):
+            raise HookError(f"not true: {text} ({found.status}: {found.body})", "look into Application Insights")
+        say(text)
+
+
+def check_settings(settings: dict[str, str]) -> None:
+    """Raise HookError when Azure put a connection string beside the identity-based settings."""
+    plain = [name for name in PLAIN_CONNECTIONS if settings.get(name)]
+    keys = [name for name, value in settings.items() if "AccountKey=" in value or "SharedAccessSignature=" in value]
+    if found := sorted({*plain, *keys}):
+        names = ", ".join(found)
+        raise HookError(
+            f"the app has connection strings: {names}", f"az functionapp config appsettings delete: {names}"
+        )
+    say("no app setting holds a connection string")
+
+
+def wait_until(
+    try_once: Callable[[], None],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Repeat `try_once` while it raises HookError, for five minutes: a new app needs a while until it answers."""
+    ends = clock() + LIMIT_SECONDS
+    while True:
+        try:
+            try_once()
+        except HookError:
+            if clock() >= ends:
+                raise
+            sleep(PAUSE_SECONDS)
+        else:
+            return
+
+
+def main() -> None:
+    app_id = setting("SEALIFT_FUNCTION_APP_ID")
+
+    def rest(path: str) -> Any:
+        url = f"{app_id}/{path}?api-version=2025-03-01"
+        return json.loads(run(["az", "rest", "--method", "post", "--url", url]))
+
+    check_settings(rest("config/appsettings/list")["properties"])
+    key = rest("host/default/listKeys")["functionKeys"]["default"]
+    wait_until(lambda: check(setting("SEALIFT_FUNCTION_APP_URL"), key))
+
+
+if __name__ == "__main__":
+    sys.exit(finish(main))

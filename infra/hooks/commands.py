@@ -1,0 +1,74 @@
+"""Runs az, azd and our own modules; tells their failures as an error with a hint. Used by the hooks only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+INSTALL = {
+    "az": "install the Azure CLI, then: az login",
+    "azd": "install the Azure Developer CLI, then: azd auth login",
+}
+
+
+class HookError(Exception):
+    """A step of the deployment that did not work: `message` says what, `.hint` the mend."""
+
+    status = 500
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+def run(command: Sequence[str], *, show: bool = False, hint: str = "") -> str:
+    """Run a command in the repository's root and return what it wrote; with `show` it writes to the terminal instead.
+
+    The output of a command may be a secret: it is never part of an error's text, what it wrote to stderr is.
+    """
+    program = shutil.which(command[0])
+    if program is None:
+        raise HookError(f"there is no {command[0]}", INSTALL.get(command[0], "install it"))
+    done = subprocess.run(
+        [program, *command[1:]],
+        cwd=ROOT,
+        check=False,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=None if show else subprocess.PIPE,
+        stderr=None if show else subprocess.PIPE,
+    )
+    if done.returncode:
+        said = "" if show else f": {done.stderr.strip()[-600:]}"
+        shown = " ".join(command[:4])
+        raise HookError(f"`{shown} ...` ended with {done.returncode}{said}", hint or "mend it, then: azd up")
+    return "" if show else done.stdout.strip()
+
+
+def setting(name: str) -> str:
+    """A value that azd hands to its hooks: an output of the template, or what `azd env set` was told."""
+    if not os.environ.get(name):
+        raise HookError(
+            f"{name} is not set", "run this through azd: azd hooks run postdeploy; or azd env refresh first"
+        )
+    return os.environ[name]
+
+
+def say(text: str) -> None:
+    print(f"sealift: {text}", flush=True)
+
+
+def finish(main: Callable[[], None]) -> int:
+    """Run a hook's main; print an error as two lines and return the exit code."""
+    try:
+        main()
+    except HookError as error:
+        print(f"error: {error}\nhint: {error.hint}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,62 @@
+"""Builds dbt's image in the registry (no Docker here) and lets the second pass of provisioning make its container group.
+
+The tag is a hash of what goes into the image, so nothing is built twice; the group is given the image by digest, so a
+moved tag changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+from infra.hooks.commands import ROOT, HookError, finish, run, say, setting
+
+FOLDER = "dbt_runner"
+LEFT_OUT = {"target", "logs", "__pycache__", ".user.yml", ".pytest_cache"}
+
+
+def content_tag(folder: Path) -> str:
+    """Twelve hex digits that change with any file of the image's context."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not LEFT_OUT.intersection(path.relative_to(folder).parts):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def main() -> None:
+    registry, server = setting("AZURE_CONTAINER_REGISTRY_NAME"), setting("AZURE_CONTAINER_REGISTRY_ENDPOINT")
+    image = f"dbt:{content_tag(ROOT / FOLDER)}"
+    digest = _digest(registry, image)
+    if not digest:
+        say(f"building {image} in {registry}")
+        build = ["az", "acr", "build", "--registry", registry, "--image", image, "--platform", "linux/amd64"]
+        run([*build, "--file", f"{FOLDER}/Dockerfile", FOLDER], show=True)
+        digest = _digest(registry, image)
+    if not digest:
+        raise HookError(f"{registry} has no {image} after the build", "look at the build's log above")
+    full = f"{server}/dbt@{digest}"
+    if os.environ.get("SEALIFT_DBT_IMAGE") == full:
+        say(f"{image} is in place")
+        return
+    run(["azd", "env", "set", "SEALIFT_DBT_IMAGE", full])
+    say("provisioning once more: the container group can be made now that its image exists")
+    run(["azd", "provision", "--no-prompt"], show=True)
+
+
+def _digest(registry: str, image: str) -> str:
+    """The digest of an image, empty where the registry does not have it."""
+    query = ["az", "acr", "repository", "show", "--name", registry, "--image", image, "--query", "digest", "-o", "tsv"]
+    try:
+        return run(query)
+    except HookError as error:
+        if "not found" in str(error).lower():
+            return ""
+        raise
+
+
+if __name__ == "__main__":
+    sys.exit(finish(main))

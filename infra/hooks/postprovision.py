@@ -1,0 +1,14 @@
+"""azd's postprovision hook: builds dbt's image, then makes its container group.
+
+azd runs it in this folder; it hands over in the repository's root.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+for module in ["infra.hooks.image"]:
+    if code := subprocess.run([sys.executable, "-m", module], cwd=ROOT, check=False).returncode:
+        sys.exit(code)

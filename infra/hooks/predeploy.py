@@ -1,0 +1,14 @@
+"""azd's predeploy hook: waits until the role grants work.
+
+azd runs it in this folder; it hands over in the repository's root.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+for module in ["infra.hooks.grants"]:
+    if code := subprocess.run([sys.executable, "-m", module], cwd=ROOT, check=False).returncode:
+        sys.exit(code)

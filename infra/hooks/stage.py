@@ -1,0 +1,57 @@
+"""Fills the current azd environment from a stage's parameter file, so that dev and prod are files and not memory.
+
+    azd env new prod && python3 -m infra.hooks.stage prod && azd up
+
+Each parameter becomes the variable that infra/main.parameters.json reads it from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from infra.hooks.commands import ROOT, HookError, finish, run, say
+
+VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+OWNED_BY_AZD = {"AZURE_ENV_NAME"}
+
+
+def variables(stage: str, folder: Path = ROOT / "infra") -> dict[str, str]:
+    """The variables of a stage, by name, in the text that azd turns back into numbers, booleans and lists."""
+    path = folder / f"main.parameters.{stage}.json"
+    if not path.is_file():
+        known = ", ".join(sorted(other.name.split(".")[2] for other in folder.glob("main.parameters.*.json")))
+        raise HookError(f"there is no stage {stage!r}", f"the stages are {known}")
+    names = _names(folder)
+    found = {}
+    for parameter, entry in json.loads(path.read_text(encoding="utf-8"))["parameters"].items():
+        if parameter not in names:
+            raise HookError(f"{path.name}: main.parameters.json does not pass {parameter!r}", "add it there")
+        if names[parameter] not in OWNED_BY_AZD:
+            found[names[parameter]] = _text(entry["value"])
+    return {**found, "SEALIFT_STAGE": stage}
+
+
+def _names(folder: Path) -> dict[str, str]:
+    document = json.loads((folder / "main.parameters.json").read_text(encoding="utf-8"))
+    return {name: VARIABLE.findall(entry["value"])[0] for name, entry in document["parameters"].items()}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python3 -m infra.hooks.stage", description="Fill the azd environment.")
+    parser.add_argument("stage", help="dev or prod: infra/main.parameters.<stage>.json")
+    for name, value in variables(parser.parse_args().stage).items():
+        run(["azd", "env", "set", name, value])
+        say(f"{name}={value}")
+
+
+if __name__ == "__main__":
+    sys.exit(finish(main))
