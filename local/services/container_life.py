@@ -6,6 +6,7 @@ sees the group's environment variables and nothing of this shell's. Not done: vo
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -144,8 +145,6 @@ class Container:
         """Let the container die as one that runs out of memory does."""
         leash = self._leash
         if leash is not None and leash.poll() is None:
-            import signal
-
             leash.send_signal(signal.SIGUSR1)
 
     def logs(self, tail: int | None, *, timestamps: bool) -> str:
@@ -208,6 +207,9 @@ class Container:
         for line in self._leash.stdout:
             self._keep(line.decode("utf-8", "replace").rstrip("\n"))
         code = self._leash.wait()
+        for pipe in (self._leash.stdin, self._leash.stdout):
+            assert pipe is not None
+            pipe.close()
         shutil.rmtree(folder, ignore_errors=True)
         with self.changed:
             self.state = {
