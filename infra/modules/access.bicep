@@ -1,5 +1,5 @@
 // Who may do what: every grant but those on the container group and on the customer-managed key, each at the smallest scope that
-// works and each with its reason. docs/roles.md and tests/infra/access_matrix.json are made from this file.
+// works and each with its reason. docs/roles.md and infra/access_matrix.json are made from this file.
 param rawAccountName string
 param encryptedAccountName string
 param hostAccountName string

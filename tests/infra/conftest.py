@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from infra_fakes import FACTORY_ID, FakeFactory
+from templates import CHECKER, SETS, Template, evaluate
 
 from infra.deploy.arm import Factory
 from local.services.certificates import CertificateAuthority
@@ -102,3 +103,21 @@ def stage_file(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Template], str]:
+    if not CHECKER.is_dir():
+        pytest.skip("the template's checker (../shared/tools/bicep_check) is not here: policies are not checked")
+    return evaluate(tmp_path_factory.mktemp("templates"))
+
+
+@pytest.fixture(scope="session")
+def templates(evaluated: tuple[dict[str, Template], str]) -> dict[str, Template]:
+    return evaluated[0]
+
+
+@pytest.fixture(params=SETS)
+def template(request: pytest.FixtureRequest, templates: dict[str, Template]) -> Template:
+    """Each parameter set in turn."""
+    return templates[request.param]

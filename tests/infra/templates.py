@@ -1,0 +1,100 @@
+"""The template as Azure would get it, evaluated once per parameter file by the checker that CI has beside the repository."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKER = ROOT / ".." / "shared" / "tools" / "bicep_check"
+STAGES = [ROOT / "infra" / f"main.parameters.{stage}.json" for stage in ("dev", "prod")]
+OPT_INS = sorted((ROOT / "tests" / "infra" / "optins").glob("*.json"))
+SETS = [path.name.split(".")[2 if path in STAGES else 0] for path in [*STAGES, *OPT_INS]]
+PRINCIPALS = {
+    "identities/app": "app",
+    "identities/dbt": "dbt",
+    "factory/factory": "factory",
+    "encryptionKey/identity": "storage",
+    "33333333-3333-3333-3333-333333333333": "deployer",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """One evaluated parameter set."""
+
+    name: str
+    resources: list[dict[str, Any]]
+    outputs: dict[str, Any]
+    access: list[dict[str, str]]
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [resource for resource in self.resources if resource["type"] == kind]
+
+    def named(self, kind: str, start: str) -> dict[str, Any]:
+        [found] = [resource for resource in self.of(kind) if resource["name"].startswith(start)]
+        return found
+
+
+def evaluate(folder: Path) -> tuple[dict[str, Template], str]:
+    """Every set, and what the checker complained about."""
+    command = [sys.executable, str(CHECKER), str(ROOT / "infra" / "main.bicep"), "--strict", "--quiet"]
+    for path in [*STAGES, *OPT_INS]:
+        command += ["--params", str(path)]
+    command += ["--expanded", str(folder / "out.json"), "--access-matrix", str(folder / "access.json")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    access = json.loads((folder / "access.json").read_text())
+    templates = {}
+    for name in SETS:
+        body = json.loads((folder / f"out.{name}.json").read_text())
+        templates[name] = Template(
+            name=name,
+            resources=body["resources"],
+            outputs=body["outputs"],
+            access=_rows(access[name], body["resources"]),
+        )
+    return templates, done.stdout + done.stderr
+
+
+def _rows(matrix: list[dict[str, str]], resources: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """principal, role, scope, why: without what differs from stage to stage."""
+    reasons = {
+        (_scope(grant), _principal(grant["properties"]["principalId"]), grant["properties"]["roleDefinitionId"]): grant[
+            "properties"
+        ].get("description", "")
+        for grant in resources
+        if grant["type"] == "Microsoft.Authorization/roleAssignments"
+    }
+    rows = []
+    for row in matrix:
+        principal = PRINCIPALS[row["principal"]]
+        whys = [why for (scope, who, _), why in reasons.items() if scope == row["scope"] and who == principal]
+        why = whys[0] if len(whys) == 1 else _by_role(row, whys)
+        rows.append({"principal": principal, "role": _stable(row["role"]), "scope": _stable(row["scope"]), "why": why})
+    return sorted(rows, key=lambda row: (row["principal"], row["scope"], row["role"]))
+
+
+def _by_role(row: dict[str, str], whys: list[str]) -> str:
+    """Two grants of one principal on one scope: the queue role's reason speaks of queues."""
+    [found] = [why for why in whys if ("queue" in why.lower()) == ("Queue" in row["role"])]
+    return found
+
+
+def _principal(value: str) -> str:
+    text = re.sub(r"^\[|\.(properties|identity)\.principalId\]$", "", value)
+    return PRINCIPALS[text]
+
+
+def _scope(grant: dict[str, Any]) -> str:
+    return str(grant["scope"]).split("/providers/", 1)[1]
+
+
+def _stable(text: str) -> str:
+    """Without the stage's hash."""
+    text = re.sub(r"\(([a-z]{13})\)", "(<token>)", text)
+    return re.sub(r"\b(straw|stenc|sthost|kv-|cr|appi-|aci-dbt-)[a-z]{13}\b", r"\1<token>", text)
