@@ -1,0 +1,749 @@
+"""Control flow: which activity runs when, what its outcome does to the others, and how a run ends.
+
+Keeps the documented rules: conditions are ORed within an edge and ANDed across edges; Completed is Succeeded or Failed;
+Skipped travels down; a run succeeds when every leaf does, and a skipped leaf is judged by its parents. Work itself
+(copy, web, functions) is in `connectors`; this module only knows containers and variables.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from local.expressions import NO_ITEM, ExpressionError, Scope, evaluate_tree
+from local.factory import subset
+from local.factory.errors import ActivityError, CancelledError, InvalidOverrideError, InvalidParametersError
+from local.factory.model import Activity, Factory, Pipeline
+from local.factory.runs import HIDDEN, ActivityRun, Event, Listener, Overrides, PipelineRun
+from local.factory.shapes import check_fields, json_type, nearest, seconds
+
+if TYPE_CHECKING:
+    from local.factory.services import Services
+
+Handler = Callable[["Call"], dict[str, Any]]
+GATE_SECONDS = 0.2
+RETURN_VALUE = "pipelineReturnValue"
+VARIABLE_TYPES: dict[str, tuple[type, ...]] = {
+    "String": (str,), "Boolean": (bool,), "Bool": (bool,), "Array": (list,), "Integer": (int,)
+}  # fmt: skip
+PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,), "securestring": (str,), "int": (int,), "float": (float, int), "bool": (bool,), "array": (list,),
+    "object": (dict,),
+}  # fmt: skip
+
+
+@dataclass(slots=True, kw_only=True)
+class Frame:
+    """What the activities of one pipeline run share."""
+
+    run: PipelineRun
+    pipeline: Pipeline
+    system: Mapping[str, Any]
+    trigger: Mapping[str, Any] | None
+    variables: dict[str, Any]
+    depth: int
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a list of activities runs: what it sees of finished activities, its item, and where its records go."""
+
+    outcomes: Mapping[str, Any] = field(default_factory=dict)
+    item: Any = NO_ITEM
+    iteration: int | None = None
+    records: list[ActivityRun]
+    depth: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What a handler is given: its activity, evaluated properties and a way to evaluate more."""
+
+    engine: Engine
+    frame: Frame
+    activity: Activity
+    record: ActivityRun
+    place: Place
+    properties: Mapping[str, Any]
+    deadline: float
+
+    def scope(self, item: Any = None, **changes: Any) -> Scope:
+        return self.engine.scope(self.frame, self.place if item is None else _with_item(self.place, item), **changes)
+
+    def evaluate(self, value: Any, path: str, scope: Scope | None = None) -> Any:
+        """Evaluate more of the activity; an error names file and path."""
+        return self.engine.evaluate(value, scope or self.scope(), self.activity, path)
+
+    def pause(self, duration: float) -> None:
+        self.engine.pause(duration)
+
+    def check_time(self) -> None:
+        """Raise when the run was cancelled or the activity's policy timeout has passed; copies call it between pieces."""
+        self.engine.check_cancelled()
+        if time.monotonic() > self.deadline:
+            raise ActivityError(
+                f"timed out after {self.activity.policy.get('timeout')}", code="Timeout", failure_type="SystemError"
+            )
+
+
+def _with_item(place: Place, item: Any) -> Place:
+    return Place(
+        outcomes=place.outcomes, item=item, iteration=place.iteration, records=place.records, depth=place.depth
+    )
+
+
+class Engine:
+    """Runs pipelines of one factory, many at a time if need be; a pipeline's `concurrency` holds across them."""
+
+    def __init__(
+        self,
+        factory: Factory,
+        overrides: Overrides,
+        on_event: Callable[[Event], None] | None = None,
+        handlers: Mapping[str, Handler] | None = None,
+    ) -> None:
+        self.factory = factory
+        self.overrides = overrides
+        self.listener = Listener(on_event)
+        self.handlers: dict[str, Handler] = {**CONTAINERS, **(handlers if handlers is not None else _connectors())}
+        self.cancelled = threading.Event()
+        self.services = _services(factory, overrides)
+        self.started = time.monotonic()
+        self.background: list[threading.Thread] = []
+        self._stops: list[Callable[[], object]] = []
+        self._gates = {
+            pipeline.name: threading.BoundedSemaphore(pipeline.concurrency)
+            for pipeline in factory.pipelines.values()
+            if pipeline.concurrency
+        }
+        unknown = sorted(set(overrides.global_parameters) - set(factory.global_parameters))
+        if unknown:
+            raise InvalidOverrideError(
+                f"the factory has no global parameter {unknown[0]!r}", "declare it in adf/factory/"
+            )
+        self.global_parameters = {**factory.global_parameters, **overrides.global_parameters}
+
+    def close(self) -> None:
+        self.services.close()
+
+    def cancel(self) -> None:
+        """Cancel all runs: waits end, queries in the database are cancelled, copies stop at their next piece."""
+        self.cancelled.set()
+        for stop in list(self._stops):
+            with contextlib.suppress(Exception):
+                stop()
+
+    @contextlib.contextmanager
+    def cancelling(self, stop: Callable[[], object]) -> Iterator[None]:
+        """Have `stop` called when the run is cancelled inside this block."""
+        self._stops.append(stop)
+        try:
+            yield
+        finally:
+            self._stops.remove(stop)
+
+    def check_cancelled(self) -> None:
+        if self.cancelled.is_set():
+            raise CancelledError
+
+    def pause(self, duration: float) -> None:
+        """Sleep as the overrides say; cancelling ends a real sleep at once."""
+        self.check_cancelled()
+        if self.overrides.sleep is None:
+            self.cancelled.wait(duration)
+        else:
+            self.overrides.sleep(duration)
+        self.check_cancelled()
+
+    def evaluate(self, value: Any, scope: Scope, activity: Activity, path: str) -> Any:
+        try:
+            return evaluate_tree(value, scope, path)
+        except ExpressionError as error:
+            where = f"{activity.file}: {activity.path} {error.path}".rstrip()
+            reason = getattr(error, "reason", str(error))
+            raise ActivityError(
+                f"{where}: {reason}", error.hint, code="InvalidTemplate", details=error.caret or None, retriable=False
+            ) from error
+
+    def scope(self, frame: Frame, place: Place, **changes: Any) -> Scope:
+        values: dict[str, Any] = {
+            "parameters": frame.run.parameters,
+            "global_parameters": self.global_parameters,
+            "variables": frame.variables,
+            "activities": place.outcomes,
+            "item": place.item,
+            "system": frame.system,
+            "trigger": frame.trigger,
+            "now": self.overrides.clock,
+        }
+        return Scope(**{**values, **changes})
+
+    # Pipelines
+
+    def start(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        *,
+        trigger: Mapping[str, Any] | None = None,
+        parent: Frame | None = None,
+        records: list[ActivityRun] | None = None,
+    ) -> tuple[Pipeline, Frame]:
+        """Make a run's frame; raises on unknown pipelines and on parameters that do not fit."""
+        pipeline = self.factory.pipeline(name)
+        values = bind(pipeline.parameters, parameters, f"pipeline {name!r}")
+        now = self.overrides.clock()
+        run_id = str(uuid.uuid4())
+        run = PipelineRun(
+            pipeline=name,
+            run_id=run_id,
+            parameters=values,
+            start=now,
+            activities=[] if records is None else records,
+            invoked_by=parent.run.pipeline if parent else str((trigger or {}).get("name") or "Manual"),
+        )
+        frame = Frame(
+            run=run,
+            pipeline=pipeline,
+            system=self._system(run, trigger, parent),
+            trigger=trigger_scope(trigger),
+            variables={key: variable.get("defaultValue") for key, variable in pipeline.variables.items()},
+            depth=parent.depth + 1 if parent else 0,
+        )
+        return pipeline, frame
+
+    def _system(self, run: PipelineRun, trigger: Mapping[str, Any] | None, parent: Frame | None) -> dict[str, Any]:
+        stamp = _iso(run.start)
+        system: dict[str, Any] = {
+            "RunId": run.run_id,
+            "Pipeline": run.pipeline,
+            "DataFactory": self.factory.name,
+            "GroupId": parent.system["GroupId"] if parent else run.run_id,
+            "TriggerType": "PipelineActivity" if parent else str((trigger or {}).get("type") or "Manual"),
+            "TriggerId": parent.run.run_id if parent else str((trigger or {}).get("id") or uuid.uuid4()),
+            "TriggerName": parent.run.pipeline if parent else str((trigger or {}).get("name") or "Manual"),
+            "TriggerTime": stamp,
+        }
+        if parent:
+            system["TriggeredByPipelineName"] = parent.run.pipeline
+            system["TriggeredByPipelineRunId"] = parent.run.run_id
+        return system
+
+    def run(self, pipeline: Pipeline, frame: Frame) -> PipelineRun:
+        """Run a prepared frame to its end in this thread."""
+        gate = self._gates.get(pipeline.name)
+        while gate and not gate.acquire(timeout=GATE_SECONDS):
+            if self.cancelled.is_set():
+                frame.run.status = "Cancelled"
+                return frame.run
+        run, began = frame.run, time.monotonic()
+        self.listener.tell("run", run, depth=frame.depth)
+        try:
+            place = Place(records=run.activities, depth=frame.depth)
+            records = self.run_activities(frame, pipeline.activities, place)
+            failed = first_failure(pipeline.activities, records)
+            if self.cancelled.is_set():
+                run.status = "Cancelled"
+            elif failed is None:
+                run.status = "Succeeded"
+            else:
+                run.status = "Failed"
+                run.message = (
+                    f"Operation on target {failed.name} failed: {(failed.error or {}).get('message', failed.status)}"
+                )
+        finally:
+            if gate:
+                gate.release()
+            run.end, run.seconds = self.overrides.clock(), time.monotonic() - began
+            self.listener.tell("done", run, depth=frame.depth)
+        return run
+
+    # Lists of activities
+
+    def run_activities(self, frame: Frame, activities: tuple[Activity, ...], place: Place) -> dict[str, ActivityRun]:
+        """Run a list to its end and return each activity's record; activities that may run together do."""
+        done: dict[str, ActivityRun] = {}
+        outcomes = dict(place.outcomes)
+        waiting = list(activities)
+        ended: queue.SimpleQueue[tuple[Activity, ActivityRun]] = queue.SimpleQueue()
+        running = 0
+        inner = Place(
+            outcomes=outcomes, item=place.item, iteration=place.iteration, records=place.records, depth=place.depth
+        )
+        while waiting or running:
+            ready = [activity for activity in waiting if all(edge.activity in done for edge in activity.depends_on)]
+            assert ready or running, "lint refuses cycles"
+            waiting = [activity for activity in waiting if activity not in ready]
+            runnable = []
+            for activity in ready:
+                if self.cancelled.is_set() or not conditions_met(activity, done):
+                    done[activity.name] = self._skip(frame, activity, inner)
+                else:
+                    runnable.append(activity)
+            alone = len(runnable) == 1 and not running
+            for activity in runnable:
+                if alone:
+                    ended.put((activity, self._run_activity(frame, activity, inner)))
+                else:
+                    _thread(partial(self._run_into, ended, frame, activity, inner))
+                running += 1
+            if not runnable and not running:
+                continue
+            activity, record = ended.get()
+            running -= 1
+            done[activity.name] = record
+        return done
+
+    def _run_into(
+        self, ended: queue.SimpleQueue[tuple[Activity, ActivityRun]], frame: Frame, activity: Activity, place: Place
+    ) -> None:
+        ended.put((activity, self._run_activity(frame, activity, place)))
+
+    def _skip(self, frame: Frame, activity: Activity, place: Place) -> ActivityRun:
+        now = self.overrides.clock()
+        record = ActivityRun(
+            name=activity.name, type=activity.type, run_id=str(uuid.uuid4()), status="Skipped", start=now, end=now,
+            offset=time.monotonic() - self.started, iteration=place.iteration,
+        )  # fmt: skip
+        place.records.append(record)
+        self.listener.tell("end", frame.run, record, place.depth)
+        return record
+
+    def _run_activity(self, frame: Frame, activity: Activity, place: Place) -> ActivityRun:
+        """Run one activity with its retries and record the outcome; never raises."""
+        record = ActivityRun(
+            name=activity.name, type=activity.type, run_id=str(uuid.uuid4()), start=self.overrides.clock(),
+            offset=time.monotonic() - self.started, iteration=place.iteration,
+        )  # fmt: skip
+        place.records.append(record)
+        outcome: dict[str, Any]
+        if activity.inactive:
+            record.status = activity.inactive_status
+            outcome = {"status": record.status, "output": {}}
+        else:
+            self.listener.tell("start", frame.run, record, place.depth)
+            outcome = self._attempt(frame, activity, record, place)
+        record.end = self.overrides.clock()
+        record.seconds = time.monotonic() - self.started - record.offset
+        if record.status in {"Succeeded", "Failed"}:
+            place.outcomes[activity.name] = outcome  # type: ignore[index] # run_activities made this dict for its list alone
+        self.listener.tell("end", frame.run, record, place.depth)
+        return record
+
+    def _attempt(self, frame: Frame, activity: Activity, record: ActivityRun, place: Place) -> dict[str, Any]:
+        hides_input, hides_output = bool(activity.policy.get("secureInput")), bool(activity.policy.get("secureOutput"))
+        tries = 1
+        while True:
+            began = self.overrides.clock()
+            try:
+                output = self._execute(frame, activity, record, place, hides_input=hides_input)
+            except CancelledError:
+                record.status = "Cancelled"
+                return {}
+            except ActivityError as error:
+                failure = error
+            except Exception as error:  # noqa: BLE001 - a fault of ours must end as a failed activity, not as a hung run
+                failure = ActivityError(
+                    f"{type(error).__name__}: {error}", code="InternalError", failure_type="SystemError"
+                )
+            else:
+                record.status, record.output, record.error = "Succeeded", HIDDEN if hides_output else output, None
+                return {"status": "Succeeded", "output": output}
+            real = error_object(failure, activity.name)
+            shown = {**real, "message": HIDDEN, "details": []} if hides_input or hides_output else real
+            retries = self._retries(frame, activity, place)
+            if failure.retriable and tries <= retries:
+                record.attempts.append({"start": _iso(began), "end": _iso(self.overrides.clock()), "error": shown})
+                self.listener.tell("retry", frame.run, record, place.depth)
+                tries += 1
+                try:
+                    self.pause(float(activity.policy.get("retryIntervalInSeconds", 30)))
+                except CancelledError:
+                    record.status = "Cancelled"
+                    return {}
+                continue
+            record.status, record.error = "Failed", shown
+            record.output = HIDDEN if hides_output and failure.output else failure.output
+            return {"status": "Failed", "output": failure.output or {}, "error": real}
+
+    def _retries(self, frame: Frame, activity: Activity, place: Place) -> int:
+        value = activity.policy.get("retry", 0)
+        if isinstance(value, int):
+            return value
+        try:
+            return int(self.evaluate(value, self.scope(frame, place), activity, "policy.retry"))
+        except (ActivityError, ValueError, TypeError):
+            return 0
+
+    def _execute(
+        self, frame: Frame, activity: Activity, record: ActivityRun, place: Place, *, hides_input: bool
+    ) -> dict[str, Any]:
+        kind = subset.ACTIVITIES[activity.type]
+        scope = self.scope(frame, place)
+        raw = {
+            key: value
+            for key, value in activity.properties.items()
+            if activity.type not in CONTAINERS or key in EVALUATED
+        }
+        properties = {key: self.evaluate(value, scope, activity, key) for key, value in raw.items()}
+        if activity.type not in CONTAINERS:
+            for path, message in check_fields(properties, kind.properties, "", evaluated=True):
+                raise ActivityError(
+                    f"{activity.file}: {activity.path} {path}: {message}", code="InvalidTemplate", retriable=False
+                )
+        timeout = self.evaluate(activity.policy.get("timeout", "7.00:00:00"), scope, activity, "policy.timeout")
+        call = Call(
+            engine=self, frame=frame, activity=activity, record=record, place=place, properties=properties,
+            deadline=time.monotonic() + seconds(timeout),
+        )  # fmt: skip
+        record.input = HIDDEN if hides_input else properties
+        return self.handlers[activity.type](call)
+
+
+# Rules
+
+
+def conditions_met(activity: Activity, done: Mapping[str, ActivityRun]) -> bool:
+    """Say whether every edge is satisfied by any one of its conditions."""
+    for edge in activity.depends_on:
+        status = done[edge.activity].status
+        completed = status in {"Succeeded", "Failed"} and "Completed" in edge.conditions
+        if status not in edge.conditions and not completed:
+            return False
+    return True
+
+
+def first_failure(activities: tuple[Activity, ...], done: Mapping[str, ActivityRun]) -> ActivityRun | None:
+    """Return the activity that makes a list fail by the leaf rule, or None when the list succeeded."""
+    by_name = {activity.name: activity for activity in activities}
+    inner = {edge.activity for activity in activities for edge in activity.depends_on}
+    seen: set[str] = set()
+
+    def judge(name: str) -> ActivityRun | None:
+        if name in seen:
+            return None
+        seen.add(name)
+        if done[name].status == "Skipped":
+            return next((found for edge in by_name[name].depends_on if (found := judge(edge.activity))), None)
+        return None if done[name].status == "Succeeded" else done[name]
+
+    leaves = [activity.name for activity in activities if activity.name not in inner]
+    return next((found for leaf in leaves if (found := judge(leaf))), None)
+
+
+def bind(declared: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Fill declared parameters from what is given and the defaults; unknown, missing and ill-typed ones are errors."""
+    for name in given:
+        if name not in declared:
+            raise InvalidParametersError(
+                f"{what} has no parameter {name!r}{nearest(name, list(declared))}",
+                f"it has: {', '.join(declared) or 'none'}",
+            )
+    values: dict[str, Any] = {}
+    for name, declaration in declared.items():
+        if name not in given and "defaultValue" not in declaration:
+            raise InvalidParametersError(
+                f"{what} needs the parameter {name!r}", f"give a value of type {declaration['type']}"
+            )
+        value = given.get(name, declaration.get("defaultValue"))
+        types = PARAMETER_TYPES[str(declaration["type"]).lower()]
+        if value is not None and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
+            raise InvalidParametersError(
+                f"{what}: parameter {name!r} is {json_type(value)}", f"it is declared as {declaration['type']}"
+            )
+        values[name] = value
+    return values
+
+
+def error_object(error: ActivityError, target: str) -> dict[str, Any]:
+    """Return what `activity('X').error` shows."""
+    message = f"{error.message}\nhint: {error.hint}" if error.hint else error.message
+    return {
+        "errorCode": error.code,
+        "message": message,
+        "failureType": error.failure_type,
+        "target": target,
+        "details": [] if error.details is None else error.details,
+    }
+
+
+def trigger_scope(trigger: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if trigger is None else {key: value for key, value in trigger.items() if key not in {"type", "id"}}
+
+
+def _iso(moment: Any) -> str:
+    return "" if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "0Z"
+
+
+def _thread(work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def _connectors() -> dict[str, Handler]:
+    from local.factory.activities import HANDLERS
+
+    return dict(HANDLERS)
+
+
+def _services(factory: Factory, overrides: Overrides) -> Services:
+    from local.factory.services import Services
+
+    return Services(factory, overrides)
+
+
+# Containers and variables
+
+
+def execute_pipeline(call: Call) -> dict[str, Any]:
+    engine, properties = call.engine, call.activity.properties
+    name = properties["pipeline"]["referenceName"]
+    parameters = call.evaluate(properties.get("parameters", {}), "parameters")
+    try:
+        pipeline, frame = engine.start(name, parameters, parent=call.frame, records=call.record.children)
+    except InvalidParametersError as error:
+        raise ActivityError(error.message, error.hint, code="BadRequest", retriable=False) from error
+    frame.depth = call.place.depth + 1
+    call.record.child_run = frame.run
+    if not call.activity.policy.get("secureInput"):
+        call.record.input = {"pipeline": {"referenceName": name}, "parameters": dict(frame.run.parameters)}
+    output: dict[str, Any] = {"pipelineName": name, "pipelineRunId": frame.run.run_id}
+    if properties.get("waitOnCompletion") is not True:
+        engine.background.append(_thread(lambda: engine.run(pipeline, frame)))
+        return output
+    run = engine.run(pipeline, frame)
+    output[RETURN_VALUE] = run.return_value
+    if run.status == "Cancelled":
+        raise CancelledError
+    if not run.succeeded:
+        raise ActivityError(run.message, code="BadRequest", output=output)
+    return output
+
+
+def _inner(
+    call: Call, branch: str, *, item: Any = NO_ITEM, iteration: int | None = None
+) -> tuple[dict[str, ActivityRun], Place]:
+    """Run one branch of a container; the place returned has seen the branch's own activities."""
+    seen = dict(call.place.outcomes)
+    place = Place(
+        outcomes=seen,
+        item=call.place.item if item is NO_ITEM else item,
+        iteration=call.place.iteration if iteration is None else iteration,
+        records=call.record.children,
+        depth=call.place.depth + 1,
+    )
+    activities = call.activity.branches.get(branch, ())
+    return call.engine.run_activities(call.frame, activities, place), place
+
+
+def _inner_error(failed: ActivityRun) -> ActivityError:
+    message = (failed.error or {}).get("message", failed.status)
+    return ActivityError(
+        f"Activity failed because an inner activity failed; Inner activity name: {failed.name}, Error: {message}",
+        code="ActionFailed",
+    )
+
+
+def _run_branch(call: Call, branch: str) -> dict[str, Any]:
+    done, _ = _inner(call, branch)
+    call.engine.check_cancelled()
+    failed = first_failure(call.activity.branches.get(branch, ()), done)
+    if failed:
+        raise _inner_error(failed)
+    return {}
+
+
+def if_condition(call: Call) -> dict[str, Any]:
+    value = call.evaluate(call.activity.properties["expression"], "expression")
+    if isinstance(value, str) and value.lower() in {"true", "false"}:
+        value = value.lower() == "true"
+    if not isinstance(value, bool):
+        raise ActivityError(
+            f"the expression must give true or false, not {json_type(value)}", code="InvalidTemplate", retriable=False
+        )
+    call.record.input = {"expressionResult": value}
+    return _run_branch(call, "ifTrueActivities" if value else "ifFalseActivities")
+
+
+def switch(call: Call) -> dict[str, Any]:
+    value = call.evaluate(call.activity.properties["on"], "on")
+    call.record.input = {"on": value}
+    text = value if isinstance(value, str) else str(value)
+    for index, case in enumerate(call.activity.properties.get("cases", [])):
+        if case["value"] == text:
+            return _run_branch(call, f"cases[{index}]")
+    return _run_branch(call, "defaultActivities")
+
+
+def for_each(call: Call) -> dict[str, Any]:
+    properties = call.activity.properties
+    items = call.evaluate(properties["items"], "items")
+    if not isinstance(items, list):
+        raise ActivityError(f"items must be an array, not {json_type(items)}", code="InvalidTemplate", retriable=False)
+    sequential = properties.get("isSequential", False)
+    workers = 1 if sequential else min(properties.get("batchCount", 20), len(items))
+    call.record.input = {"itemsCount": len(items), "isSequential": sequential, "batchCount": workers}
+    failures: dict[int, ActivityRun] = {}
+
+    def iterate(index: int) -> None:
+        done, _ = _inner(call, "activities", item=items[index], iteration=index)
+        failed = first_failure(call.activity.branches["activities"], done)
+        if failed:
+            failures[index] = failed
+
+    in_parallel(iterate, len(items), workers, call.engine.cancelled)
+    call.engine.check_cancelled()
+    if failures:
+        raise _inner_error(failures[min(failures)])
+    return {}
+
+
+def in_parallel(work: Callable[[int], None], count: int, workers: int, cancelled: threading.Event) -> None:
+    """Call work(0..count-1), each once, in `workers` threads, in order of index; cancelling starts no more."""
+    if workers <= 1:
+        for index in range(count):
+            if not cancelled.is_set():
+                work(index)
+        return
+    indexes = iter(range(count))
+    lock = threading.Lock()
+
+    def loop() -> None:
+        while not cancelled.is_set():
+            with lock:
+                index = next(indexes, None)
+            if index is None:
+                return
+            work(index)
+
+    for thread in [_thread(loop) for _ in range(workers)]:
+        thread.join()
+
+
+def until(call: Call) -> dict[str, Any]:
+    """Run the activities until the expression is true; an inner failure does not end it, the timeout does."""
+    properties, clock = call.activity.properties, call.engine.overrides.clock
+    timeout = call.evaluate(properties.get("timeout", "7.00:00:00"), "timeout")
+    began, iteration = clock(), 0
+    while True:
+        _, place = _inner(call, "activities", iteration=iteration)
+        call.engine.check_cancelled()
+        value = call.evaluate(properties["expression"], "expression", call.engine.scope(call.frame, place))
+        iteration += 1
+        if value is True or (isinstance(value, str) and value.lower() == "true"):
+            return {"iterations": iteration}
+        if value is not False and not (isinstance(value, str) and value.lower() == "false"):
+            raise ActivityError(
+                f"the expression must give true or false, not {json_type(value)}", code="InvalidTemplate"
+            )
+        if (clock() - began).total_seconds() >= seconds(timeout):
+            raise ActivityError(
+                f"the expression was not true within {timeout}", code="Timeout", failure_type="UserError"
+            )
+
+
+def wait(call: Call) -> dict[str, Any]:
+    call.pause(float(call.properties["waitTimeInSeconds"]))
+    return {}
+
+
+def set_variable(call: Call) -> dict[str, Any]:
+    name, raw = call.activity.properties["variableName"], call.activity.properties.get("value")
+    if call.activity.properties.get("setSystemVariable") is True:
+        value: Any = {
+            pair["key"]: _return_value(call, pair["value"], f"value[{index}]") for index, pair in enumerate(raw or [])
+        }
+        with call.frame.lock:
+            call.frame.run.return_value.update(value)
+    else:
+        value = call.evaluate(raw, "value")
+        _check_variable(call, name, value)
+        with call.frame.lock:
+            call.frame.variables[name] = value
+    _show_input(call, {"variableName": name, "value": value})
+    return {"name": name, "value": value}
+
+
+def _return_value(call: Call, value: Mapping[str, Any], path: str) -> Any:
+    kind = value.get("type")
+    content = value.get("content")
+    if kind == "Null":
+        return None
+    if kind == "Array":
+        return [_return_value(call, item, f"{path}.content[{index}]") for index, item in enumerate(content or [])]
+    if kind == "Object":
+        return {pair["key"]: _return_value(call, pair["value"], f"{path}.{pair['key']}") for pair in content or []}
+    return call.evaluate(content, f"{path}.content") if kind == "Expression" else content
+
+
+def append_variable(call: Call) -> dict[str, Any]:
+    name = call.activity.properties["variableName"]
+    value = call.evaluate(call.activity.properties["value"], "value")
+    with call.frame.lock:
+        call.frame.variables[name] = [*(call.frame.variables[name] or []), value]
+    _show_input(call, {"variableName": name, "value": value})
+    return {}
+
+
+def _check_variable(call: Call, name: str, value: Any) -> None:
+    declared = call.frame.pipeline.variables[name]["type"]
+    types = VARIABLE_TYPES[declared]
+    if value is not None and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
+        raise ActivityError(
+            f"The variable {name!r} is of type {declared} and cannot be set to {json_type(value)}",
+            "convert it: string(), json(), bool(), int()",
+            code="BadRequest",
+            retriable=False,
+        )
+
+
+def _show_input(call: Call, value: Any) -> None:
+    call.record.input = HIDDEN if call.activity.policy.get("secureInput") else value
+
+
+def filter_items(call: Call) -> dict[str, Any]:
+    items = call.evaluate(call.activity.properties["items"], "items")
+    if not isinstance(items, list):
+        raise ActivityError(f"items must be an array, not {json_type(items)}", code="InvalidTemplate", retriable=False)
+    kept = []
+    for item in items:
+        scope = call.engine.scope(call.frame, call.place, item=item)
+        verdict = call.evaluate(call.activity.properties["condition"], "condition", scope)
+        if not isinstance(verdict, bool):
+            raise ActivityError(
+                f"condition must give true or false, not {json_type(verdict)}", code="InvalidTemplate", retriable=False
+            )
+        if verdict:
+            kept.append(item)
+    return {"ItemsCount": len(items), "FilteredItemsCount": len(kept), "Value": kept}
+
+
+def fail(call: Call) -> dict[str, Any]:
+    properties = call.activity.properties
+    message, code = call.evaluate(properties["message"], "message"), call.evaluate(properties["errorCode"], "errorCode")
+    _show_input(call, {"message": message, "errorCode": code})
+    raise ActivityError(str(message), code=str(code), retriable=False)
+
+
+CONTAINERS: dict[str, Handler] = {
+    "ExecutePipeline": execute_pipeline,
+    "ForEach": for_each,
+    "IfCondition": if_condition,
+    "Switch": switch,
+    "Until": until,
+    "SetVariable": set_variable,
+    "AppendVariable": append_variable,
+    "Filter": filter_items,
+    "Fail": fail,
+    "Wait": wait,
+}
+EVALUATED = {"waitTimeInSeconds"}

@@ -1,0 +1,65 @@
+"""The door: run one pipeline of a factory to its end, in a thread that Ctrl-C can cancel."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from local.factory.control import Engine, Handler
+from local.factory.model import Factory
+from local.factory.runs import Event, Overrides, PipelineRun
+
+WAKE_SECONDS = 0.5
+
+
+def run_pipeline(
+    factory: Factory,
+    name: str,
+    parameters: Mapping[str, Any] | None = None,
+    overrides: Overrides | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    trigger: Mapping[str, Any] | None = None,
+    *,
+    handlers: Mapping[str, Handler] | None = None,
+) -> PipelineRun:
+    """Run a pipeline and return its record; a failed run is a record with status Failed, not an exception.
+
+    `trigger` is what `trigger()` shows: {"type", "name", "scheduledTime", "startTime", "outputs": {...}}. Raises
+    UnknownPipelineError, InvalidParametersError and InvalidOverrideError before anything runs. Ctrl-C ends the run
+    with status Cancelled; a second Ctrl-C leaves at once (KeyboardInterrupt).
+    """
+    engine = Engine(factory, overrides or Overrides(), on_event, handlers)
+    try:
+        return run_in(engine, name, parameters or {}, trigger)
+    finally:
+        engine.close()
+
+
+def run_in(
+    engine: Engine, name: str, parameters: Mapping[str, Any], trigger: Mapping[str, Any] | None = None
+) -> PipelineRun:
+    """Run a pipeline in an engine that the caller made and closes."""
+    pipeline, frame = engine.start(name, parameters, trigger=trigger)
+    faults: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            engine.run(pipeline, frame)
+            for thread in engine.background:
+                thread.join()
+        except BaseException as fault:  # noqa: BLE001 - raised again in the caller's thread
+            faults.append(fault)
+
+    thread = threading.Thread(target=work, name=f"pipeline {name}", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(WAKE_SECONDS)
+    except KeyboardInterrupt:
+        engine.cancel()
+        while thread.is_alive():
+            thread.join(WAKE_SECONDS)
+    if faults:
+        raise faults[0]
+    return frame.run

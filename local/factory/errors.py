@@ -1,0 +1,92 @@
+"""What can go wrong with a factory, and whose fault it is.
+
+FactoryError
+|- InvalidFactoryError        the files in adf/ break a rule; carries every finding            (ours)
+|- UnknownPipelineError       no such pipeline or trigger in the factory                        (the caller's)
+|- InvalidParametersError     a run was asked for with missing, unknown or ill-typed parameters (the caller's)
+|- InvalidOverrideError       an override names what the factory does not have                  (the caller's)
+|- ActivityError         an activity failed while it ran; becomes activity().error         (anybody's)
+`- CancelledError          Ctrl-C or the parent's end; becomes the status Cancelled
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One broken rule; `path` leads from the top of the file to the fault. Advice (not blocking) stops no run."""
+
+    file: str
+    path: str
+    message: str
+    blocking: bool = True
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.file, self.path, self.message) if part)
+
+
+class FactoryError(Exception):
+    """The root: `message` says what, `.hint` the mend, `.status` the HTTP status that fits."""
+
+    status = 500
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InvalidFactoryError(FactoryError):
+    """The files in adf/ hold something that Azure or this executor would refuse."""
+
+    status = 422
+
+    def __init__(self, findings: list[Finding]) -> None:
+        super().__init__("\n".join(str(finding) for finding in findings), "mend these, then run ./sealift adf check")
+        self.findings = findings
+
+
+class UnknownPipelineError(FactoryError):
+    status = 404
+
+
+class InvalidParametersError(FactoryError):
+    status = 422
+
+
+class InvalidOverrideError(FactoryError):
+    status = 422
+
+
+class CancelledError(FactoryError):
+    status = 499
+
+    def __init__(self) -> None:
+        super().__init__("the run was cancelled")
+
+
+class ActivityError(FactoryError):
+    """An activity failed; `code` and `failure_type` become `activity('X').error.errorCode` and `.failureType`."""
+
+    status = 502
+
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        code: str = "BadRequest",
+        failure_type: str = "UserError",
+        details: Any = None,
+        output: dict[str, Any] | None = None,
+        retriable: bool = True,
+    ) -> None:
+        super().__init__(message, hint)
+        self.code = code
+        self.failure_type = failure_type
+        self.details = details
+        self.output = output
+        self.retriable = retriable

@@ -1,0 +1,509 @@
+"""What Azure or good sense would refuse in a factory, found before anything runs.
+
+Reading (model.py) has checked each file by itself; this module looks at the whole: references, declarations, order,
+nesting, limits, secrets, and failure paths that would turn a failed run green. Expressions are in lint_expressions.py.
+A finding that blocks would make a run wrong; the rest is advice that only `./sealift adf check` shows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from local.factory import subset
+from local.factory.errors import Finding
+from local.factory.lint_expressions import strings
+from local.factory.model import Activity, Factory, Pipeline
+from local.factory.shapes import is_dynamic, nearest
+
+PIPELINE_NAME_LIMIT, ACTIVITY_NAME_LIMIT = 140, 55
+FORBIDDEN_IN_NAMES = set(".+?/<>*%&:\\")
+LOOPS, BRANCHING = {"ForEach", "Until"}, {"IfCondition", "Switch"}
+HANDLED = "failureIsHandled"
+SECRET_TEXT = re.compile(
+    r"(AccountKey=|SharedAccessSignature=|[?&]sig=[A-Za-z0-9%/+]{20}|password=[^;@\s]|-----BEGIN [A-Z ]*PRIVATE KEY)", re.IGNORECASE
+)
+LOCATION_SERVICES = {
+    "AzureBlobStorageLocation": "AzureBlobStorage", "SftpLocation": "Sftp", "HttpServerLocation": "HttpServer"
+}  # fmt: skip
+LOCATION_READS = {
+    "AzureBlobStorageLocation": "AzureBlobStorageReadSettings", "SftpLocation": "SftpReadSettings", "HttpServerLocation": "HttpReadSettings"
+}  # fmt: skip
+LOCATION_WRITES = {"AzureBlobStorageLocation": "AzureBlobStorageWriteSettings", "SftpLocation": "SftpWriteSettings"}
+
+
+def lint(factory: Factory) -> list[Finding]:
+    """Return every finding, in the order of files and places."""
+    from local.factory.lint_expressions import lint_expressions
+    from local.factory.lint_triggers import lint_triggers
+
+    findings = [*_services(factory), *_datasets(factory), *_unused(factory)]
+    for pipeline in factory.pipelines.values():
+        findings += _pipeline(factory, pipeline)
+        findings += lint_expressions(factory, pipeline)
+    findings += lint_triggers(factory)
+    findings += _pipeline_cycles(factory)
+    findings += _secrets(factory)
+    return sorted(findings, key=lambda finding: finding.file)
+
+
+def _place(activity: Activity, path: str = "") -> str:
+    return f"{activity.path} {path}".rstrip()
+
+
+def found(activity: Activity, path: str, message: str, *, blocking: bool = True) -> Finding:
+    return Finding(file=activity.file, path=_place(activity, path), message=message, blocking=blocking)
+
+
+# References
+
+
+def reference(
+    file: str, path: str, value: Any, known: Mapping[str, Any], what: str, types: Sequence[str] = ()
+) -> Iterator[Finding]:
+    """Check that a reference leads somewhere, to the right type, with the parameters that stand there."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("referenceName"), str):
+        return
+    name = value["referenceName"]
+    target = known.get(name)
+    if target is None:
+        yield Finding(file=file, path=path, message=f"no {what} {name!r}{nearest(name, list(known))}")
+        return
+    if types and target.type not in types:
+        yield Finding(file=file, path=path, message=f"{what} {name!r} is a {target.type}, not {' or '.join(types)}")
+    given = value.get("parameters") or {}
+    yield from arguments(
+        file, f"{path}.parameters" if path else "parameters", given, target.parameters, f"{what} {name!r}"
+    )
+
+
+def arguments(
+    file: str, path: str, given: Mapping[str, Any], declared: Mapping[str, Mapping[str, Any]], what: str
+) -> Iterator[Finding]:
+    """Check given parameters against declared ones: none unknown, none missing."""
+    for name in given:
+        if name not in declared:
+            yield Finding(
+                file=file,
+                path=f"{path}.{name}",
+                message=f"{what} has no parameter {name!r}{nearest(name, list(declared))}",
+            )
+    for name, declaration in declared.items():
+        if name not in given and "defaultValue" not in declaration:
+            yield Finding(file=file, path=path, message=f"{what} needs the parameter {name!r}")
+
+
+def _services(factory: Factory) -> Iterator[Finding]:
+    for service in factory.linked_services.values():
+        yield from name_rules(service.file, service.name)
+        for path, value in _objects(service.properties, ""):
+            if value.get("type") == "AzureKeyVaultSecret":
+                yield from reference(
+                    service.file,
+                    f"{path}.store",
+                    value.get("store"),
+                    factory.linked_services,
+                    "linked service",
+                    ["AzureKeyVault"],
+                )
+        if service.type == "Sftp":
+            yield from _sftp(service.file, service.properties)
+        yield from _unused_parameters(service.file, service.parameters, service.properties, "linkedService")
+
+
+def _sftp(file: str, properties: Mapping[str, Any]) -> Iterator[Finding]:
+    from local.factory.sftp_store import FINGERPRINT
+
+    wanted = "password" if properties.get("authenticationType") == "Basic" else "privateKeyContent"
+    if wanted not in properties:
+        yield Finding(
+            file=file, path="", message=f"authenticationType {properties.get('authenticationType')} needs {wanted!r}"
+        )
+    pinned = properties.get("hostKeyFingerprint")
+    if isinstance(pinned, str) and not is_dynamic(pinned) and not FINGERPRINT.fullmatch(pinned):
+        yield Finding(
+            file=file,
+            path="hostKeyFingerprint",
+            message="has neither the form 'ssh-rsa 2048 aa:bb:..' nor 'SHA256:...'",
+        )
+
+
+def _datasets(factory: Factory) -> Iterator[Finding]:
+    for dataset in factory.datasets.values():
+        yield from name_rules(dataset.file, dataset.name)
+        location = dataset.properties.get("location")
+        kind = location.get("type") if isinstance(location, Mapping) else None
+        wanted = [LOCATION_SERVICES[kind]] if kind in LOCATION_SERVICES else ["AzurePostgreSql"]
+        yield from reference(
+            dataset.file, "linkedServiceName", dataset.linked_service, factory.linked_services, "linked service", wanted
+        )
+        used = {**dataset.properties, "linkedServiceName": dataset.linked_service}
+        yield from _unused_parameters(dataset.file, dataset.parameters, used, "dataset")
+
+
+def _unused_parameters(file: str, parameters: Mapping[str, Any], value: Any, scope: str) -> Iterator[Finding]:
+    from local.factory.lint_expressions import used_names
+
+    used, dynamic = used_names(value, scope)
+    for name in parameters:
+        if name.lower() not in used and not dynamic:
+            yield Finding(file=file, path=f"parameters.{name}", message="is declared and never used", blocking=False)
+
+
+def _unused(factory: Factory) -> Iterator[Finding]:
+    """Say which datasets and linked services nothing refers to."""
+    referred: set[tuple[str, str]] = set()
+    for relative, document in factory.documents.items():
+        for _, value in _objects(document, ""):
+            if isinstance(value.get("referenceName"), str) and not relative.endswith(f"/{value['referenceName']}.json"):
+                referred.add((str(value.get("type")), value["referenceName"]))
+    for kind, items in (("DatasetReference", factory.datasets), ("LinkedServiceReference", factory.linked_services)):
+        for name, item in items.items():
+            if (kind, name) not in referred:
+                yield Finding(file=item.file, path="", message="nothing refers to it", blocking=False)
+
+
+def _objects(value: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if isinstance(value, Mapping):
+        yield path, value
+        for key, item in value.items():
+            yield from _objects(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _objects(item, f"{path}[{index}]")
+
+
+def _secrets(factory: Factory) -> Iterator[Finding]:
+    for relative, document in factory.documents.items():
+        for path, text in strings(document, ""):
+            if SECRET_TEXT.search(text):
+                yield Finding(
+                    file=f"{factory.root}/{relative}",
+                    path=path,
+                    message="looks like a secret inline; put it into Key Vault",
+                )
+
+
+def name_rules(file: str, name: str, limit: int = PIPELINE_NAME_LIMIT) -> Iterator[Finding]:
+    if len(name) > limit:
+        yield Finding(file=file, path="name", message=f"is longer than {limit} characters")
+    wrong = sorted(FORBIDDEN_IN_NAMES & set(name))
+    if wrong:
+        yield Finding(file=file, path="name", message=f"must not hold {' '.join(wrong)}")
+
+
+# Pipelines
+
+
+def _pipeline(factory: Factory, pipeline: Pipeline) -> Iterator[Finding]:
+    yield from name_rules(pipeline.file, pipeline.name)
+    if not pipeline.activities:
+        yield Finding(file=pipeline.file, path="activities", message="a pipeline needs at least one activity")
+    seen: dict[str, Activity] = {}
+    for activity in pipeline.walk():
+        other = seen.setdefault(activity.name.lower(), activity)
+        if other is not activity:
+            yield found(activity, "name", f"{activity.name!r} stands twice in this pipeline (also {other.path})")
+        yield from _activity(factory, pipeline, activity)
+    yield from _list(factory, pipeline.activities, loop="")
+    yield from _nesting(pipeline.activities, ())
+
+
+def _activity(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:
+    for finding in name_rules(activity.file, activity.name, ACTIVITY_NAME_LIMIT):
+        yield found(activity, "name", finding.message)
+    properties, kind = activity.properties, subset.ACTIVITIES[activity.type]
+    if kind.linked_service and activity.linked_service:
+        yield from reference(
+            activity.file, _place(activity, "linkedServiceName"), activity.linked_service, factory.linked_services,
+            "linked service", kind.linked_service,
+        )  # fmt: skip
+    references = [(f"inputs[{index}]", item) for index, item in enumerate(activity.inputs)]
+    references += [(f"outputs[{index}]", item) for index, item in enumerate(activity.outputs)]
+    references += [("dataset", properties["dataset"])] if "dataset" in properties else []
+    for path, item in references:
+        yield from reference(activity.file, _place(activity, path), item, factory.datasets, "dataset")
+    for path, value in _objects({key: value for key, value in properties.items() if key not in activity.branches}, ""):
+        if value.get("type") == "AzureKeyVaultSecret":
+            yield from reference(
+                activity.file, _place(activity, f"{path}.store"), value.get("store"), factory.linked_services, "linked service",
+                ["AzureKeyVault"],
+            )  # fmt: skip
+    check = {"ExecutePipeline": _execute_pipeline, "SetVariable": _variable, "AppendVariable": _variable, "Copy": _copy,
+             "Lookup": _looks, "GetMetadata": _looks, "Delete": _looks, "Validation": _looks, "WebActivity": _web,
+             "AzureFunctionActivity": _web, "Switch": _switch}.get(activity.type)  # fmt: skip
+    if check is not None:
+        yield from check(factory, pipeline, activity)
+
+
+def _execute_pipeline(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:  # noqa: ARG001
+    call = activity.properties.get("pipeline")
+    name = call.get("referenceName") if isinstance(call, Mapping) else None
+    if not isinstance(name, str):
+        return
+    if name not in factory.pipelines:
+        yield found(activity, "pipeline", f"no pipeline {name!r}{nearest(name, list(factory.pipelines))}")
+        return
+    given = activity.properties.get("parameters") or {}
+    if isinstance(given, Mapping):
+        where = _place(activity, "parameters")
+        yield from arguments(activity.file, where, given, factory.pipelines[name].parameters, f"pipeline {name!r}")
+
+
+def _variable(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:  # noqa: ARG001
+    name = activity.properties.get("variableName")
+    if activity.properties.get("setSystemVariable") is True:
+        if name != "pipelineReturnValue":
+            yield found(activity, "variableName", "with setSystemVariable true it must be 'pipelineReturnValue'")
+        yield from _return_values(activity, activity.properties.get("value"), "value")
+        return
+    if not isinstance(name, str):
+        return
+    if name not in pipeline.variables:
+        yield found(activity, "variableName", f"no variable {name!r}{nearest(name, list(pipeline.variables))}")
+    elif activity.type == "AppendVariable" and pipeline.variables[name].get("type") != "Array":
+        yield found(
+            activity,
+            "variableName",
+            f"AppendVariable needs an Array, and {name!r} is {pipeline.variables[name].get('type')}",
+        )
+    if "value" not in activity.properties:
+        yield found(activity, "", "lacks the property 'value'")
+
+
+def _return_values(activity: Activity, value: Any, path: str) -> Iterator[Finding]:
+    from local.factory.shapes import array, check, record, text, union
+
+    shape = array(
+        record(
+            {"key": text(required=True), "value": union(subset.RETURN_TYPES, required=True, dynamic=False)},
+            dynamic=False,
+        )
+    )
+    for place, message in check(value, shape, path):
+        yield found(activity, place, message)
+
+
+def _switch(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:  # noqa: ARG001
+    values = [case.get("value") for case in activity.properties.get("cases", []) if isinstance(case, Mapping)]
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            yield found(activity, f"cases[{index}].value", f"{value!r} stands twice")
+
+
+def _web(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:  # noqa: ARG001
+    method, body = activity.properties.get("method"), activity.properties.get("body")
+    if method == "GET" and body is not None:
+        yield found(activity, "body", "GET takes no body")
+    if method in {"POST", "PUT"} and body is None:
+        yield found(activity, "", f"{method} needs a body (at least '{{}}')")
+    url = activity.properties.get("url")
+    if isinstance(url, str) and not is_dynamic(url) and not re.match(r"https?://", url):
+        yield found(activity, "url", "must begin with https:// or http://")
+
+
+def _location(factory: Factory, item: Any) -> tuple[str | None, str | None]:
+    """Return type and location type of the dataset that a reference names."""
+    dataset = factory.datasets.get(item.get("referenceName")) if isinstance(item, Mapping) else None
+    if dataset is None:
+        return None, None
+    location = dataset.properties.get("location")
+    return dataset.type, location.get("type") if isinstance(location, Mapping) else None
+
+
+def _looks(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:  # noqa: ARG001
+    from local.factory.copying import DATASET_OF
+
+    kind, location = _location(factory, activity.properties.get("dataset"))
+    source = activity.properties.get("source")
+    if isinstance(source, Mapping) and kind and DATASET_OF.get(str(source.get("type"))) not in {None, kind}:
+        yield found(
+            activity, "source.type", f"{source['type']} reads {DATASET_OF[source['type']]}, and the dataset is {kind}"
+        )
+    holder, prefix = (source, "source.") if isinstance(source, Mapping) else (activity.properties, "")
+    yield from _settings(activity, holder, f"{prefix}storeSettings", location, LOCATION_READS)
+    if activity.type in {"GetMetadata", "Delete", "Validation"} and kind == "AzurePostgreSqlTable":
+        yield found(activity, "dataset", f"{activity.type} looks at files, and the dataset is a table")
+
+
+def _settings(
+    activity: Activity, holder: Mapping[str, Any], path: str, location: str | None, wanted: Mapping[str, str]
+) -> Iterator[Finding]:
+    settings = holder.get("storeSettings")
+    if isinstance(settings, Mapping) and location and settings.get("type") != wanted.get(location):
+        yield found(
+            activity,
+            f"{path}.type",
+            f"must be {wanted.get(location, 'absent')}, as the dataset's location is {location}",
+        )
+
+
+def _copy(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:  # noqa: ARG001
+    from local.factory.copying import DATASET_OF
+
+    ends = (
+        ("source", "inputs", activity.inputs, LOCATION_READS),
+        ("sink", "outputs", activity.outputs, LOCATION_WRITES),
+    )
+    kinds = []
+    for key, items_name, items, wanted in ends:
+        if len(items) != 1:
+            yield found(activity, items_name, "Copy takes exactly one dataset")
+            continue
+        end = activity.properties.get(key)
+        if not isinstance(end, Mapping):
+            continue
+        kind, location = _location(factory, items[0])
+        kinds.append(str(end.get("type")))
+        if kind and DATASET_OF.get(str(end.get("type"))) not in {None, kind}:
+            yield found(
+                activity, f"{key}.type", f"{end['type']} goes with {DATASET_OF[end['type']]}, and the dataset is {kind}"
+            )
+        yield from _settings(activity, end, f"{key}.storeSettings", location, wanted)
+        if key == "sink" and location == "HttpServerLocation":
+            yield found(activity, "outputs[0]", "an HTTP server is a source only")
+    if sum(kind.startswith("Binary") for kind in kinds) == 1 and len(kinds) == 2:
+        yield found(activity, "sink.type", "Binary pairs only with Binary")
+
+
+# Order, nesting, failure paths
+
+
+def _list(factory: Factory, activities: tuple[Activity, ...], loop: str) -> Iterator[Finding]:
+    """Check one list's edges, then the lists inside."""
+    names = {activity.name for activity in activities}
+    sound = True
+    for activity in activities:
+        for index, edge in enumerate(activity.depends_on):
+            path = f"dependsOn[{index}]"
+            if edge.activity not in names:
+                sound = False
+                yield found(
+                    activity, path, f"no activity {edge.activity!r} beside it{nearest(edge.activity, sorted(names))}"
+                )
+            if "Completed" in edge.conditions and {"Succeeded", "Failed"} & set(edge.conditions):
+                yield found(activity, path, "Completed must not stand beside Succeeded or Failed")
+            if not edge.conditions:
+                sound = False
+                yield found(activity, path, "needs at least one dependency condition")
+    if sound:
+        cycle = _cycle({activity.name: [edge.activity for edge in activity.depends_on] for activity in activities})
+        if cycle:
+            first = next(activity for activity in activities if activity.name == cycle[0])
+            yield found(first, "dependsOn", f"waits for itself: {' -> '.join(cycle)}")
+        elif loop != "Until":
+            yield from _green(factory, activities)
+    for activity in activities:
+        for branch in activity.branches.values():
+            yield from _list(factory, branch, loop=activity.type)
+
+
+def _cycle(edges: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return one cycle as a list of names, or nothing."""
+    state: dict[str, int] = {}
+
+    def visit(name: str, trail: list[str]) -> list[str]:
+        state[name] = 1
+        for other in edges.get(name, ()):
+            if state.get(other) == 1:
+                return [*trail[trail.index(other) :], other] if other in trail else [name, other]
+            if other not in state and (cycle := visit(other, [*trail, other])):
+                return cycle
+        state[name] = 2
+        return []
+
+    return next((cycle for name in edges if name not in state and (cycle := visit(name, [name]))), [])
+
+
+def _pipeline_cycles(factory: Factory) -> Iterator[Finding]:
+    calls = {
+        pipeline.name: [
+            activity.properties["pipeline"]["referenceName"]
+            for activity in pipeline.walk()
+            if activity.type == "ExecutePipeline" and isinstance(activity.properties.get("pipeline"), Mapping)
+            and activity.properties["pipeline"].get("referenceName") in factory.pipelines
+        ]
+        for pipeline in factory.pipelines.values()
+    }  # fmt: skip
+    cycle = _cycle(calls)
+    if cycle:
+        yield Finding(
+            file=factory.pipelines[cycle[0]].file,
+            path="",
+            message=f"pipelines call each other in a circle: {' -> '.join(cycle)}",
+        )
+
+
+def _nesting(activities: tuple[Activity, ...], above: tuple[str, ...]) -> Iterator[Finding]:
+    for activity in activities:
+        outer = set(above)
+        if activity.type in LOOPS and outer & LOOPS:
+            yield found(
+                activity,
+                "",
+                f"{activity.type} must not stand inside {' or '.join(sorted(outer & LOOPS))}; call a pipeline instead",
+            )
+        if activity.type in BRANCHING and outer & BRANCHING:
+            yield found(
+                activity,
+                "",
+                f"{activity.type} must not stand inside {' or '.join(sorted(outer & BRANCHING))}; call a pipeline instead",
+            )
+        if activity.type == "Validation" and outer:
+            yield found(activity, "", "Validation must not stand inside another activity")
+        for branch in activity.branches.values():
+            yield from _nesting(branch, (*above, activity.type))
+
+
+def _green(factory: Factory, activities: tuple[Activity, ...]) -> Iterator[Finding]:
+    """Find activities whose failure leads into a failure path that ends well: the run would be green.
+
+    A deliberate one says so: userProperties {"name": "failureIsHandled", "value": "<why>"} on the activity.
+    """
+    for activity in activities:
+        handlers = [
+            other for other in activities
+            if any(edge.activity == activity.name and "Failed" in edge.conditions for edge in other.depends_on)
+        ]  # fmt: skip
+        if not handlers or activity.inactive or HANDLED in activity.user_properties:
+            continue
+        if _simulate(factory, activities, failing=activity.name):
+            yield found(
+                activity, "", f"when it fails, {handlers[0].name!r} handles it and the run turns green; end that path with a Fail activity",
+                blocking=False,
+            )  # fmt: skip
+
+
+def _simulate(factory: Factory, activities: tuple[Activity, ...], failing: str = "") -> bool:
+    """Say whether a list succeeds when everything succeeds that can, save the activity named."""
+    from local.factory.control import conditions_met, first_failure
+    from local.factory.runs import ActivityRun
+
+    done: dict[str, ActivityRun] = {}
+    waiting = list(activities)
+    while waiting:
+        activity = next(item for item in waiting if all(edge.activity in done for edge in item.depends_on))
+        waiting.remove(activity)
+        status = "Skipped"
+        if conditions_met(activity, done):
+            status = "Failed" if activity.name == failing or _always_fails(factory, activity) else "Succeeded"
+        done[activity.name] = ActivityRun(name=activity.name, type=activity.type, run_id="", status=status)
+    return first_failure(activities, done) is None
+
+
+def _always_fails(factory: Factory, activity: Activity) -> bool:
+    if activity.inactive:
+        return activity.inactive_status == "Failed"
+    if activity.type == "Fail":
+        return True
+    if activity.type == "ExecutePipeline":
+        call = activity.properties.get("pipeline")
+        called = factory.pipelines.get(str(call.get("referenceName"))) if isinstance(call, Mapping) else None
+        return called is not None and not _simulate(factory, called.activities)
+    wanted = {"IfCondition": ("ifTrueActivities", "ifFalseActivities"), "ForEach": ("activities",)}.get(activity.type)
+    if activity.type == "Switch":
+        wanted = ("defaultActivities", *(name for name in activity.branches if name.startswith("cases")))
+    return bool(wanted) and all(
+        activity.branches.get(name) and not _simulate(factory, activity.branches[name]) for name in wanted or ()
+    )
