@@ -185,16 +185,9 @@ class Connection:
 
 
 def connect(settings: ConnectionSettings, *, deadline: float | None = None) -> Connection:
-    """Take all four steps; `deadline` (of time.monotonic) cuts the connection whatever it is doing then."""
-    key = load_private_key(settings.private_key, settings.passphrase) if settings.private_key else None
-    sock = open_socket(settings)
-    transport = negotiate(sock, settings)
-    try:
-        authenticate(transport, settings, key)
-        connection = Connection(sock, transport, settings)
-    except BaseException:
-        transport.close()
-        raise
+    """Take all the steps; `deadline` (of time.monotonic) cuts the connection whatever it is doing then."""
+    sock, transport, _ = log_in(settings)
+    connection = Connection(sock, transport, settings)
     try:
         connection.deadline = deadline
         connection.open_session()
@@ -202,6 +195,35 @@ def connect(settings: ConnectionSettings, *, deadline: float | None = None) -> C
         connection.close()
         raise
     return connection
+
+
+def log_in(settings: ConnectionSettings) -> tuple[socket.socket, paramiko.Transport, tuple[str, ...]]:
+    """Reach, check and log in; return also the methods that were used."""
+    if settings.private_key is not None:
+        load_private_key(settings.private_key, settings.passphrase)  # a key that cannot be read needs no connection
+    method = None
+    while True:
+        sock = open_socket(settings)
+        transport = negotiate(sock, settings)
+        try:
+            return sock, transport, authenticate(transport, settings, begin_with=method)
+        except BaseException as error:
+            transport.close()
+            sock.close()
+            if not isinstance(error, _Instead) or method is not None:
+                raise
+            method = error.method
+
+
+class _Instead(AuthenticationRefused):
+    """The server takes another method that we have: to be tried on a new connection.
+
+    paramiko asks for the authentication service once more with each attempt, which some servers take for an attack.
+    """
+
+    def __init__(self, method: str, message: str, *, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.method = method
 
 
 def open_socket(settings: ConnectionSettings) -> socket.socket:
@@ -279,80 +301,79 @@ def _negotiation_failed(error: BaseException, host: str, pins: tuple[HostKey, ..
 
 
 def authenticate(
-    transport: paramiko.Transport, settings: ConnectionSettings, key: paramiko.PKey | None = None
+    transport: paramiko.Transport, settings: ConnectionSettings, *, begin_with: str | None = None
 ) -> tuple[str, ...]:
     """Log in with the key, the password (also keyboard-interactive), or both; return the methods that were used."""
-    if key is None and settings.private_key:
-        key = load_private_key(settings.private_key, settings.passphrase)
+    host, user = settings.host, settings.user
+    wanted = [begin_with or ("publickey" if settings.private_key is not None else "password")]
     used: list[str] = []
-    try:
-        more: list[str] | None = None  # None: nothing asked yet; []: logged in; else the methods still wanted
-        if key is not None:
-            with contextlib.suppress(paramiko.BadAuthenticationType) if settings.password else contextlib.nullcontext():
-                more = transport.auth_publickey(settings.user, key)
-                used.append("publickey")
-        if more != [] and settings.password is not None:
-            more = _password(transport, settings.user, settings.password, more, used)
-        if more:
+    while wanted:
+        method = next((name for name in wanted if name not in used and _has(settings, name)), None)
+        if method is None:
             raise AuthenticationRefused(
-                f"{settings.host} wants more than {' and '.join(used)}: {', '.join(more)}",
+                f"{host} wants more than {' and '.join(used)}: {', '.join(wanted)}",
                 hint="store the missing password or key in the vault",
             )
-    except paramiko.BadAuthenticationType as error:
-        accepted = ", ".join(error.allowed_types)
-        raise AuthenticationRefused(
-            f"{settings.host} does not accept this way to log in as '{settings.user}'", hint=f"it accepts: {accepted}"
-        ) from error
-    except paramiko.AuthenticationException as error:
-        if "timeout" in str(error).lower():
-            raise Unreachable(f"{settings.host} did not answer the login in time", hint="it is tried again") from error
-        what = "key" if key is not None and not used else "password"
-        hint = (
-            "is the public half of our key stored at the partner, for this user?"
-            if what == "key"
-            else "ask the partner"
-        )
-        raise AuthenticationRefused(f"{settings.host} refuses the {what} of '{settings.user}'", hint=hint) from error
-    except (paramiko.SSHException, EOFError, OSError) as error:
-        if "authentication failures" in str(error):
-            raise AuthenticationRefused(
-                f"{settings.host}: {error}", hint="ask the partner about this account"
-            ) from error
-        raise ConnectionLost(
-            f"the connection to {settings.host} broke during login: {error}", hint="it is tried again"
-        ) from error
+        try:
+            wanted = _attempt(transport, settings, method)
+        except paramiko.BadAuthenticationType as error:
+            message = f"{host} does not accept '{method}' for '{user}'"
+            hint = f"it accepts: {', '.join(error.allowed_types)}"
+            other = next((name for name in error.allowed_types if name != method and _has(settings, name)), None)
+            if other is not None:
+                raise _Instead(other, message, hint=hint) from error
+            raise AuthenticationRefused(message, hint=hint) from error
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise _login_failed(error, settings, method) from error
+        used.append(method)
     return tuple(used)
 
 
-def _password(
-    transport: paramiko.Transport, user: str, password: str, wanted: list[str] | None, used: list[str]
-) -> list[str]:
-    if wanted is None or "password" in wanted:
-        try:
-            more = transport.auth_password(user, password, fallback=False)
-        except paramiko.BadAuthenticationType as error:
-            if "keyboard-interactive" not in error.allowed_types:
-                raise
-        else:
-            used.append("password")
-            return more
+def _has(settings: ConnectionSettings, method: str) -> bool:
+    if method == "publickey":
+        return settings.private_key is not None
+    return method in {"password", "keyboard-interactive"} and settings.password is not None
+
+
+def _attempt(transport: paramiko.Transport, settings: ConnectionSettings, method: str) -> list[str]:
+    """Try one method; return what the server wants besides, [] when we are in."""
+    if method == "publickey":
+        assert settings.private_key is not None
+        return transport.auth_publickey(settings.user, load_private_key(settings.private_key, settings.passphrase))
+    password = settings.password
+    assert password is not None
+    if method == "password":
+        return transport.auth_password(settings.user, password, fallback=False)
     questions: list[str] = []
 
-    def answer(title: str, instructions: str, prompts: list[tuple[str, bool]]) -> list[str]:  # noqa: ARG001 - paramiko's form
+    def answer(_title: str, _instructions: str, prompts: list[tuple[str, bool]]) -> list[str]:
         questions.extend(question for question, shown in prompts if shown)
         return ["" if shown else password for _, shown in prompts]
 
     try:
-        more = transport.auth_interactive(user, answer)
+        return transport.auth_interactive(settings.user, answer)
     except paramiko.AuthenticationException as error:
-        if questions:
-            raise AuthenticationRefused(
-                f"the server asks '{questions[0].strip()}', which a program cannot answer",
-                hint="ask the partner for an account with a key, or without a second factor",
-            ) from error
-        raise
-    used.append("keyboard-interactive")
-    return more
+        if not questions:
+            raise
+        raise AuthenticationRefused(
+            f"the server asks '{questions[0].strip()}', which a program cannot answer",
+            hint="ask the partner for an account with a key, or without a second factor",
+        ) from error
+
+
+def _login_failed(error: Exception, settings: ConnectionSettings, method: str) -> DeliveryError:
+    host, words = settings.host, str(error)
+    if "timeout" in words.lower():
+        return Unreachable(f"{host} did not answer the login in time", hint="it is tried again")
+    if "authentication failures" in words:
+        return AuthenticationRefused(f"{host}: {words}", hint="ask the partner about this account")
+    if isinstance(error, paramiko.AuthenticationException) and "shut down" not in words:
+        if method == "publickey":
+            hint = "is the public half of our key stored at the partner, for this user?"
+            return AuthenticationRefused(f"{host} refuses the key of '{settings.user}'", hint=hint)
+        hint = "compare the password in the vault with the partner's"
+        return AuthenticationRefused(f"{host} refuses the password of '{settings.user}'", hint=hint)
+    return ConnectionLost(f"{host} broke the connection during the login: {words}", hint="it is tried again")
 
 
 def shown_host_key(host: str, port: int, *, seconds: float = 20.0) -> HostKey:

@@ -26,7 +26,7 @@ def send_split(
     plan = session.run(prepare(job, session))
     if isinstance(plan, Outcome):
         return plan
-    session.run(write(job, session, [], restart=plan.restart, whole=False))  # creates or cuts the file, once
+    session.run(write(job, session, [], cut=plan.cut, whole=False))  # creates or cuts the file, once
     pieces = _Pieces(plan.spans)
     helpers = [
         threading.Thread(target=_help, args=(job, connection, pieces, pool), name=f"split {number}", daemon=True)
@@ -42,7 +42,7 @@ def send_split(
             helper.join()
     if left := job.acknowledged.missing(job.source.size):  # what broken helpers had taken
         _write_pieces(job, session, _Pieces(left), pool, record)
-    session.run(write(job, session, [], restart=False, whole=True))  # proves the size
+    session.run(write(job, session, [], whole=True))  # proves the size
     return session.run(publish(job, session), record=record)
 
 
@@ -58,7 +58,7 @@ def _write_pieces(
     job: Job, session: Session, pieces: _Pieces, pool: ThreadPoolExecutor, record: Callable[[list[str]], None] | None
 ) -> None:
     with Prefetch(job.source, pieces, pool) as coming:
-        session.run(write(job, session, coming, restart=False, whole=False), record=record)
+        session.run(write(job, session, coming, whole=False), record=record)
 
 
 class _Pieces:

@@ -91,10 +91,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is left to write: the spans, and whether the file is begun anew."""
+    """What is left to write: the spans, and whether a longer file lies there that must be cut first.
+
+    A shorter one is not cut: all of it is written over, and another worker may be at the same file with the same bytes.
+    """
 
     spans: Sequence[Span]
-    restart: bool
+    cut: bool
 
 
 def send(job: Job, session: Session, pool: ThreadPoolExecutor) -> Story[Outcome]:
@@ -104,7 +107,7 @@ def send(job: Job, session: Session, pool: ThreadPoolExecutor) -> Story[Outcome]
         return plan
     checksum = Checksum(job.source.sha256, pool)
     with Prefetch(job.source, plan.spans, pool) as pieces:
-        yield from write(job, session, pieces, restart=plan.restart, checksum=checksum, whole=True)
+        yield from write(job, session, pieces, cut=plan.cut, checksum=checksum, whole=True)
     checksum.check(job.source)
     return (yield from publish(job, session))
 
@@ -140,9 +143,10 @@ def prepare(job: Job, session: Session) -> Generator[Step, Any, Plan | Outcome]:
     if job.intended and final is None and temporary is None:
         return (yield from gone(job))
     if temporary is not None and (yield from can_resume(job, temporary)):
-        return Plan(job.acknowledged.missing(size), restart=False)
+        return Plan(job.acknowledged.missing(size), cut=False)
     job.acknowledged.clear()
-    return Plan([(0, size)] if size else [], restart=True)
+    longer = temporary is not None and (temporary.size is None or temporary.size > size)
+    return Plan([(0, size)] if size else [], cut=longer)
 
 
 def is_same(job: Job, session: Session, path: str) -> Generator[Step, Any, Verified | None]:
@@ -231,12 +235,12 @@ def write(
     session: Session,
     pieces: Iterable[tuple[int, bytes]],
     *,
-    restart: bool,
+    cut: bool = False,
     checksum: Checksum | None = None,
     whole: bool,
 ) -> Generator[Step, Any, None]:
     """Write pieces to the temporary name; with `whole`, prove the size before closing."""
-    flags = wire.FOR_WRITING | wire.CREATE | (wire.TRUNCATE if restart else 0)
+    flags = wire.FOR_WRITING | wire.CREATE | (wire.TRUNCATE if cut else 0)
     (opened,) = yield [wire.open_file(job.temporary, flags, job.policy.permissions)]
     if not isinstance(opened, Handle):
         raise (yield from cause(opened, session, job, f"cannot create {job.temporary}"))

@@ -69,7 +69,8 @@ class OpenSsh:
 
             self.user = pwd.getpwuid(os.getuid()).pw_name
         self.private_key, public = user_key or make_key()
-        self._more = more
+        self.has_sftp = True
+        self.more = more
         (folder / "authorized_keys").write_text(public + "\n")
         (folder / "authorized_keys").chmod(0o600)
         self.new_host_key()
@@ -86,11 +87,20 @@ class OpenSsh:
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)  # where sshd separates its privileges
         config = self.folder / "sshd_config"
-        config.write_text(
-            f"ListenAddress 127.0.0.1:{self.port}\nHostKey {self.folder}/host_key\nPidFile none\nUsePAM no\n"
-            f"AuthorizedKeysFile {self.folder}/authorized_keys\nStrictModes no\nPermitRootLogin yes\n"
-            f"PasswordAuthentication no\nSubsystem sftp internal-sftp\nMaxStartups 100\n{self._more}\n"
-        )
+        lines = [
+            f"ListenAddress 127.0.0.1:{self.port}",
+            f"HostKey {self.folder}/host_key",
+            f"AuthorizedKeysFile {self.folder}/authorized_keys",
+            "PidFile none",
+            "UsePAM no",
+            "StrictModes no",
+            "PermitRootLogin yes",
+            "PasswordAuthentication no",
+            "LogLevel DEBUG",
+            "Subsystem sftp internal-sftp" if self.has_sftp else "",
+            self.more or "MaxStartups 100",
+        ]
+        config.write_text("\n".join(lines) + "\n")
         with (self.folder / "sshd.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(SSHD), "-D", "-e", "-f", str(config)], stdin=subprocess.DEVNULL, stderr=log
@@ -175,7 +185,9 @@ class _Files(asyncssh.SFTPServer):
             raise asyncssh.SFTPPermissionDenied("no reading here")
         if writes:
             self._server.opened.append(path.decode())
-        return super().open(path, pflags, attrs)
+        file = super().open(path, pflags, attrs)
+        self._server.handles.append(file)
+        return file
 
     async def write(self, file_obj: Any, offset: int, data: bytes) -> int:
         faults, server = self.faults, self._server
@@ -291,6 +303,7 @@ class AsyncSsh:
         self.renamed: list[str] = []
         self.logins: list[tuple[str, str]] = []
         self.connections: list[Any] = []
+        self.handles: list[Any] = []
         self.methods = {"publickey"}
         self.prompts: list[tuple[str, bool]] = [("Password: ", False)]
         self.private_key, self.public_key = make_key()
@@ -344,6 +357,8 @@ class AsyncSsh:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+        for handle in self.handles:  # asyncssh leaves those of broken connections to the garbage collector
+            handle.close()
 
     def settings(self, **changes: Any) -> ConnectionSettings:
         values: dict[str, Any] = {
@@ -360,7 +375,8 @@ class AsyncSsh:
 def policy_for(server: OpenSsh | AsyncSsh, **changes: Any) -> Policy:
     """Return the policy to deliver into the folder that the tests look at."""
     folder = os.fspath(server.files) if isinstance(server, OpenSsh) else "/"
-    return Policy(**({"folder": folder, "backoff_seconds": 0.05} | changes))
+    values: dict[str, Any] = {"folder": folder, "backoff_seconds": 0.05}
+    return Policy(**(values | changes))
 
 
 class Relay:
