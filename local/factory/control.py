@@ -54,9 +54,9 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a list of activities runs: what it sees of finished activities, its item, and where its records go."""
+    """Where one list of activities runs: outcomes it sees and adds to, its item, and where its records go."""
 
-    outcomes: Mapping[str, Any] = field(default_factory=dict)
+    outcomes: dict[str, Any] = field(default_factory=dict)
     item: Any = NO_ITEM
     iteration: int | None = None
     records: list[ActivityRun]
@@ -206,6 +206,9 @@ class Engine:
             pipeline=name,
             run_id=run_id,
             parameters=values,
+            hidden=frozenset(
+                key for key, declared in pipeline.parameters.items() if str(declared["type"]).lower() == "securestring"
+            ),
             start=now,
             activities=[] if records is None else records,
             invoked_by=parent.run.pipeline if parent else str((trigger or {}).get("name") or "Manual"),
@@ -271,7 +274,6 @@ class Engine:
     def run_activities(self, frame: Frame, activities: tuple[Activity, ...], place: Place) -> dict[str, ActivityRun]:
         """Run a list to its end and return each activity's record; activities that may run together do."""
         done: dict[str, ActivityRun] = {}
-        outcomes = dict(place.outcomes)
         waiting = list(activities)
         ended: queue.SimpleQueue[tuple[Activity, ActivityRun]] = queue.SimpleQueue()
         running = 0
@@ -285,15 +287,15 @@ class Engine:
             runnable = []
             for activity in ready:
                 if self.cancelled.is_set() or not conditions_met(activity, done):
-                    done[activity.name] = self._skip(frame, activity, inner)
+                    done[activity.name] = self._skip(frame, activity, place)
                 else:
                     runnable.append(activity)
             alone = len(runnable) == 1 and not running
             for activity in runnable:
                 if alone:
-                    ended.put((activity, self._run_activity(frame, activity, inner)))
+                    ended.put((activity, self._run_activity(frame, activity, place)))
                 else:
-                    _thread(partial(self._run_into, ended, frame, activity, inner))
+                    _thread(partial(self._run_into, ended, frame, activity, place))
                 running += 1
             if not runnable and not running:
                 continue
@@ -334,7 +336,7 @@ class Engine:
         record.end = self.overrides.clock()
         record.seconds = time.monotonic() - self.started - record.offset
         if record.status in {"Succeeded", "Failed"}:
-            place.outcomes[activity.name] = outcome  # type: ignore[index] # run_activities made this dict for its list alone
+            place.outcomes[activity.name] = outcome
         self.listener.tell("end", frame.run, record, place.depth)
         return record
 
@@ -515,7 +517,7 @@ def execute_pipeline(call: Call) -> dict[str, Any]:
     frame.depth = call.place.depth + 1
     call.record.child_run = frame.run
     if not call.activity.policy.get("secureInput"):
-        call.record.input = {"pipeline": {"referenceName": name}, "parameters": dict(frame.run.parameters)}
+        call.record.input = {"pipeline": {"referenceName": name}, "parameters": frame.run.shown_parameters}
     output: dict[str, Any] = {"pipelineName": name, "pipelineRunId": frame.run.run_id}
     if properties.get("waitOnCompletion") is not True:
         engine.background.append(_thread(lambda: engine.run(pipeline, frame)))

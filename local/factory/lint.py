@@ -22,7 +22,8 @@ FORBIDDEN_IN_NAMES = set(".+?/<>*%&:\\")
 LOOPS, BRANCHING = {"ForEach", "Until"}, {"IfCondition", "Switch"}
 HANDLED = "failureIsHandled"
 SECRET_TEXT = re.compile(
-    r"(AccountKey=|SharedAccessSignature=|[?&]sig=[A-Za-z0-9%/+]{20}|password=[^;@\s]|-----BEGIN [A-Z ]*PRIVATE KEY)", re.IGNORECASE
+    r"(AccountKey=|SharedAccessSignature=|[?&]sig=[A-Za-z0-9%/+]{20}|password=[^;@\s]|-----BEGIN [A-Z ]*PRIVATE KEY)",
+    re.IGNORECASE,
 )
 LOCATION_SERVICES = {
     "AzureBlobStorageLocation": "AzureBlobStorage", "SftpLocation": "Sftp", "HttpServerLocation": "HttpServer"

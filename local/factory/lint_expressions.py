@@ -43,6 +43,19 @@ def expressions(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield place, text
 
 
+def returned(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the expressions of a pipelineReturnValue: only content of type Expression is one."""
+    if isinstance(value, Mapping):
+        if value.get("type") == "Expression" and isinstance(value.get("content"), str):
+            yield f"{path}.content", value["content"]
+            return
+        for key, item in value.items():
+            yield from returned(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from returned(item, f"{path}[{index}]")
+
+
 def read(file: str, path: str, text: str, where: str) -> tuple[References | None, list[Finding]]:
     """Parse one expression; return what it uses and what is wrong with it anywhere."""
     try:
@@ -144,7 +157,8 @@ class _Checker:
         places += [(f"outputs[{index}]", value) for index, value in enumerate(activity.outputs)]
         places += [("linkedServiceName", activity.linked_service), ("policy", dict(activity.policy))]
         for key, value in places:
-            for path, text in expressions(value, key):
+            system = key == "value" and activity.properties.get("setSystemVariable") is True
+            for path, text in returned(value, key) if system else expressions(value, key):
                 if activity.type == "Until" and key == "expression":
                     visible = seen | {item.name for item in activity.branches.get("activities", ())}
                 else:

@@ -100,7 +100,7 @@ class PipelineRun:
 
     pipeline: str
     run_id: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
     status: str = "InProgress"
     message: str = ""
     start: datetime | None = None
@@ -109,6 +109,12 @@ class PipelineRun:
     activities: list[ActivityRun] = field(default_factory=list)
     return_value: dict[str, Any] = field(default_factory=dict)
     invoked_by: str = "Manual"
+    hidden: frozenset[str] = frozenset()
+
+    @property
+    def shown_parameters(self) -> dict[str, Any]:
+        """The parameters as a record may show them: a SecureString is hidden."""
+        return {key: HIDDEN if key in self.hidden else value for key, value in self.parameters.items()}
 
     @property
     def succeeded(self) -> bool:
@@ -136,7 +142,7 @@ class PipelineRun:
             "runStart": _stamp(self.start),
             "runEnd": _stamp(self.end),
             "durationInMs": round(self.seconds * 1000),
-            "parameters": dict(self.parameters),
+            "parameters": self.shown_parameters,
             "pipelineReturnValue": self.return_value,
             "activities": [activity.to_json() for activity in self.activities],
         }

@@ -98,7 +98,10 @@ class _Translation:
                 properties["on"] = _expression(_literal(activity["value"]))
             cases = activity.get("cases", properties.get("cases", []))
             properties["cases"] = [
-                {"value": str(case["value"]), "activities": [self.activity(pipeline, item, variables) for item in case.get("activities", [])]}
+                {
+                    "value": str(case["value"]),
+                    "activities": [self.activity(pipeline, item, variables) for item in case.get("activities", [])],
+                }
                 for case in cases
             ]
         elif kind == "ForEach" and "items" in activity:
@@ -108,7 +111,9 @@ class _Translation:
             variables[counter] = {"type": "Array"}
             count = {"name": counter, "type": "AppendVariable", "typeProperties": {"variableName": counter, "value": 1}}
             properties["activities"] = [*properties.get("activities", []), count]
-            properties["expression"] = _expression(f"greaterOrEquals(length(variables({_literal(counter)})), {activity['iterations']})")
+            properties["expression"] = _expression(
+                f"greaterOrEquals(length(variables({_literal(counter)})), {activity['iterations']})"
+            )
         elif kind == "ExecutePipeline" and "child" in activity:
             child = f"{pipeline} {name}"
             self.pipeline(child, activity["child"]["activities"])

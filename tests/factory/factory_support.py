@@ -105,7 +105,10 @@ def linked_service(name: str, kind: str, properties: dict[str, Any], **outer: An
 
 def dataset(name: str, kind: str, service: str, properties: dict[str, Any], **outer: Any) -> Documents:
     reference = {"referenceName": service, "type": "LinkedServiceReference"}
-    document = {"name": name, "properties": {"type": kind, "linkedServiceName": reference, "typeProperties": properties, **outer}}
+    document = {
+        "name": name,
+        "properties": {"type": kind, "linkedServiceName": reference, "typeProperties": properties, **outer},
+    }
     return {f"dataset/{name}.json": document}
 
 
@@ -115,11 +118,19 @@ def to(name: str, **parameters: Any) -> dict[str, Any]:
 
 SERVICES: Documents = (
     linked_service("vault", "AzureKeyVault", {"baseUrl": "https://vault.example"})
-    | linked_service("storage", "AzureBlobStorage", {"serviceEndpoint": "https://storage.example", "accountKind": "StorageV2"})
+    | linked_service(
+        "storage", "AzureBlobStorage", {"serviceEndpoint": "https://storage.example", "accountKind": "StorageV2"}
+    )
     | linked_service(
         "warehouse",
         "AzurePostgreSql",
-        {"server": "db.example", "database": "d", "username": "u", "password": secret("warehouse-password"), "sslMode": 5},
+        {
+            "server": "db.example",
+            "database": "d",
+            "username": "u",
+            "password": secret("warehouse-password"),
+            "sslMode": 5,
+        },
         version="2.0",
     )
     | linked_service(
@@ -134,7 +145,9 @@ SERVICES: Documents = (
         },
     )
 )
-PATHS = {"parameters": {"folder": {"type": "string", "defaultValue": ""}, "file": {"type": "string", "defaultValue": ""}}}
+PATHS = {
+    "parameters": {"folder": {"type": "string", "defaultValue": ""}, "file": {"type": "string", "defaultValue": ""}}
+}
 
 
 def blob_location(container: str = "raw") -> dict[str, Any]:
@@ -147,6 +160,8 @@ def blob_location(container: str = "raw") -> dict[str, Any]:
 
 
 def sftp_location() -> dict[str, Any]:
-    return {"type": "SftpLocation", "folderPath": expression("@dataset().folder"), "fileName": expression("@dataset().file")}
-
-
+    return {
+        "type": "SftpLocation",
+        "folderPath": expression("@dataset().folder"),
+        "fileName": expression("@dataset().file"),
+    }

@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-
-from local.factory import Factory, PipelineRun, run_pipeline
 from factory_support import (
     PATHS,
     SERVICES,
@@ -29,6 +27,8 @@ from factory_support import (
     sftp_location,
     to,
 )
+
+from local.factory import Factory, PipelineRun, run_pipeline
 
 TABLE = dataset("table", "AzurePostgreSqlTable", "warehouse", {}, schema=[])
 BLOB_BINARY = dataset("blob", "Binary", "storage", {"location": blob_location()}, **PATHS)
@@ -95,7 +95,9 @@ def test_every_layout_property_shapes_the_text(cloud: Cloud) -> None:
     layout = text_dataset(columnDelimiter=";", rowDelimiter="\n", quoteChar="'", escapeChar="'", nullValue="NULL",
                           encodingName="ISO-8859-1")  # fmt: skip
 
-    run = run_one(cloud, layout | TABLE, extract("values ('é', 'it''s', null), ('NULL', 'a;b', 'x')", quoteAllText=False))
+    run = run_one(
+        cloud, layout | TABLE, extract("values ('é', 'it''s', null), ('NULL', 'a;b', 'x')", quoteAllText=False)
+    )
 
     assert run.status == "Succeeded", run.message
     assert cloud.blob("extracts/out.csv") == "é;'it''s';NULL\n'NULL';'a;b';x\n".encode("latin-1")
@@ -133,7 +135,9 @@ def test_many_rows_arrive_in_order_in_several_blocks(cloud: Cloud) -> None:
 
 
 def test_a_failed_extract_leaves_no_blob(cloud: Cloud) -> None:
-    run = run_one(cloud, text_dataset() | TABLE, extract("select 1/(n-5000) from generate_series(1,9000) n", file="none.csv"))
+    run = run_one(
+        cloud, text_dataset() | TABLE, extract("select 1/(n-5000) from generate_series(1,9000) n", file="none.csv")
+    )
 
     assert run.status == "Failed"
     assert not cloud.container.get_blob_client("extracts/none.csv").exists()
@@ -164,14 +168,23 @@ def test_lookup_returns_typed_values(cloud: Cloud) -> None:
         "Look",
         "Lookup",
         {
-            "source": {"type": "AzurePostgreSqlSource", "query": "select 7 as n, 1.5 as d, true as b, null as x, date '2026-11-21' as day"},
+            "source": {
+                "type": "AzurePostgreSqlSource",
+                "query": "select 7 as n, 1.5 as d, true as b, null as x, date '2026-11-21' as day",
+            },
             "dataset": to("table"),
         },
     )
 
     run = run_one(cloud, TABLE, look)
 
-    assert run.activities[0].output["firstRow"] == {"n": 7, "d": 1.5, "b": True, "x": None, "day": "2026-11-21T00:00:00Z"}
+    assert run.activities[0].output["firstRow"] == {
+        "n": 7,
+        "d": 1.5,
+        "b": True,
+        "x": None,
+        "day": "2026-11-21T00:00:00Z",
+    }
 
 
 def test_lookup_of_many_rows_is_cut_at_five_thousand(cloud: Cloud) -> None:
@@ -275,7 +288,11 @@ def test_metadata_of_files_and_folders(cloud: Cloud) -> None:
     cloud.container.upload_blob("meta/a.txt", b"hello", overwrite=True)
     cloud.container.upload_blob("meta/sub/b.txt", b"b", overwrite=True)
 
-    file = run_one(cloud, BLOB_BINARY, metadata("blob", "meta/a.txt", "exists", "itemName", "itemType", "size", "contentMD5", "lastModified"))
+    file = run_one(
+        cloud,
+        BLOB_BINARY,
+        metadata("blob", "meta/a.txt", "exists", "itemName", "itemType", "size", "contentMD5", "lastModified"),
+    )
     folder = run_one(cloud, BLOB_BINARY, metadata("blob", "meta", "childItems", "itemType"))
 
     output = file.activities[0].output
@@ -295,7 +312,9 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        Answers.seen.append({"path": self.path, "headers": dict(self.headers), "body": self.rfile.read(length).decode()})
+        Answers.seen.append(
+            {"path": self.path, "headers": dict(self.headers), "body": self.rfile.read(length).decode()}
+        )
         status, body, headers = 200, b'{"ok": true}', {}
         if "array" in self.path:
             body = b"[1]"
@@ -335,7 +354,9 @@ def web(url: str, method: str = "GET", **properties: Any) -> dict[str, Any]:
 
 
 def test_web_sends_the_identitys_token_and_shows_it_nowhere(cloud: Cloud, server: str) -> None:
-    run = run_one(cloud, {}, web(f"{server}/x", authentication={"type": "MSI", "resource": "https://management.azure.com/"}))
+    run = run_one(
+        cloud, {}, web(f"{server}/x", authentication={"type": "MSI", "resource": "https://management.azure.com/"})
+    )
 
     assert run.status == "Succeeded", run.message
     sent = Answers.seen[-1]["headers"]["Authorization"]
@@ -358,7 +379,9 @@ def test_web_with_turn_off_async_does_not_poll(cloud: Cloud, server: str) -> Non
     assert run.activities[0].output["ADFWebActivityResponseHeaders"]["Location"] == "/api/done"
 
 
-@pytest.mark.parametrize(("path", "said"), [("array", "an array"), ("text", "not JSON"), ("conflict", "the raw files differ")])
+@pytest.mark.parametrize(
+    ("path", "said"), [("array", "an array"), ("text", "not JSON"), ("conflict", "the raw files differ")]
+)
 def test_web_answers_other_than_json_objects_fail(cloud: Cloud, server: str, path: str, said: str) -> None:
     run = run_one(cloud, {}, web(f"{server}/{path}"))
 
@@ -368,7 +391,9 @@ def test_web_answers_other_than_json_objects_fail(cloud: Cloud, server: str, pat
 
 def test_function_call_carries_the_key_and_a_failed_one_tells_error_and_hint(cloud: Cloud, server: str) -> None:
     cloud.vault.set_secret("function-key", "open sesame")
-    service = linked_service("app", "AzureFunction", {"functionAppUrl": "https://app.example", "functionKey": secret("function-key")})
+    service = linked_service(
+        "app", "AzureFunction", {"functionAppUrl": "https://app.example", "functionKey": secret("function-key")}
+    )
     call = activity(
         "Call", "AzureFunctionActivity", {"functionName": "batches/b/conflict", "method": "POST", "body": {"run": expression("@pipeline().RunId")}},
         linkedServiceName={"referenceName": "app", "type": "LinkedServiceReference"},
