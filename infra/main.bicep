@@ -629,4 +629,6 @@ output SEALIFT_PACKAGE_CONTAINER string = packageContainer
 output SEALIFT_CONTAINER_GROUP_ID string = containerGroupId
 output SEALIFT_WAREHOUSE_HOST string = createWarehouse ? warehouse!.outputs.host : warehouseHost
 output SEALIFT_WAREHOUSE_DATABASE string = warehouseDatabase
+// Back to azd, so that a fresh environment provisions the same image again.
+output SEALIFT_DBT_IMAGE string = dbtImage
 output SEALIFT_EGRESS_IP string = usesVnet ? vnet!.outputs.egressIp : ''

@@ -17,7 +17,7 @@ MATRIX = ROOT / "infra" / "access_matrix.json"
 PAGE = ROOT / "docs" / "roles.md"
 WHO = {
     "app": "the function app (user-assigned identity)",
-    "dbt": "dbt's container group (user-assigned identity)",
+    "dbt": "the container group of dbt (user-assigned identity)",
     "factory": "Data Factory (system-assigned identity)",
     "deployer": "who deploys (a person, or the pipeline's identity)",
     "storage": "the storage accounts (user-assigned identity, opt-in)",

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from azure.core.exceptions import HttpResponseError, ServiceRequestError
+from azure.identity import DefaultAzureCredential
+from azure.keyvault.secrets import SecretClient
+
+from infra.hooks import app, commands, grants, image, stage
+from infra.hooks.commands import HookError
+from infra.hooks.factory import store_function_key
+from local.services.certificates import CertificateAuthority
+from local.services.identity import IdentityEndpoint
+from local.services.vault import KeyVault
+from local.services.web import Request, Response, WebServer, json_response
+
+
+class Clock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def vault(ca: CertificateAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KeyVault]:
+    with IdentityEndpoint() as identity, KeyVault(ca, identity, folder=tmp_path) as vault:
+        for name, value in (ca.environment | identity.environment("operator")).items():
+            monkeypatch.setenv(name, value)
+        yield vault
+
+
+def client(vault: KeyVault) -> SecretClient:
+    return SecretClient(vault.url, DefaultAzureCredential(), verify_challenge_resource=False)
+
+
+# -- grants -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_grant_that_is_not_there_yet_is_waited_for(vault: KeyVault) -> None:
+    clock = Clock()
+    secrets = client(vault)
+
+    def arrive(seconds: float) -> None:
+        clock.sleep(seconds)
+        if clock.now >= 20:
+            vault.allow("operator", secrets=["*"], write=True)
+
+    grants.wait({"the vault": lambda: list(secrets.list_properties_of_secrets())}, clock=clock, sleep=arrive)
+
+    assert clock.now == 20
+
+
+def test_a_grant_that_never_comes_ends_red_after_five_minutes(vault: KeyVault) -> None:
+    clock = Clock()
+    secrets = client(vault)
+
+    with pytest.raises(HookError, match="the vault is still refused after 5 minutes") as caught:
+        grants.wait({"the vault": lambda: list(secrets.list_properties_of_secrets())}, clock=clock, sleep=clock.sleep)
+
+    assert clock.now == 300
+    assert "AZURE_PRINCIPAL_ID" in caught.value.hint
+
+
+@pytest.mark.parametrize("error", [HttpResponseError("no such host"), ServiceRequestError("no route")])
+def test_another_failure_is_not_waited_for(error: Exception) -> None:
+    def probe() -> None:
+        raise error
+
+    clock = Clock()
+    with pytest.raises((HookError, ServiceRequestError)):
+        grants.wait({"x": probe}, clock=clock, sleep=clock.sleep)
+    assert clock.now == 0
+
+
+# -- the function key ---------------------------------------------------------------------------------------------------
+
+
+def test_the_function_key_is_stored_once(vault: KeyVault) -> None:
+    vault.allow("operator", secrets=["function-key"], write=True)
+    secrets = client(vault)
+
+    assert store_function_key(secrets, "key-one") is True
+    assert store_function_key(secrets, "key-one") is False
+    assert store_function_key(secrets, "key-two") is True
+    assert secrets.get_secret("function-key").value == "key-two"
+
+
+# -- the image ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_tag_changes_with_the_content_and_with_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "project" / "target").mkdir(parents=True)
+    (tmp_path / "Dockerfile").write_text("FROM x")
+    before = image.content_tag(tmp_path)
+
+    (tmp_path / "project" / "target" / "manifest.json").write_text("{}")
+    assert image.content_tag(tmp_path) == before
+
+    (tmp_path / "project" / "model.sql").write_text("select 1")
+    assert image.content_tag(tmp_path) != before
+    assert len(before) == 12
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+    """programs(name, shell script) puts a program before all others; returns the file that it may log to."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    log = tmp_path / "log"
+    log.touch()
+
+    def make(name: str, script: str) -> Path:
+        file = folder / name
+        file.write_text(f'#!/bin/sh\necho "{name} $*" >> {log}\n{script}\n')
+        file.chmod(0o755)
+        return log
+
+    return make
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_CONTAINER_REGISTRY_NAME", "crtest")
+    monkeypatch.setenv("AZURE_CONTAINER_REGISTRY_ENDPOINT", "crtest.azurecr.io")
+    monkeypatch.delenv("SEALIFT_DBT_IMAGE", raising=False)
+
+
+NOT_FOUND = 'echo "ERROR: the specified tag is not found" >&2; exit 1'
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_new_image_is_built_once_and_makes_a_second_pass(
+    programs: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    built = tmp_path / "built"
+    log = programs(
+        "az", f'case "$*" in *build*) touch {built};; *) [ -f {built} ] && echo sha256:abc || {{ {NOT_FOUND}; }};; esac'
+    )
+    programs("azd", "")
+
+    image.main()
+
+    lines = log.read_text().splitlines()
+    tag = image.content_tag(commands.ROOT / "dbt_runner")
+    assert f"az acr build --registry crtest --image dbt:{tag} --platform linux/amd64" in lines[1]
+    assert lines[3:] == ["azd env set SEALIFT_DBT_IMAGE crtest.azurecr.io/dbt@sha256:abc", "azd provision --no-prompt"]
+
+
+@pytest.mark.usefixtures("registry")
+def test_an_image_that_is_in_place_changes_nothing(
+    programs: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = programs("az", "echo sha256:abc")
+    monkeypatch.setenv("SEALIFT_DBT_IMAGE", "crtest.azurecr.io/dbt@sha256:abc")
+
+    image.main()
+
+    assert len(log.read_text().splitlines()) == 1
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_registry_that_refuses_is_not_taken_for_an_empty_one(programs: Callable[[str, str], Path]) -> None:
+    programs("az", 'echo "ERROR: denied" >&2; exit 1')
+
+    with pytest.raises(HookError, match="denied"):
+        image.main()
+
+
+# -- commands -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_failed_command_wrote_to_stdout_is_not_shown(programs: Callable[[str, str], Path]) -> None:
+    programs("az", "echo the-key; echo why >&2; exit 3")
+
+    with pytest.raises(HookError, match=r"`az rest \.\.\.` ended with 3: why") as caught:
+        commands.run(["az", "rest"])
+
+    assert "the-key" not in str(caught.value)
+
+
+def test_a_program_that_is_not_there_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    with pytest.raises(HookError, match="there is no az") as caught:
+        commands.run(["az", "login"])
+
+    assert "install the Azure CLI" in caught.value.hint
+
+
+def test_a_hook_s_error_is_two_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEALIFT_KEY_VAULT_URL", raising=False)
+
+    assert commands.finish(grants.main) == 1
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error == "error: SEALIFT_KEY_VAULT_URL is not set"
+    assert hint.startswith("hint: ")
+
+
+# -- the stage ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_stage_s_parameters_become_azd_s_variables() -> None:
+    found = stage.variables("prod")
+
+    assert found["SEALIFT_STAGE"] == "prod"
+    assert found["SEALIFT_DELETE_LOCK"] == "true"
+    assert found["SEALIFT_SEALED_DAYS"] == "90"
+    assert found["SEALIFT_PARTNERS"] == '["northwind"]'
+    assert found["AZURE_LOCATION"] == "westeurope"
+    assert "AZURE_ENV_NAME" not in found
+
+
+def test_an_unknown_stage_names_the_known_ones() -> None:
+    with pytest.raises(HookError, match="there is no stage 'test'") as caught:
+        stage.variables("test")
+
+    assert caught.value.hint == "the stages are dev, prod"
+
+
+# -- the app ----------------------------------------------------------------------------------------------------------------
+
+
+def deployed(ready: int = 200, closed: int = 401) -> Callable[[Request], Response]:
+    """An app that answers as the deployed one must, unless told otherwise."""
+
+    def answer(request: Request) -> Response:
+        has_key = request.headers.get("x-functions-key") == "key"
+        if request.path == "/api/health":
+            return json_response(200, {"status": "alive"})
+        if not has_key:
+            return Response(status=closed)
+        if request.path == "/api/ready":
+            return json_response(ready, {"ready": ready == 200})
+        return json_response(404, {"error": "no such batch", "hint": "plan it first", "batch": None})
+
+    return answer
+
+
+def test_an_app_that_is_alive_closed_and_ready_passes() -> None:
+    with WebServer("app", deployed()) as server:
+        app.check(server.url, "key")
+
+
+@pytest.mark.parametrize(
+    ("faults", "message"),
+    [({"ready": 503}, "storage, queue and vault answer the app"), ({"closed": 200}, "closed without a key")],
+)
+def test_an_app_that_is_open_or_not_ready_is_told(faults: dict[str, int], message: str) -> None:
+    with WebServer("app", deployed(**faults)) as server, pytest.raises(HookError, match=message):
+        app.check(server.url, "key")
+
+
+def test_an_app_that_is_not_there_is_waited_for_five_minutes() -> None:
+    with WebServer("gone", deployed()) as server:
+        url = server.url
+    clock = Clock()
+
+    with pytest.raises(HookError, match="the app is alive"):
+        app.wait_until(lambda: app.check(url, "key"), clock=clock, sleep=clock.sleep)
+
+    assert clock.now == 300
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"AzureWebJobsStorage": "UseDevelopmentStorage=true"},
+        {"Anything": "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=b"},
+    ],
+)
+def test_a_connection_string_among_the_settings_is_refused(settings: dict[str, str]) -> None:
+    with pytest.raises(HookError, match="the app has connection strings") as caught:
+        app.check_settings({"KEY_VAULT_URL": "https://v/", **settings})
+
+    assert "AccountKey" not in str(caught.value)
+
+
+def test_identity_based_settings_are_fine() -> None:
+    app.check_settings({"AzureWebJobsStorage__blobServiceUri": "https://x/", "KEY_VAULT_URL": "https://v/"})
