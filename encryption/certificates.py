@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.utils import CryptographyDeprecationWarning
@@ -40,7 +41,16 @@ MAX_PEM_BYTES: Final = 262_144
 WARN_DAYS: Final = (30, 7)
 
 # SHA-256 over the SubjectPublicKeyInfo of keys whose private half is in this repository (tests/vectors/keys).
-PUBLISHED_KEYS: Final[frozenset[str]] = frozenset()
+PUBLISHED_KEYS: Final = frozenset(
+    {
+        "5cbf1d570c0d0f43dd01fce0b64e9cad18377bb8d1cad52e0c1be7dac81a1e4d",  # escrow
+        "038840c84e7e0ff3dc56db1c4c8c35ff52807fb391bc15ae8db2a41734c97a25",  # other-sender
+        "59c278612fd3a1dc5827ea7410c2d333b5006ddcbd89a964ff4cca017cbdfa6a",  # partner-4096
+        "db1695cae14a5b1cc8f81154c52a163f44d39a2aeb116c72053ee7c7ce54cf7d",  # partner
+        "321f87592247f7a0307d122718a23020355fc7b001b85bec4153685792257b7f",  # sender
+        "86adf864304a2d90c3245421e8a02be34a58d5eb0ed35d92cca073e7e6ad55cf",  # stranger
+    }
+)
 
 _PEM_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 
@@ -59,9 +69,7 @@ class Recipient:
     @property
     def public_key(self) -> RSAPublicKey:
         """Return the RSA key that wraps."""
-        key = self.certificate.public_key()
-        assert isinstance(key, RSAPublicKey)
-        return key
+        return public_key_of(self.certificate)
 
     @property
     def thumbprint(self) -> str:
@@ -80,16 +88,33 @@ def thumbprint(certificate: x509.Certificate) -> str:
 
 
 def describe(certificate: x509.Certificate) -> str:
-    """Return a certificate's name for people: its subject, short."""
-    return f"certificate '{certificate.subject.rfc4514_string()[:120]}'"
+    """Return a certificate's name for people."""
+    return f"certificate '{subject_of(certificate)}'"
+
+
+def subject_of(certificate: x509.Certificate) -> str:
+    """Return the subject as text, short; it is only for people to read."""
+    try:
+        return certificate.subject.rfc4514_string()[:120] or "(no name)"
+    except ValueError:
+        return "(a name that cannot be read)"
+
+
+def public_key_of(certificate: x509.Certificate) -> RSAPublicKey:
+    """Return the certificate's RSA key; raises NotRsa for any other and for one that cannot be read."""
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise NotRsa(f"{describe(certificate)} holds a key that cannot be read") from error
+    if not isinstance(key, RSAPublicKey):
+        raise NotRsa(f"{describe(certificate)} holds no RSA key")
+    return key
 
 
 def check_key(certificate: x509.Certificate) -> None:
     """Raise the leaf of RecipientError that says why this certificate may not receive."""
     who = describe(certificate)
-    key = certificate.public_key()
-    if not isinstance(key, RSAPublicKey):
-        raise NotRsa(f"{who} holds no RSA key")
+    key = public_key_of(certificate)
     if key.key_size < MIN_BITS:
         raise KeyTooSmall(f"{who} has an RSA key of {key.key_size} bits; {MIN_BITS} are the least")
     exponent = key.public_numbers().e
@@ -139,8 +164,8 @@ def load_recipients(pem: bytes, key_id: str | None, now: datetime) -> list[Recip
     faults: list[RecipientError] = []
     for certificate in newest_first:
         try:
-            _check_dates(certificate, now)
-            _refuse_published(certificate)
+            check_dates(certificate, now)
+            refuse_published(certificate)
             return [Recipient(key_id or thumbprint(certificate), certificate)]
         except RecipientError as error:
             faults.append(error)
@@ -162,22 +187,18 @@ def _succeeds(other: x509.Certificate, recipient: Recipient) -> bool:
     return other.not_valid_before_utc <= recipient.expires < other.not_valid_after_utc
 
 
-def _check_dates(certificate: x509.Certificate, now: datetime) -> None:
+def check_dates(certificate: x509.Certificate, now: datetime) -> None:
+    """Raise when the certificate is expired or not yet valid."""
     if now > certificate.not_valid_after_utc:
         raise CertificateExpired(f"{describe(certificate)} ended {certificate.not_valid_after_utc:%Y-%m-%d}")
     if now < certificate.not_valid_before_utc:
         raise CertificateNotYetValid(f"{describe(certificate)} starts {certificate.not_valid_before_utc:%Y-%m-%d}")
 
 
-def _refuse_published(certificate: x509.Certificate) -> None:
-    if (
-        key_fingerprint(
-            certificate.public_key().public_bytes(
-                serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-        )
-        in PUBLISHED_KEYS
-    ):
+def refuse_published(certificate: x509.Certificate) -> None:
+    """Raise when everybody has the private key: it belongs to the test vectors."""
+    encoding, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    if key_fingerprint(public_key_of(certificate).public_bytes(encoding, form)) in PUBLISHED_KEYS:
         raise PublishedKey(f"{describe(certificate)} holds a published test key")
 
 

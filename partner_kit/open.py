@@ -336,10 +336,11 @@ def decrypt_chunks(source, file_key, context, plaintext_bytes):
         raise cannot_open()
 
 
-def open_detached(source, file, wrapped, key):
+def open_detached(source, file, recipients, key):
     """Yield plaintext; the SHA-256 of the signed manifest held before, the tag is checked at the end as well."""
     nonce, tag = bytes.fromhex(file["detached"]["nonce"]), bytes.fromhex(file["detached"]["tag"])
-    return decrypt_message(source, unwrap([wrapped], key), nonce, file["plaintext_bytes"], tag)
+    file_key = unwrap([base64.b64decode(r["wrapped_key"]) for r in recipients], key)
+    return decrypt_message(source, file_key, nonce, file["plaintext_bytes"], tag)
 
 
 def open_cms(source, file, key):
@@ -444,7 +445,7 @@ def open_file(folder, manifest, file, recipients, key, out):
             wrapped = read_small(folder / file["detached"]["key_name"], 1024, "file")
             if wrapped != base64.b64decode(recipients[0]["wrapped_key"]):
                 raise Refused("keys", "{} is not the key of keys.json".format(file["detached"]["key_name"]))
-            pieces = open_detached(source, file, wrapped, key)
+            pieces = open_detached(source, file, recipients, key)
         else:
             pieces = open_cms(source, file, key)
         part = out / (file["name"] + ".part")
@@ -513,10 +514,15 @@ def load_sender(data):
 def run_vectors(folder):
     """Prove this program on the test vectors: good batches open, bad ones are refused for the expected reason."""
     failed = 0
-    names = [n for n in names_in(folder) if n.endswith(".json")]
+    names, keys, senders = [n for n in names_in(folder) if n.endswith(".json")], {}, {}
     for name in names:
         vector = json.loads((folder / name).read_bytes())
         expected = "{} {}".format(vector["expect"], json.dumps(vector["plaintexts"], sort_keys=True))
+        if vector["key"] not in keys:
+            keys[vector["key"]] = load_private_key(folder / "keys" / (vector["key"] + ".key.pem"))
+        if vector["sender"] not in senders:
+            pem = read_small(folder / "keys" / (vector["sender"] + ".pub.pem"), 9999, "usage")
+            senders[vector["sender"]] = load_sender(pem)
         with tempfile.TemporaryDirectory() as work:
             inbox, out = Path(work, "in"), Path(work, "out")
             for each in (inbox, out):
@@ -525,9 +531,15 @@ def run_vectors(folder):
                 (inbox / stored).write_bytes(base64.b64decode(content))
             got = "ok"
             try:
-                key = load_private_key(folder / "keys" / (vector["key"] + ".key.pem"))
-                sender = load_sender(read_small(folder / "keys" / (vector["sender"] + ".pub.pem"), 9999, "usage"))
-                open_batch(inbox, key, sender, out, vector["batch"], vector["strict"], say=lambda _: None)
+                open_batch(
+                    inbox,
+                    keys[vector["key"]],
+                    senders[vector["sender"]],
+                    out,
+                    vector["batch"],
+                    vector["strict"],
+                    say=lambda _: None,
+                )
             except Refused as error:
                 got = error.kind
             opened = {n: sha256_of(out / n) for n in names_in(out)}
