@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from local.expressions.errors import ExpressionSyntaxError, ValueFault
 
 LEAST_INTEGER: Final = -(2**63)
 MOST_INTEGER: Final = 2**63 - 1
+MOST_INT32: Final = 2**31 - 1
+
+
+MOST_PLAIN_DIGITS: Final = 17
 
 
 def read_number(word: str, position: int) -> int | float:
@@ -31,8 +36,29 @@ def whole(value: int, function: str) -> int:
     raise ValueFault(f"{function}: the result does not fit a 64-bit integer")
 
 
+def wrapped(value: int) -> int:
+    """Return the lower 32 bits as a signed integer: so the engine takes positions and counts."""
+    return (value + 2**31) % 2**32 - 2**31
+
+
+NUMBER: Final = re.compile(r"[ \t-\r]*([+-]?)((?:[0-9][0-9,]*)?(?:\.[0-9]*)?)(?:[eE]([+-]?[0-9]+))?(-|\+)?[ \t-\r]*")
+
+
+def parse_number(text: str, *, trailing_sign: bool = False) -> float | None:
+    """Return the double that .NET reads in an invariant text (`1,234.5e3`), or None when it reads none."""
+    match = NUMBER.fullmatch(text)
+    if match is None:
+        return None
+    sign, digits, exponent, after = match.groups()
+    if not any("0" <= character <= "9" for character in digits) or (after and (sign or not trailing_sign)):
+        return None
+    power = f"e{exponent}" if exponent else ""
+    value = float(digits.replace(",", "") + power)
+    return -value if "-" in (sign, after) else value
+
+
 def float_text(value: float) -> str:
-    """Return a double as .NET prints it: shortest round trip, no `.0`, exponent from 1E+15 and below 1E-05."""
+    """Return a double as .NET prints it: shortest round trip, no `.0`, exponent from 1E+17 on and below 0.0001."""
     text = repr(value)
     if text in ("inf", "-inf", "nan"):
         return {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}[text]
@@ -44,7 +70,7 @@ def float_text(value: float) -> str:
     digits = digits.rstrip("0")
     if not digits:
         return sign + "0"
-    if point > 15 or point < -4:
+    if point > MOST_PLAIN_DIGITS or point < -3:
         rest = f".{digits[1:]}" if len(digits) > 1 else ""
         power = point - 1
         return f"{sign}{digits[0]}{rest}E{'-' if power < 0 else '+'}{abs(power):02d}"

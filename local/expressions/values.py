@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, Final
 
-from local.expressions.numbers import float_text
+from local.expressions.numbers import float_text, is_number
 
 
 def kind(value: Any) -> str:
@@ -25,16 +25,34 @@ def kind(value: Any) -> str:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Tell whether two values are equal: 1 equals 1.0, true does not equal 1, arrays and objects are compared deeply."""
-    if isinstance(left, bool) or isinstance(right, bool):
-        return left is right
-    if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(same, left, right))
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(same(value, right[key]) for key, value in left.items())
-    if isinstance(left, (list, Mapping)) or isinstance(right, (list, Mapping)):
-        return False
-    return bool(left == right)
+    """Tell whether two JSON values are the same, deeply and by kind: 1 is not 1.0, true is not 1."""
+    return key_of(left) == key_of(right)
+
+
+def key_of(value: Any) -> Hashable:
+    """Return a hashable stand-in for a JSON value; two values are the same exactly when their stand-ins are equal."""
+    if isinstance(value, str) or value is None:
+        return value
+    if isinstance(value, list):
+        return ("array", *map(key_of, value))
+    if isinstance(value, Mapping):
+        return ("object", frozenset((name, key_of(member)) for name, member in value.items()))
+    return (type(value).__name__, value)
+
+
+def equal(left: Any, right: Any) -> bool:
+    """Tell what `equals` tells: as `same`, but an integer and a double are compared as doubles."""
+    if is_number(left) and is_number(right) and type(left) is not type(right):
+        return float(left) == float(right)
+    return same(left, right)
+
+
+LINE_BREAKS: Final = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+def json_string(text: str) -> str:
+    written = json.dumps(text, ensure_ascii=False)
+    return written if written.isascii() else written.translate(LINE_BREAKS)
 
 
 def compact_json(value: Any) -> str:
@@ -46,7 +64,7 @@ def compact_json(value: Any) -> str:
 
 def write_json(value: Any, pieces: list[str]) -> None:
     if isinstance(value, str):
-        pieces.append(json.dumps(value, ensure_ascii=False))
+        pieces.append(json_string(value))
     elif value is None or isinstance(value, bool):
         pieces.append("null" if value is None else "true" if value else "false")
     elif isinstance(value, int):
@@ -57,7 +75,7 @@ def write_json(value: Any, pieces: list[str]) -> None:
     elif isinstance(value, Mapping):
         pieces.append("{")
         for index, (name, member) in enumerate(value.items()):
-            pieces.append(("," if index else "") + json.dumps(name, ensure_ascii=False) + ":")
+            pieces.append(("," if index else "") + json_string(name) + ":")
             write_json(member, pieces)
         pieces.append("}")
     else:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from local.expressions.errors import ArgumentError, ValueFault
+from local.expressions.errors import ValueFault
 from local.expressions.functions.signature import (
     MOST_CHARACTERS,
     Function,
     as_array,
-    as_integer,
+    as_count,
     as_text,
     bounded,
     wrong,
 )
 from local.expressions.scope import Scope
 from local.expressions.texts import from_units, text_of, units
-from local.expressions.values import same
+from local.expressions.values import key_of, same
 
 
 def contains(arguments: list[Any], _scope: Scope) -> bool:
@@ -57,48 +57,33 @@ def end_of(name: str, value: Any, position: int) -> Any:
 
 
 def intersection(arguments: list[Any], _scope: Scope) -> Any:
-    head, *others = arguments
-    if isinstance(head, list):
-        kept: list[Any] = []
-        for item in head:
-            if all(any(same(item, seen) for seen in as_array("intersection", other)) for other in others) and not any(
-                same(item, seen) for seen in kept
-            ):
-                kept.append(item)
-        return kept
-    if isinstance(head, Mapping):
-        for other in others:
-            if not isinstance(other, Mapping):
-                raise wrong("intersection", "every argument", "an object like the first", other)
-        return {name: value for name, value in head.items() if all(name in o and same(value, o[name]) for o in others)}
-    raise wrong("intersection", "the arguments", "arrays or objects", head)
+    if same_kind("intersection", arguments) is list:
+        common = {key_of(item): item for item in arguments[0]}
+        for other in arguments[1:]:
+            found = {key_of(item): item for item in other}
+            common = {key: found[key] for key in common if key in found}
+        return list(common.values())
+    members = dict(arguments[0])
+    for other in arguments[1:]:
+        members = {name: other[name] for name, value in members.items() if name in other and same(value, other[name])}
+    return members
 
 
 def union(arguments: list[Any], _scope: Scope) -> Any:
-    head = arguments[0]
-    if isinstance(head, list):
-        items: list[Any] = []
-        for argument in arguments:
-            for item in as_array("union", argument, "every argument"):
-                if not any(same(item, seen) for seen in items):
-                    items.append(item)
-        return items
-    if isinstance(head, Mapping):
-        merged: dict[str, Any] = {}
-        for argument in arguments:
-            if not isinstance(argument, Mapping):
-                raise wrong("union", "every argument", "an object like the first", argument)
-            merged = merge(merged, argument)
-        return merged
-    raise wrong("union", "the arguments", "arrays or objects", head)
+    """Join arrays without repeats, or objects where the later value wins (objects inside are replaced, not merged)."""
+    if same_kind("union", arguments) is list:
+        return list({key_of(item): item for argument in arguments for item in argument}.values())
+    return {name: value for argument in arguments for name, value in argument.items()}
 
 
-def merge(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(left)
-    for name, value in right.items():
-        old = merged.get(name)
-        merged[name] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
+def same_kind(name: str, arguments: list[Any]) -> type:
+    """Return list or dict: what all arguments are."""
+    kinds = {list if isinstance(value, list) else dict if isinstance(value, Mapping) else None for value in arguments}
+    (found, *others) = kinds
+    if found is None or others:
+        odd = next((value for value in arguments if not isinstance(value, (list, Mapping))), arguments[-1])
+        raise wrong(name, "the arguments", "all arrays or all objects", odd)
+    return found
 
 
 def join(arguments: list[Any], _scope: Scope) -> str:
@@ -126,15 +111,13 @@ def take(arguments: list[Any], _scope: Scope) -> Any:
 
 
 def sliced(name: str, arguments: list[Any]) -> tuple[Any, int]:
-    value, count = arguments[0], as_integer(name, arguments[1], "the count")
+    value, count = arguments[0], as_count(name, arguments[1], "the count")
     if not isinstance(value, (list, str)):
         raise wrong(name, "the first argument", "an array or a string", value)
     if count < 0:
         raise ValueFault(f"{name}: the count must not be negative")
     return units(value) if isinstance(value, str) else value, count
 
-
-__all__ = ["FUNCTIONS", "ArgumentError"]
 
 FUNCTIONS = (
     Function("contains", 2, 2, contains),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from local.expressions.errors import ValueFault
 from local.expressions.functions.signature import Function, Lazy, as_text, wrong
-from local.expressions.numbers import is_integer, is_number, whole
+from local.expressions.numbers import is_number, parse_number
 from local.expressions.scope import Scope
 from local.expressions.functions.xml import is_xml
-from local.expressions.texts import is_content, text_of, text_of_content
+from local.expressions.json_text import read_json
+from local.expressions.content import is_content, text_of_content
+from local.expressions.texts import text_of
 from local.expressions.xml.conversion import json_of_xml
 from local.expressions.xml.document import XmlFault, parse_xml
 
@@ -46,28 +47,26 @@ def boolean(arguments: list[Any], _scope: Scope) -> bool:
 
 
 def floating(arguments: list[Any], _scope: Scope) -> float:
-    (value,) = arguments
-    if is_number(value):
-        return float(value)
-    text = as_text("float", value).strip().replace(",", "")
-    try:
-        if not text or "_" in text:
-            raise ValueError
-        return float(text)
-    except ValueError:
-        raise ValueFault(f"float: '{value}' is not a number") from None
+    return as_double("float", arguments[0], trailing_sign=True)
 
 
 def integer(arguments: list[Any], _scope: Scope) -> int:
-    (value,) = arguments
-    if is_integer(value):
-        return int(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    text = as_text("int", value).strip()
-    if not text.lstrip("+-").isdecimal() or not text.isascii():
-        raise ValueFault(f"int: '{value}' is not an integer")
-    return whole(int(text), "int")
+    """Return an integer by way of a double, as the engine does: above 2^53 the last digits are lost."""
+    number = as_double("int", arguments[0], trailing_sign=False)
+    if not number.is_integer():
+        raise ValueFault(f"int: '{text_of(arguments[0])}' is not a whole number")
+    if not -(2.0**63) <= number < 2.0**63:
+        raise ValueFault(f"int: '{text_of(arguments[0])}' does not fit a 64-bit integer")
+    return int(number)
+
+
+def as_double(name: str, value: Any, *, trailing_sign: bool) -> float:
+    if isinstance(value, bool) or is_number(value):
+        return float(value)
+    number = parse_number(as_text(name, value), trailing_sign=trailing_sign)
+    if number is None:
+        raise ValueFault(f"{name}: '{value}' is not a number")
+    return number
 
 
 def parse_json(arguments: list[Any], _scope: Scope) -> Any:
@@ -77,13 +76,7 @@ def parse_json(arguments: list[Any], _scope: Scope) -> Any:
             return json_of_xml(parse_xml(text_of_content(value)))
         except XmlFault as fault:
             raise ValueFault(f"json: {fault}") from None
-    text = text_of_content(value) if is_content(value) else as_text("json", value)
-    if not text.strip():
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueFault(f"json: the text is not JSON: {error}") from None
+    return read_json("json", text_of_content(value) if is_content(value) else as_text("json", value))
 
 
 def string(arguments: list[Any], _scope: Scope) -> str:

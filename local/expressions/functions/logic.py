@@ -8,7 +8,7 @@ from typing import Any
 from local.expressions.functions.signature import Function, Lazy, as_boolean, wrong
 from local.expressions.numbers import is_number
 from local.expressions.scope import Scope
-from local.expressions.values import same
+from local.expressions.values import equal
 
 Thunks = list[Callable[[], Any]]
 
@@ -27,7 +27,7 @@ def choose(arguments: Thunks) -> Any:
 
 
 def equals(arguments: list[Any], _scope: Scope) -> bool:
-    return same(*arguments)
+    return equal(*arguments)
 
 
 def negate(arguments: list[Any], _scope: Scope) -> bool:

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from local.expressions.errors import ArgumentError, ValueFault
-from local.expressions.functions.signature import MOST_ITEMS, Function, as_integer, as_number, bounded
-from local.expressions.numbers import is_integer, whole
+from local.expressions.functions.signature import Function, as_count, as_number
+from local.expressions.numbers import LEAST_INTEGER, MOST_INT32, is_integer, whole
 from local.expressions.scope import Scope
 
 Number = int | float
+MOST_RANGE = 100_000
 
 
 def arithmetic(name: str, integers: Callable[[int, int], int], doubles: Callable[[float, float], float]) -> Function:
@@ -41,6 +42,8 @@ def divided(left: float, right: float) -> float:
 def remainder(left: int, right: int) -> int:
     if right == 0:
         raise ValueFault("mod: cannot divide by zero")
+    if (left, right) == (LEAST_INTEGER, -1):
+        raise ValueFault("mod: the quotient does not fit a 64-bit integer")
     rest = abs(left) % abs(right)
     return rest if left >= 0 else -rest
 
@@ -64,17 +67,16 @@ def extreme(name: str, choose: Callable[..., Any]) -> Function:
 
 
 def rand(arguments: list[Any], _scope: Scope) -> int:
-    low, high = (as_integer("rand", value) for value in arguments)
-    if low >= high:
-        raise ValueFault(f"rand: the first number {low} must be less than the second {high}")
-    return random.randrange(low, high)  # noqa: S311 - rand() is no secret
+    low, high = (as_count("rand", value, "every bound") for value in arguments)
+    if low > high:
+        raise ValueFault(f"rand: the first number {low} must not be greater than the second {high}")
+    return low if low == high else random.randrange(low, high)  # noqa: S311 - rand() is no secret
 
 
 def make_range(arguments: list[Any], _scope: Scope) -> list[int]:
-    start, count = (as_integer("range", value) for value in arguments)
-    if count < 0:
-        raise ValueFault("range: the count must not be negative")
-    bounded("range", count, MOST_ITEMS, "items")
+    start, count = (as_count("range", value) for value in arguments)
+    if not 0 <= count <= MOST_RANGE or start + count - 1 > MOST_INT32:
+        raise ValueFault(f"range: the count must be 0 to {MOST_RANGE}, and the last number must fit 32 bits")
     return list(range(start, start + count))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from local.expressions.errors import ArgumentError, LimitError
-from local.expressions.numbers import is_integer, is_number
+from local.expressions.numbers import is_integer, is_number, wrapped
 from local.expressions.scope import Scope
 from local.expressions.values import kind
 
@@ -46,6 +46,11 @@ def as_integer(function: str, value: Any, what: str = "the argument") -> int:
     if not is_integer(value):
         raise wrong(function, what, "an integer", value)
     return int(value)
+
+
+def as_count(function: str, value: Any, what: str = "the argument") -> int:
+    """Return a position or count, cut to 32 bits as the engine cuts it."""
+    return wrapped(as_integer(function, value, what))
 
 
 def as_number(function: str, value: Any, what: str = "the argument") -> int | float:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from typing import Any
 
 from local.expressions.errors import ValueFault
-from local.expressions.functions.signature import MOST_CHARACTERS, Function, as_integer, as_text, bounded
+from local.expressions.functions.signature import MOST_CHARACTERS, Function, as_count, as_text, bounded
 from local.expressions.scope import Scope
 from local.expressions.texts import from_units, text_of, units
 
@@ -35,7 +34,7 @@ def index_of(arguments: list[Any], _scope: Scope) -> int:
 
 def last_index_of(arguments: list[Any], _scope: Scope) -> int:
     whole, part = (units(fold(as_text("lastIndexOf", value))) for value in arguments)
-    return whole.rfind(part)
+    return whole.rfind(part) if part else max(len(whole) - 1, 0)
 
 
 def fold(text: str) -> str:
@@ -83,9 +82,12 @@ def split(arguments: list[Any], _scope: Scope) -> list[str]:
 
 
 def substring(arguments: list[Any], _scope: Scope) -> str:
-    whole = units(as_text("substring", arguments[0], "the first argument"))
-    start, length = (as_integer("substring", value) for value in arguments[1:])
-    if start < 0 or length < 0 or start + length > len(whole):
+    whole = units(as_text("substring", arguments[0], "the text"))
+    start = as_count("substring", arguments[1], "the start")
+    if not 0 <= start < max(len(whole), 1):
+        raise ValueFault(f"substring: the start {start} is not inside the text of {len(whole)} characters")
+    length = as_count("substring", arguments[2], "the length") if len(arguments) == 3 else len(whole) - start
+    if length < 0 or start + length > len(whole):
         raise ValueFault(f"substring: {length} characters from {start} are not inside the text of {len(whole)}")
     return from_units(whole[start : start + length])
 
@@ -96,9 +98,6 @@ def to_lower(arguments: list[Any], _scope: Scope) -> str:
 
 def to_upper(arguments: list[Any], _scope: Scope) -> str:
     return "".join(map(upper_character, as_text("toUpper", arguments[0])))
-
-
-BLANKS = re.compile(r"\A[\s]+|[\s]+\Z")
 
 
 def trim(arguments: list[Any], _scope: Scope) -> str:
@@ -114,7 +113,7 @@ FUNCTIONS = (
     Function("replace", 3, 3, replace),
     Function("split", 2, 2, split),
     Function("startsWith", 2, 2, starts_with),
-    Function("substring", 3, 3, substring),
+    Function("substring", 2, 3, substring),
     Function("toLower", 1, 1, to_lower),
     Function("toUpper", 1, 1, to_upper),
     Function("trim", 1, 1, trim),

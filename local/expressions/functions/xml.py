@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import Any, Final
 
 from local.expressions.errors import ValueFault
 from local.expressions.functions.signature import Function, as_text, wrong
 from local.expressions.scope import Scope
-from local.expressions.texts import bytes_of_content, content, is_content, text_of_content
+from local.expressions.content import content, content_type_of, envelope, is_content, parts_of, text_of_content, utf8
 from local.expressions.xml.conversion import xml_of_json
 from local.expressions.xml.document import Comment, Element, Instruction, Node, Text, XmlFault, parse_xml
 from local.expressions.xml.document import Attribute, Document
@@ -23,7 +22,7 @@ XML_TYPE: Final = "application/xml;charset=utf-8"
 def xml(arguments: list[Any], _scope: Scope) -> dict[str, str]:
     (value,) = arguments
     if is_content(value):
-        return content(bytes_of_content(value), XML_TYPE)
+        return envelope((parts_of(value) or ("", ""))[1], XML_TYPE)
     try:
         if isinstance(value, str):
             document = parse_xml(value)
@@ -31,7 +30,7 @@ def xml(arguments: list[Any], _scope: Scope) -> dict[str, str]:
             document = xml_of_json(value)
         else:
             raise wrong("xml", "the argument", "a string or an object", value)
-        return content(outer_xml(document).encode("utf-8", "replace"), XML_TYPE)
+        return content(utf8(outer_xml(document)), XML_TYPE)
     except XmlFault as fault:
         raise ValueFault(f"xml: {fault}") from None
 
@@ -52,7 +51,7 @@ def is_xml(value: Any) -> bool:
     """Tell whether a value is binary content of an XML type."""
     if not is_content(value):
         return False
-    media = str(value["$content-type"]).partition(";")[0].strip().lower()
+    media = content_type_of(value).partition(";")[0].strip().lower()
     return media == "application/xml" or media.endswith("+xml")
 
 
@@ -64,7 +63,7 @@ def found_node(node: Node) -> Any:
     written = indented_xml(node)
     if isinstance(node, Attribute):
         return written
-    return {"$content-type": XML_TYPE, "$content": base64.b64encode(written.encode("utf-8", "replace")).decode()}
+    return content(utf8(written), XML_TYPE)
 
 
 __all__ = ["FUNCTIONS", "Document", "Element", "is_xml"]
