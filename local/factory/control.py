@@ -277,9 +277,6 @@ class Engine:
         waiting = list(activities)
         ended: queue.SimpleQueue[tuple[Activity, ActivityRun]] = queue.SimpleQueue()
         running = 0
-        inner = Place(
-            outcomes=outcomes, item=place.item, iteration=place.iteration, records=place.records, depth=place.depth
-        )
         while waiting or running:
             ready = [activity for activity in waiting if all(edge.activity in done for edge in activity.depends_on)]
             assert ready or running, "lint refuses cycles"

@@ -29,8 +29,10 @@ LOCATION_SERVICES = {
     "AzureBlobStorageLocation": "AzureBlobStorage", "SftpLocation": "Sftp", "HttpServerLocation": "HttpServer"
 }  # fmt: skip
 LOCATION_READS = {
-    "AzureBlobStorageLocation": "AzureBlobStorageReadSettings", "SftpLocation": "SftpReadSettings", "HttpServerLocation": "HttpReadSettings"
-}  # fmt: skip
+    "AzureBlobStorageLocation": "AzureBlobStorageReadSettings",
+    "SftpLocation": "SftpReadSettings",
+    "HttpServerLocation": "HttpReadSettings",
+}
 LOCATION_WRITES = {"AzureBlobStorageLocation": "AzureBlobStorageWriteSettings", "SftpLocation": "SftpWriteSettings"}
 
 
@@ -306,7 +308,7 @@ def _web(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[F
 
 def _location(factory: Factory, item: Any) -> tuple[str | None, str | None]:
     """Return type and location type of the dataset that a reference names."""
-    dataset = factory.datasets.get(item.get("referenceName")) if isinstance(item, Mapping) else None
+    dataset = factory.datasets.get(str(item.get("referenceName"))) if isinstance(item, Mapping) else None
     if dataset is None:
         return None, None
     location = dataset.properties.get("location")
@@ -470,10 +472,8 @@ def _green(factory: Factory, activities: tuple[Activity, ...]) -> Iterator[Findi
         if not handlers or activity.inactive or HANDLED in activity.user_properties:
             continue
         if _simulate(factory, activities, failing=activity.name):
-            yield found(
-                activity, "", f"when it fails, {handlers[0].name!r} handles it and the run turns green; end that path with a Fail activity",
-                blocking=False,
-            )  # fmt: skip
+            message = f"when it fails, {handlers[0].name!r} handles it and the run turns green; end that path in a Fail"
+            yield found(activity, "", message, blocking=False)
 
 
 def _simulate(factory: Factory, activities: tuple[Activity, ...], failing: str = "") -> bool:

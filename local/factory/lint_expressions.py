@@ -151,7 +151,7 @@ class _Checker:
                 yield from self.activities(branch, upstream=seen, looped=looped or activity.type == "ForEach")
 
     def activity(self, activity: Activity, seen: frozenset[str], *, looped: bool) -> Iterator[Finding]:
-        inner = {name for name in BRANCHES.get(activity.type, ())} | ({"cases"} if activity.type == "Switch" else set())
+        inner = set(BRANCHES.get(activity.type, ())) | ({"cases"} if activity.type == "Switch" else set())
         places: list[tuple[str, Any]] = [(key, value) for key, value in activity.properties.items() if key not in inner]
         places += [(f"inputs[{index}]", value) for index, value in enumerate(activity.inputs)]
         places += [(f"outputs[{index}]", value) for index, value in enumerate(activity.outputs)]

@@ -36,6 +36,7 @@ ADF_DATETIMEOFFSET = "yyyy-MM-dd HH:mm:ss.fffffff zzz"
 JSON_DATETIME = "yyyy-MM-ddTHH:mm:ss.fffffffZ"
 DOTNET_TOKEN = re.compile(r"'[^']*'|\"[^\"]*\"|\\.|yyyy|yy|MM|dd|HH|mm|ss|f{1,7}|zzz|.", re.DOTALL)
 TO_CHAR = {"yyyy": "YYYY", "yy": "YY", "MM": "MM", "dd": "DD", "HH": "HH24", "mm": "MI", "ss": "SS"}
+DATE_HINT = "use yyyy MM dd HH mm ss f..fffffff zzz"
 CHECK_EVERY_ROWS = 5_000
 
 
@@ -154,8 +155,9 @@ def to_char(column: sql.Composable, pattern: str) -> sql.Composable:
         else:
             literal = part[1:-1] if part[0] in "'\"" else part[-1]
             if len(part) == 1 and part in "dfFgHhKmMstyz%":
-                raise ActivityError(f"date format {pattern!r}: {part!r} is not supported", "use yyyy MM dd HH mm ss f..fffffff zzz",
-                                    code="BadRequest", retriable=False)  # fmt: skip
+                raise ActivityError(
+                    f"date format {pattern!r}: {part!r} is not supported", DATE_HINT, code="BadRequest", retriable=False
+                )
             parts.append('"' + literal.replace("\\", "\\\\").replace('"', '\\"') + '"' if literal else "")
     return sql.SQL("to_char({}, {})").format(column, sql.Literal("".join(parts)))
 

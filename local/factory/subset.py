@@ -503,10 +503,10 @@ TRIGGER_FIELDS: dict[str, Shape] = {
     "pipeline": PIPELINE_CALL,
     "typeProperties": anything(required=True),
 }
-GLOBAL_TYPES = ("string", "int", "float", "bool", "array", "object")
+GLOBAL_TYPES = (*(name.lower() for name in PARAMETER_TYPES[:6]), *PARAMETER_TYPES[:6])
 FACTORY_FIELDS: dict[str, Shape] = {
     "globalParameters": mapping(
-        record({"type": choice(*GLOBAL_TYPES, *map(str.capitalize, GLOBAL_TYPES), required=True), "value": anything(required=True)}),
+        record({"type": choice(*GLOBAL_TYPES, required=True), "value": anything(required=True)}),
         dynamic=False,
     ),
     "publicNetworkAccess": choice("Enabled", "Disabled", dynamic=False),

@@ -333,7 +333,7 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_POST = do_PUT = do_DELETE = do_GET
+    do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - http.server's names
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -395,9 +395,11 @@ def test_function_call_carries_the_key_and_a_failed_one_tells_error_and_hint(clo
         "app", "AzureFunction", {"functionAppUrl": "https://app.example", "functionKey": secret("function-key")}
     )
     call = activity(
-        "Call", "AzureFunctionActivity", {"functionName": "batches/b/conflict", "method": "POST", "body": {"run": expression("@pipeline().RunId")}},
+        "Call",
+        "AzureFunctionActivity",
+        {"functionName": "batches/b/conflict", "method": "POST", "body": {"run": expression("@pipeline().RunId")}},
         linkedServiceName={"referenceName": "app", "type": "LinkedServiceReference"},
-    )  # fmt: skip
+    )
 
     run = run_one(cloud, service, call, app={"functionAppUrl": server})
 

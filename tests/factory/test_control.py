@@ -127,7 +127,7 @@ def test_parameters_default_and_are_checked(run: Run) -> None:
 
     assert run(documents).return_value == {"v": "x"}
     assert run(documents, {"a": "y"}).return_value == {"v": "y"}
-    with pytest.raises(InvalidParametersError, match="declared as string|is an integer"):
+    with pytest.raises(InvalidParametersError, match="parameter 'a' is an integer"):
         run(documents, {"a": 1})
     with pytest.raises(InvalidParametersError, match="no parameter 'b'"):
         run(documents, {"b": "y"})
