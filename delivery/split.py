@@ -12,10 +12,11 @@ from delivery.errors import DeliveryError
 from delivery.policy import Outcome
 from delivery.progress import Span
 from delivery.session import Session
-from delivery.source import Prefetch
-from delivery.upload import Job, prepare, publish, write
+from delivery.source import AHEAD, READ_BYTES, Prefetch
+from delivery.upload import Job, Plan, prepare, publish, write
 
-PIECE_BYTES = 8 << 20
+_GOING_ON = Plan([], create=False)  # the file is there: created by the main connection
+_MEMORY_BYTES = 48 << 20  # for the pieces that all connections together read ahead
 
 
 def send_split(
@@ -26,8 +27,8 @@ def send_split(
     plan = session.run(prepare(job, session))
     if isinstance(plan, Outcome):
         return plan
-    session.run(write(job, session, [], cut=plan.cut, whole=False))  # creates or cuts the file, once
-    pieces = _Pieces(plan.spans)
+    session.run(write(job, session, [], plan, whole=False))  # creates or cuts the file, once
+    pieces = _Pieces(plan.spans, min(READ_BYTES, _MEMORY_BYTES // (AHEAD + 1) // job.policy.connections))
     helpers = [
         threading.Thread(target=_help, args=(job, connection, pieces, pool), name=f"split {number}", daemon=True)
         for number in range(1, min(job.policy.connections, len(pieces)))
@@ -41,8 +42,8 @@ def send_split(
         for helper in helpers:
             helper.join()
     if left := job.acknowledged.missing(job.source.size):  # what broken helpers had taken
-        _write_pieces(job, session, _Pieces(left), pool, record)
-    session.run(write(job, session, [], whole=True))  # proves the size
+        _write_pieces(job, session, _Pieces(left, READ_BYTES), pool, record)
+    session.run(write(job, session, [], _GOING_ON, whole=True))  # proves the size
     return session.run(publish(job, session), record=record)
 
 
@@ -58,15 +59,15 @@ def _write_pieces(
     job: Job, session: Session, pieces: _Pieces, pool: ThreadPoolExecutor, record: Callable[[list[str]], None] | None
 ) -> None:
     with Prefetch(job.source, pieces, pool) as coming:
-        session.run(write(job, session, coming, whole=False), record=record)
+        session.run(write(job, session, coming, _GOING_ON, whole=False), record=record)
 
 
 class _Pieces:
     """Spans to write, taken one by one by whichever connection is free."""
 
-    def __init__(self, spans: Sequence[Span]) -> None:
+    def __init__(self, spans: Sequence[Span], piece_bytes: int) -> None:
         self._left: deque[Span] = deque(
-            (at, min(at + PIECE_BYTES, end)) for start, end in spans for at in range(start, end, PIECE_BYTES)
+            (at, min(at + piece_bytes, end)) for start, end in spans for at in range(start, end, piece_bytes)
         )
 
     def __len__(self) -> int:

@@ -91,13 +91,22 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is left to write: the spans, and whether a longer file lies there that must be cut first.
+    """What is left to write, and how to open the temporary file.
 
-    A shorter one is not cut: all of it is written over, and another worker may be at the same file with the same bytes.
+    `cut`: a longer file lies there. A shorter one is not cut: all of it is written over, and another worker may be at
+    the same file with the same bytes. `create`: False where a file was seen, so that one which a late rename of a dead
+    worker takes away between look and open is not begun, and delivered, a second time.
     """
 
     spans: Sequence[Span]
-    cut: bool
+    cut: bool = False
+    create: bool = True
+
+
+class Moved(Vanished):
+    """The temporary file went away between two looks; the next attempt sees what became of it."""
+
+    transient = True
 
 
 def send(job: Job, session: Session, pool: ThreadPoolExecutor) -> Story[Outcome]:
@@ -107,7 +116,7 @@ def send(job: Job, session: Session, pool: ThreadPoolExecutor) -> Story[Outcome]
         return plan
     checksum = Checksum(job.source.sha256, pool)
     with Prefetch(job.source, plan.spans, pool) as pieces:
-        yield from write(job, session, pieces, cut=plan.cut, checksum=checksum, whole=True)
+        yield from write(job, session, pieces, plan, checksum=checksum, whole=True)
     checksum.check(job.source)
     return (yield from publish(job, session))
 
@@ -143,10 +152,10 @@ def prepare(job: Job, session: Session) -> Generator[Step, Any, Plan | Outcome]:
     if job.intended and final is None and temporary is None:
         return (yield from gone(job))
     if temporary is not None and (yield from can_resume(job, temporary)):
-        return Plan(job.acknowledged.missing(size), cut=False)
+        return Plan(job.acknowledged.missing(size), create=False)
     job.acknowledged.clear()
     longer = temporary is not None and (temporary.size is None or temporary.size > size)
-    return Plan([(0, size)] if size else [], cut=longer)
+    return Plan([(0, size)] if size else [], cut=longer, create=temporary is None)
 
 
 def is_same(job: Job, session: Session, path: str) -> Generator[Step, Any, Verified | None]:
@@ -234,15 +243,17 @@ def write(
     job: Job,
     session: Session,
     pieces: Iterable[tuple[int, bytes]],
+    plan: Plan,
     *,
-    cut: bool = False,
     checksum: Checksum | None = None,
     whole: bool,
 ) -> Generator[Step, Any, None]:
     """Write pieces to the temporary name; with `whole`, prove the size before closing."""
-    flags = wire.FOR_WRITING | wire.CREATE | (wire.TRUNCATE if cut else 0)
+    flags = wire.FOR_WRITING | (wire.CREATE if plan.create else 0) | (wire.TRUNCATE if plan.cut else 0)
     (opened,) = yield [wire.open_file(job.temporary, flags, job.policy.permissions)]
     if not isinstance(opened, Handle):
+        if not plan.create and isinstance(opened, Status) and opened.code == wire.NO_SUCH_FILE:
+            raise Moved(f"{job.temporary} was there and is gone", hint="another worker may have renamed it: look again")
         raise (yield from cause(opened, session, job, f"cannot create {job.temporary}"))
     handle, kept = opened.value, job.acknowledged.total
     try:
