@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import wraps
 from typing import Any
 
 import azure.functions as func
@@ -74,7 +73,6 @@ class FailedRequest(_Request):
 def door(handle: Callable[[func.HttpRequest], Answer]) -> Callable[[func.HttpRequest], func.HttpResponse]:
     """Turn what a handler returns or raises into a JSON answer; our own faults become a 500 that tells nothing."""
 
-    @wraps(handle)
     def answer(req: func.HttpRequest) -> func.HttpResponse:
         batch = req.route_params.get("id")
         try:
@@ -92,6 +90,8 @@ def door(handle: Callable[[func.HttpRequest], Answer]) -> Callable[[func.HttpReq
         headers = {"Location": f"/api/batches/{body['batch']}"} if status == 202 else None
         return func.HttpResponse(json.dumps(body), status_code=status, headers=headers, mimetype="application/json")
 
+    # Not functools.wraps: it would copy the handler's return annotation too, and Azure checks that against the binding.
+    answer.__name__, answer.__doc__ = handle.__name__, handle.__doc__
     return answer
 
 
