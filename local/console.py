@@ -66,7 +66,7 @@ def size(count: int | None) -> str:
     value = float(count)
     for unit in ("kB", "MB", "GB"):
         value /= 1000
-        if value < 1000:
+        if value < 999.95:
             return f"{value:.1f} {unit}"
     return f"{value / 1000:.1f} TB"
 

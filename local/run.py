@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -73,12 +73,15 @@ def services(rows: int) -> Iterator[Connection]:
 
 # Bookkeeping and the many looks of a polling loop say nothing to a reader; when one of them fails, it is shown.
 _QUIET = {"Wait", "SetVariable", "AppendVariable", "IfCondition", "Filter"}
+_POLLING = {"WebActivity", "AzureFunctionActivity"}
 
 
 class Narrator:
     """Prints one line for every activity that ended, each name once per pipeline run; containers follow what they contain."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, without: Collection[str] = ()) -> None:
+        """Leave out what goes well inside the pipelines named in `without`."""
+        self._without = without
         self._told: set[tuple[str, str, int | None]] = set()
 
     def __call__(self, event: Event) -> None:
@@ -86,8 +89,9 @@ class Narrator:
         activity = event.activity
         if event.kind != "end" or activity is None or activity.status not in ("Succeeded", "Failed"):
             return
-        key = (event.run.run_id, activity.name, activity.iteration if activity.type != "WebActivity" else None)
-        if activity.status == "Succeeded" and (activity.type in _QUIET or key in self._told):
+        key = (event.run.run_id, activity.name, None if activity.type in _POLLING else activity.iteration)
+        quiet = activity.type in _QUIET or event.run.pipeline in self._without or key in self._told
+        if activity.status == "Succeeded" and quiet:
             return
         self._told.add(key)
         failed = activity.status == "Failed"
