@@ -139,8 +139,9 @@ class Factory:
     @classmethod
     def read(cls, folder: Path) -> Factory:
         """Read a folder and keep the findings instead of raising them."""
-        documents, findings = read_folder(folder)
-        return read_documents(documents, folder.as_posix(), findings)
+        shown = shown_path(folder)
+        documents, findings = read_folder(folder, shown)
+        return read_documents(documents, shown, findings)
 
     def trusted(self) -> Factory:
         from local.factory.lint import lint
@@ -159,15 +160,21 @@ class Factory:
         return self.pipelines[name]
 
 
-def read_folder(folder: Path) -> tuple[dict[str, Any], list[Finding]]:
+def shown_path(folder: Path) -> str:
+    """Return a folder as messages name it: from here when it is below here."""
+    absolute, here = folder.resolve(), Path.cwd()
+    return absolute.relative_to(here).as_posix() if absolute.is_relative_to(here) else folder.as_posix()
+
+
+def read_folder(folder: Path, shown: str) -> tuple[dict[str, Any], list[Finding]]:
     """Read every JSON file of a factory folder; a file where none belongs is a finding."""
     documents: dict[str, Any] = {}
     findings: list[Finding] = []
     if not folder.is_dir():
-        return documents, [Finding(file=folder.as_posix(), path="", message="is not a folder")]
+        return documents, [Finding(file=shown, path="", message="is not a folder")]
     for file in sorted(folder.rglob("*")):
         relative = file.relative_to(folder).as_posix()
-        shown = file.as_posix()
+        place = f"{shown}/{relative}"
         if file.is_dir() or relative in NO_FOLDER_FILES:
             continue
         top = relative.split("/")[0]
@@ -175,7 +182,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], list[Finding]]:
             continue
         if top not in ARM_TYPES or relative.count("/") != 1 or file.suffix != ".json":
             findings.append(
-                Finding(file=shown, path="", message=f"does not belong here; known folders: {', '.join(ARM_TYPES)}")
+                Finding(file=place, path="", message=f"does not belong here; known folders: {', '.join(ARM_TYPES)}")
             )
             continue
         try:
@@ -183,7 +190,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], list[Finding]]:
                 file.read_text("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
             )
         except (ValueError, UnicodeDecodeError) as error:
-            findings.append(Finding(file=shown, path="", message=f"is not JSON: {error}"))
+            findings.append(Finding(file=place, path="", message=f"is not JSON: {error}"))
     return documents, findings
 
 

@@ -405,8 +405,8 @@ def test_secure_input_and_output_are_masked_everywhere(run: Run) -> None:
     hide = set_variable(
         "Hide", "s", expression("@concat('sec', 'ret')"), policy={"secureInput": True, "secureOutput": True}
     )
-    use = activity("Use", "IfCondition", {"expression": expression("@equals(activity('Hide').output.value, concat('sec', 'ret'))")},
-                   dependsOn=after("Hide"))  # fmt: skip
+    same = expression("@equals(activity('Hide').output.value, concat('sec', 'ret'))")
+    use = activity("Use", "IfCondition", {"expression": same}, dependsOn=after("Hide"))
     result = run(pipeline([hide, use], variables=STRINGS), on_event=listen)
 
     assert result.find("Use").input == {"expressionResult": True}

@@ -1,0 +1,278 @@
+"""`./sealift trigger NAME --from ... --to ...`: list or run what a trigger would have started in a period.
+
+Windows run oldest first, at most maxConcurrency at a time, each after the windows it depends on, with the trigger's
+own retries. Windows before --from, and those of other triggers, count as done; the listing says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from local.expressions import ExpressionError, Scope, evaluate_tree
+from local.factory.control import Engine
+from local.factory.engine import run_in
+from local.factory.errors import ActivityError, FactoryError, UnknownPipelineError
+from local.factory.model import Factory, Trigger
+from local.factory.runs import Event, Overrides, PipelineRun
+from local.factory.shapes import nearest
+from local.factory.triggers import Firing, TriggerError, expand, self_dependency, stamp, waits_for
+
+RETRY_SECONDS = 30
+
+
+@dataclass(slots=True, kw_only=True)
+class WindowRun:
+    """One firing and what came of it: status Waiting, Running, Succeeded, Failed, Cancelled, or WaitingOnDependency."""
+
+    firing: Firing
+    status: str = "Waiting"
+    runs: list[PipelineRun] = field(default_factory=list)
+
+
+def find_trigger(factory: Factory, name: str) -> Trigger:
+    if name not in factory.triggers:
+        raise UnknownPipelineError(
+            f"no trigger {name!r} in {factory.root}{nearest(name, list(factory.triggers))}",
+            f"there are: {', '.join(sorted(factory.triggers)) or 'none'}",
+        )
+    return factory.triggers[name]
+
+
+def call_parameters(
+    factory: Factory, trigger: Trigger, call: dict[str, Any], scope: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Return the pipeline that a trigger calls and its evaluated parameters."""
+    name = call["pipelineReference"]["referenceName"]
+    seen = Scope(trigger=scope, global_parameters=factory.global_parameters)
+    try:
+        return name, evaluate_tree(call.get("parameters", {}), seen, "parameters")
+    except ExpressionError as error:
+        raise ActivityError(f"{trigger.file}: {error}", error.hint, code="InvalidTemplate") from error
+
+
+def run_trigger(
+    factory: Factory,
+    trigger: Trigger,
+    firings: Sequence[Firing],
+    overrides: Overrides,
+    on_event: Callable[[Event], None] | None = None,
+    on_window: Callable[[WindowRun], None] | None = None,
+) -> list[WindowRun]:
+    """Run all firings under the trigger's rules and return what came of each; Ctrl-C cancels what runs and starts no more."""
+    engine = Engine(factory, overrides, on_event)
+    plan = _Plan(engine, trigger, [WindowRun(firing=firing) for firing in firings], on_window)
+    try:
+        plan.run()
+    except KeyboardInterrupt:
+        engine.cancel()
+        plan.join()
+    finally:
+        engine.close()
+    return plan.windows
+
+
+class _Plan:
+    """Who may run now: oldest first, within maxConcurrency, after dependencies."""
+
+    def __init__(
+        self, engine: Engine, trigger: Trigger, windows: list[WindowRun], on_window: Callable[[WindowRun], None] | None
+    ) -> None:
+        self.windows = windows
+        self._engine = engine
+        self._trigger = trigger
+        self._tell = on_window or (lambda _window: None)
+        self._changed = threading.Condition()
+        self._running: list[threading.Thread] = []
+        self._dependency = self_dependency(trigger.properties) if trigger.type == "TumblingWindowTrigger" else None
+        self._most = trigger.properties.get("maxConcurrency", 1) if trigger.type == "TumblingWindowTrigger" else 1
+
+    def run(self) -> None:
+        with self._changed:
+            while True:
+                self._running = [thread for thread in self._running if thread.is_alive()]
+                waiting = [window for window in self.windows if window.status == "Waiting"]
+                ready = [window for window in waiting if self._verdict(window) == "ready"]
+                if self._engine.cancelled.is_set() or (not ready and not self._running):
+                    break
+                if ready and len(self._running) < self._most:
+                    self._start(ready[0])
+                    continue
+                self._changed.wait(0.5)
+        for window in self.windows:
+            if window.status == "Waiting":
+                window.status = "Cancelled" if self._engine.cancelled.is_set() else "WaitingOnDependency"
+                self._tell(window)
+
+    def join(self) -> None:
+        for thread in self._running:
+            thread.join()
+
+    def _verdict(self, window: WindowRun) -> str:
+        """Say whether a window is ready, or waits for one that has not succeeded."""
+        if self._dependency is None:
+            return "ready"
+        begin, end = waits_for(window.firing, self._dependency)
+        for other in self.windows:
+            span = other.firing.window
+            if span and other is not window and span[0] < end and span[1] > begin and other.status != "Succeeded":
+                return "waits"
+        return "ready"
+
+    def _start(self, window: WindowRun) -> None:
+        window.status = "Running"
+        self._tell(window)
+        thread = threading.Thread(target=self._work, args=(window,), daemon=True)
+        self._running.append(thread)
+        thread.start()
+
+    def _work(self, window: WindowRun) -> None:
+        status = "Failed"
+        try:
+            status = self._attempts(window)
+        except FactoryError as error:
+            window.runs.append(
+                PipelineRun(pipeline=self._trigger.name, run_id="", status="Failed", message=error.message)
+            )
+        finally:
+            with self._changed:
+                window.status = status
+                self._tell(window)
+                self._changed.notify_all()
+
+    def _attempts(self, window: WindowRun) -> str:
+        policy = self._trigger.properties.get("retryPolicy", {})
+        for attempt in range(policy.get("count", 0) + 1):
+            if attempt:
+                self._engine.pause(float(policy.get("intervalInSeconds", RETRY_SECONDS)))
+            scope = window.firing.scope(self._trigger, self._engine.overrides.clock())
+            runs = []
+            for call in self._trigger.calls:
+                name, parameters = call_parameters(self._engine.factory, self._trigger, dict(call), scope)
+                runs.append(run_in(self._engine, name, parameters, scope))
+            window.runs += runs
+            if any(run.status == "Cancelled" for run in runs):
+                return "Cancelled"
+            if all(run.succeeded for run in runs):
+                return "Succeeded"
+        return "Failed"
+
+
+# The command
+
+
+def trigger_main(
+    argv: list[str],
+    folder: Path,
+    services: Callable[[], AbstractContextManager[Overrides]],
+    on_event: Callable[[Event], None] | None = None,
+) -> int:
+    """List or run a trigger's firings. `services` gives the overrides; it is entered only when something is to run."""
+    parser = argparse.ArgumentParser(
+        "sealift trigger", description="List or run what a trigger would have started in a period."
+    )
+    parser.add_argument("name", help="a trigger of adf/trigger/")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        required=True,
+        type=_moment,
+        metavar="TIME",
+        help="first instant (UTC unless it says otherwise)",
+    )
+    parser.add_argument(
+        "--to", dest="end", required=True, type=_moment, metavar="TIME", help="end of the period, not included"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="list only")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all runs, inputs and outputs included")
+    arguments = parser.parse_args(argv)
+    factory = Factory.load(folder)
+    trigger = find_trigger(factory, arguments.name)
+    firings = expand(trigger, arguments.start, arguments.end)
+    if not firings:
+        raise TriggerError(f"{trigger.name} does not fire in this period", f"it starts at {_start_of(trigger)}")
+    if arguments.dry_run:
+        for line in listing(factory, trigger, firings):
+            print(line)
+        return 0
+    with services() as overrides:
+        windows = run_trigger(factory, trigger, firings, overrides, on_event, on_window=_say)
+    if arguments.json:
+        arguments.json.write_text(json.dumps([to_json(window) for window in windows], indent=2), "utf-8")
+    done = sum(window.status == "Succeeded" for window in windows)
+    print(f"{done} of {len(windows)} succeeded")
+    return 0 if done == len(windows) else 1
+
+
+def listing(factory: Factory, trigger: Trigger, firings: Sequence[Firing]) -> list[str]:
+    """Return a dry run's lines: each firing with the pipelines and parameters that it would start."""
+    lines = []
+    for firing in firings:
+        when = (
+            f"{stamp(firing.window[0])} .. {stamp(firing.window[1])}  runs at {stamp(firing.scheduled)}"
+            if firing.window
+            else stamp(firing.scheduled)
+        )
+        calls = [
+            call_parameters(factory, trigger, dict(call), firing.scope(trigger, firing.scheduled))
+            for call in trigger.calls
+        ]
+        lines += [f"{when}  {name} {json.dumps(parameters, ensure_ascii=False)}" for name, parameters in calls] or [
+            when
+        ]
+    notes = []
+    if trigger.type == "TumblingWindowTrigger":
+        notes.append(f"oldest first, {trigger.properties['maxConcurrency']} at a time")
+        notes += ["each after the window before it"] if self_dependency(trigger.properties) else []
+        others = [
+            dependency["referenceTrigger"]["referenceName"]
+            for dependency in trigger.properties.get("dependsOn", [])
+            if "referenceTrigger" in dependency
+        ]
+        notes += [f"windows of {name} count as done" for name in others]
+        policy = trigger.properties.get("retryPolicy", {})
+        notes += [f"{policy['count']} retries"] if policy.get("count") else []
+    return [
+        *lines,
+        f"{len(firings)} firing{'' if len(firings) == 1 else 's'}" + (f": {'; '.join(notes)}" if notes else ""),
+    ]
+
+
+def to_json(window: WindowRun) -> dict[str, Any]:
+    span = window.firing.window
+    return {
+        "scheduledTime": stamp(window.firing.scheduled),
+        "windowStartTime": stamp(span[0]) if span else None,
+        "windowEndTime": stamp(span[1]) if span else None,
+        "status": window.status,
+        "runs": [run.to_json() for run in window.runs],
+    }
+
+
+def _say(window: WindowRun) -> None:
+    if window.status == "Running":
+        print(f"{window.firing.name}: runs")
+        return
+    last = window.runs[-1] if window.runs else None
+    tries = f" after {len(window.runs)} runs" if len(window.runs) > 1 else ""
+    print(f"{window.firing.name}: {window.status}{tries}" + (f": {last.message}" if last and last.message else ""))
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date or date-time") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _start_of(trigger: Trigger) -> str:
+    holder = trigger.properties.get("recurrence", trigger.properties)
+    return str(holder.get("startTime"))
