@@ -1,0 +1,236 @@
+"""What the partner answers: files that say accepted or rejected, renamed files, receipts with a row a file.
+
+`judge` is pure: what was sent, what lies in the folders, and the partner's rules give a verdict. `poll` fetches what
+`judge` needs over one connection. No answer yet is a verdict too ("waiting"); an answer that contradicts itself or what
+was sent is rejected by us, with the reason, and never taken for good.
+"""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import io
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from delivery.connection import ConnectionSettings, connect
+from delivery.errors import Unusable
+from delivery.folders import list_folder, read_small
+
+Said = Literal["accepted", "rejected"]
+_LONGEST_REASON = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileAnswer:
+    """A file whose name is the answer.
+
+    `pattern` may use {name}, {stem}, {suffix} (of the file we sent), {batch}, and * ? wildcards: `{name}.ack`,
+    `{stem}_rejected*`, `{batch}.err`. `reason` "content" reads the reason from it; "name" gives its name as the reason.
+    """
+
+    folder: str
+    pattern: str
+    says: Said
+    reason: Literal["content", "name"] = "name"
+
+    def __post_init__(self) -> None:
+        _check_pattern(self.pattern)
+        if self.says not in {"accepted", "rejected"}:
+            raise Unusable(f"an answer says accepted or rejected, not '{self.says}'", hint="correct the answer rule")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptAnswer:
+    """A delimited file with a row for each file of ours.
+
+    Columns are named as in its header, or numbered from 1 when `header` is False. With the record columns given,
+    accepted + rejected must equal the records sent.
+    """
+
+    folder: str
+    pattern: str
+    name_column: str
+    status_column: str
+    accepted: frozenset[str]
+    rejected: frozenset[str]
+    reason_column: str = ""
+    accepted_records_column: str = ""
+    rejected_records_column: str = ""
+    delimiter: str = ","
+    header: bool = True
+    encoding: str = "utf-8-sig"
+
+    def __post_init__(self) -> None:
+        _check_pattern(self.pattern)
+        if not self.accepted or self.accepted & self.rejected:
+            raise Unusable(
+                "a receipt needs values for accepted, others than for rejected", hint="correct the answer rule"
+            )
+        if not self.header:
+            columns = [self.name_column, self.status_column, self.reason_column]
+            columns += [self.accepted_records_column, self.rejected_records_column]
+            if any(column and not column.isdigit() for column in columns):
+                raise Unusable("without a header, columns are numbers", hint="the first column is 1")
+
+
+AnswerRule = FileAnswer | ReceiptAnswer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentFile:
+    """A file the partner is to answer for; `records` is checked where the answer counts them."""
+
+    name: str
+    records: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileVerdict:
+    name: str
+    says: Literal["accepted", "rejected", "waiting"]
+    reason: str = ""
+    answer: str = ""  # path of the file that said so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The batch is acknowledged when every file was accepted, rejected when one was not, else waiting."""
+
+    says: Literal["acknowledged", "rejected", "waiting"]
+    files: tuple[FileVerdict, ...]
+
+    @property
+    def reason(self) -> str:
+        return "; ".join(f"{file.name}: {file.reason}" for file in self.files if file.says == "rejected")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lies in the partner's folders: folder -> name -> content (empty where nobody asked for it)."""
+
+    folders: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
+
+
+def poll(
+    settings: ConnectionSettings, rules: Sequence[AnswerRule], sent: Sequence[SentFile], *, batch: str = ""
+) -> Verdict:
+    """Look once, over one connection, and judge."""
+    folders: dict[str, dict[str, bytes]] = {}
+    with connect(settings) as connection:
+        session = connection.session
+        for folder in dict.fromkeys(rule.folder for rule in rules):
+            folders[folder] = dict.fromkeys(session.run(list_folder(folder)), b"")
+        for rule in rules:
+            if isinstance(rule, ReceiptAnswer) or rule.reason == "content":
+                for name in sorted(_matches(rule, folders[rule.folder], sent, batch)):
+                    folders[rule.folder][name] = session.run(read_small(session, posixpath.join(rule.folder, name)))
+    return judge(Found(folders), rules, sent, batch=batch)
+
+
+def judge(found: Found, rules: Sequence[AnswerRule], sent: Sequence[SentFile], *, batch: str = "") -> Verdict:
+    """Apply the rules in order. A rejection outweighs an acceptance: both at once is a contradiction to look into."""
+    said: dict[str, list[FileVerdict]] = {file.name: [] for file in sent}
+    for rule in rules:
+        names = found.folders.get(rule.folder, {})
+        for file in sent:
+            for name in sorted(_matches(rule, names, [file], batch)):
+                path = posixpath.join(rule.folder, name)
+                if isinstance(rule, FileAnswer):
+                    reason = _words(names[name]) if rule.reason == "content" else f"the partner's answer is {name}"
+                    said[file.name].append(FileVerdict(name=file.name, says=rule.says, reason=reason, answer=path))
+                else:
+                    said[file.name] += _receipt(rule, names[name], file, path)
+    files = tuple(_settle(name, verdicts) for name, verdicts in said.items())
+    if any(file.says == "rejected" for file in files):
+        return Verdict(says="rejected", files=files)
+    if files and all(file.says == "accepted" for file in files):
+        return Verdict(says="acknowledged", files=files)
+    return Verdict(says="waiting", files=files)
+
+
+def _settle(name: str, verdicts: list[FileVerdict]) -> FileVerdict:
+    for says in ("rejected", "accepted"):
+        for verdict in verdicts:
+            if verdict.says == says:
+                return verdict
+    return FileVerdict(name=name, says="waiting")
+
+
+def _receipt(rule: ReceiptAnswer, content: bytes, file: SentFile, path: str) -> list[FileVerdict]:
+    def reject(reason: str) -> list[FileVerdict]:
+        return [FileVerdict(name=file.name, says="rejected", reason=reason, answer=path)]
+
+    try:
+        text = content.decode(rule.encoding)
+    except UnicodeDecodeError:
+        return reject(f"the receipt {path} is not {rule.encoding}")
+    rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=rule.delimiter) if row]
+    columns = rows.pop(0) if rule.header and rows else []
+    verdicts: list[FileVerdict] = []
+    for row in rows:
+        values = (
+            dict(zip(columns, row, strict=False)) if rule.header else {str(at): cell for at, cell in enumerate(row, 1)}
+        )
+        values = {column.strip(): value.strip() for column, value in values.items()}
+        if values.get(rule.name_column) != file.name:
+            continue
+        status = values.get(rule.status_column)
+        reason = _words(values.get(rule.reason_column, "").encode()) or f"status {status}"
+        if status in rule.rejected:
+            verdicts += reject(reason)
+        elif status not in rule.accepted:
+            verdicts += reject(f"the receipt {path} has the unknown status {status!r}")
+        elif problem := _count_problem(rule, values, file):
+            verdicts += reject(problem)
+        else:
+            verdicts.append(FileVerdict(name=file.name, says="accepted", answer=path))
+    return verdicts
+
+
+def _count_problem(rule: ReceiptAnswer, values: Mapping[str, str], file: SentFile) -> str:
+    if not rule.accepted_records_column or file.records is None:
+        return ""
+    try:
+        accepted = int(values[rule.accepted_records_column])
+        rejected = int(values[rule.rejected_records_column]) if rule.rejected_records_column else 0
+    except (KeyError, ValueError):
+        return "the receipt does not count the records"
+    if accepted + rejected != file.records:
+        return f"{file.records} records were sent, the receipt counts {accepted} accepted and {rejected} rejected"
+    return f"{rejected} of {file.records} records were rejected" if rejected else ""
+
+
+def _matches(rule: AnswerRule, names: Mapping[str, bytes], sent: Sequence[SentFile], batch: str) -> set[str]:
+    matched: set[str] = set()
+    for file in sent:
+        stem, suffix = posixpath.splitext(file.name)
+        values = {"name": file.name, "stem": stem, "suffix": suffix, "batch": batch}
+        pattern = rule.pattern.format(**{key: _literal(value) for key, value in values.items()})
+        matched.update(name for name in names if fnmatch.fnmatchcase(name, pattern) and name != file.name)
+    return matched
+
+
+def _literal(value: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in value)
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        pattern.format(name="", stem="", suffix="", batch="")
+    except (KeyError, IndexError, ValueError) as error:
+        raise Unusable(
+            f"the answer pattern '{pattern}' cannot be filled in",
+            hint="it may use {name}, {stem}, {suffix} and {batch}",
+        ) from error
+    if "/" in pattern:
+        raise Unusable(f"the answer pattern '{pattern}' holds a '/'", hint="name the folder in `folder`")
+
+
+def _words(content: bytes) -> str:
+    """Turn a partner's text into one safe line: it ends up in logs, mails and pages."""
+    text = content[: 4 * _LONGEST_REASON].decode(errors="replace")
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return line if len(line) <= _LONGEST_REASON else line[:_LONGEST_REASON] + " …"

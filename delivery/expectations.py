@@ -1,0 +1,256 @@
+"""When a feed's batch is expected, and what it means that it is not there. Pure: rules, a clock and facts give a state.
+
+The alert that matters is about what did not happen: a business date without any record of a batch is judged like one
+whose batch is stuck. Deadlines are wall-clock times at the partner, in the partner's time zone, on the partner's
+working days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from delivery.errors import Unusable
+
+State = Literal["not expected", "open", "due", "late", "missing", "delivered", "delivered late", "failed"]
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calendar:
+    """Days on which the partner works: week days, without public or market holidays, with own exceptions.
+
+    `country` (ISO, e.g. GB), `subdivision` (e.g. ENG) and `market` (e.g. ECB, XNYS) are those of the library
+    `holidays`. `closed` names further days off; `open` lists days that are worked whatever the calendars say.
+    """
+
+    days: frozenset[str] = frozenset(_DAYS)
+    country: str = ""
+    subdivision: str = ""
+    market: str = ""
+    closed: Mapping[date, str] = field(default_factory=dict)
+    open: frozenset[date] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not self.days or self.days - set(_DAYS):
+            raise Unusable(f"days {sorted(self.days)} are no week days", hint=f"of {', '.join(_DAYS)}")
+        if self.country or self.market:
+            _holidays_of(self.country, self.subdivision, self.market, 2026)
+
+    def why_closed(self, day: date) -> str:
+        """Return the reason why the partner does not work on this day, "" when it does."""
+        if day in self.open:
+            return ""
+        if day in self.closed:
+            return self.closed[day]
+        if _DAYS[day.weekday()] not in self.days:
+            return f"{day:%A}"
+        if not (self.country or self.market):
+            return ""
+        return _holidays_of(self.country, self.subdivision, self.market, day.year).get(day, "")
+
+    def next_working_day(self, day: date) -> date:
+        for ahead in range(62):
+            candidate = day + timedelta(days=ahead)
+            if not self.why_closed(candidate):
+                return candidate
+        raise Unusable(f"no working day within two months of {day}", hint="check the calendar's days and closed dates")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What a feed promises.
+
+    A batch for a business date (expected when that date is a day of `calendar`) is to be delivered `days_after` it, by
+    `deadline` local time. Is the partner closed then: on its next working day ("next"), or all the same ("same").
+    `warn` before the deadline the batch is due; `grace` after it, late becomes missing.
+    """
+
+    partner: str
+    feed: str
+    time_zone: str
+    deadline: time
+    days_after: int = 1
+    calendar: Calendar = field(default_factory=Calendar)
+    when_closed: Literal["next", "same"] = "same"
+    warn: timedelta = timedelta(hours=1)
+    grace: timedelta = timedelta(hours=2)
+    since: date | None = None  # first business date: nothing is missing from before the feed began
+
+    def __post_init__(self) -> None:
+        try:
+            ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise Unusable(f"'{self.time_zone}' is no time zone", hint="an IANA name such as Europe/London") from error
+        if self.days_after < 0 or self.warn < timedelta(0) or self.grace < timedelta(0):
+            raise Unusable("days_after, warn and grace cannot be negative", hint="correct the feed's expectation")
+        if self.deadline.tzinfo is not None:
+            raise Unusable("the deadline is a local time", hint="leave its zone out: time_zone says it")
+
+    def why_not_expected(self, business_date: date) -> str:
+        if self.since is not None and business_date < self.since:
+            return f"the feed began on {self.since}"
+        return self.calendar.why_closed(business_date)
+
+    def due_by(self, business_date: date) -> datetime:
+        """Return the deadline for a business date, in UTC. A time that a clock change skips counts as the moment after."""
+        day = business_date + timedelta(days=self.days_after)
+        if self.when_closed == "next":
+            day = self.calendar.next_working_day(day)
+        return datetime.combine(day, self.deadline, tzinfo=ZoneInfo(self.time_zone)).astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is on record about one business date; all empty when nothing ever happened."""
+
+    batch: str = ""
+    state: str = ""  # as batches/ names it: planned, sealing, sealed, delivering, …
+    delivered_at: datetime | None = None
+    failure: str = ""
+
+    def __post_init__(self) -> None:
+        assert self.delivered_at is None or self.delivered_at.tzinfo is not None, "times are aware"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How one feed stands for one business date."""
+
+    partner: str
+    feed: str
+    business_date: date
+    state: State
+    due_by: datetime
+    reason: str = ""
+    batch: str = ""
+
+    @property
+    def is_alarming(self) -> bool:
+        return self.state in {"late", "missing", "failed"}
+
+    @property
+    def key(self) -> str:
+        """Names this alert: one with the same key was sent already."""
+        return f"{self.partner}.{self.feed}.{self.business_date}.{self.state.replace(' ', '-')}"
+
+
+def judge(expectation: Expectation, business_date: date, now: datetime, facts: Facts | None = None) -> Standing:
+    """Say how a feed stands for one business date. A failed batch is "failed" until the deadline makes it worse."""
+    assert now.tzinfo is not None, "times are aware"
+    facts = facts or Facts()
+    due_by = expectation.due_by(business_date)
+
+    def standing(state: State, reason: str = "") -> Standing:
+        return Standing(
+            partner=expectation.partner,
+            feed=expectation.feed,
+            business_date=business_date,
+            state=state,
+            due_by=due_by,
+            reason=reason,
+            batch=facts.batch,
+        )
+
+    if facts.delivered_at is not None:
+        late = facts.delivered_at - due_by
+        return standing("delivered late", f"{_span(late)} late") if late > timedelta(0) else standing("delivered")
+    if reason := expectation.why_not_expected(business_date):
+        return standing("not expected", reason)
+    if now > due_by + expectation.grace:
+        return standing("missing", _what_happened(facts))
+    if now > due_by:
+        return standing("late", _what_happened(facts))
+    if facts.failure:
+        return standing("failed", facts.failure)
+    if now >= due_by - expectation.warn:
+        return standing("due", _what_happened(facts))
+    return standing("open")
+
+
+def judge_all(
+    expectations: Iterable[Expectation],
+    now: datetime,
+    facts: Mapping[tuple[str, str, date], Facts],
+    *,
+    back_days: int = 7,
+) -> list[Standing]:
+    """Judge the last `back_days` business dates of each feed, oldest first; dates without facts are judged as well."""
+    standings = []
+    for expectation in expectations:
+        today = now.astimezone(ZoneInfo(expectation.time_zone)).date()
+        for back in range(back_days, -1, -1):
+            day = today - timedelta(days=back)
+            standings.append(judge(expectation, day, now, facts.get((expectation.partner, expectation.feed, day))))
+    return standings
+
+
+def alert_text(standing: Standing, now: datetime, *, time_zone: str = "UTC") -> tuple[str, str]:
+    """Return subject and body of a mail that says what is wrong, since when, and what to do."""
+    zone = ZoneInfo(time_zone)
+    due, seen = standing.due_by.astimezone(zone), now.astimezone(zone)
+    subject = f"[sealift] {standing.state}: {standing.partner} {standing.feed} of {standing.business_date}"
+    what = {
+        "late": f"{_span(now - standing.due_by)} past its deadline",
+        "missing": f"{_span(now - standing.due_by)} past its deadline and past all grace",
+        "failed": "failed, and its deadline is still ahead",
+    }.get(standing.state, standing.state)
+    lines = [
+        f"The batch {standing.batch or '(none was planned)'} is {what}.",
+        "",
+        f"partner        {standing.partner}",
+        f"feed           {standing.feed}",
+        f"business date  {standing.business_date}",
+        f"due by         {due:%Y-%m-%d %H:%M %Z}",
+        f"looked at      {seen:%Y-%m-%d %H:%M %Z}",
+        f"cause          {standing.reason or 'unknown'}",
+        "",
+    ]
+    if standing.batch:
+        lines.append(
+            "To do: read the batch's failure, mend it, then rerun the window: what has arrived is not sent twice."
+        )
+    else:
+        lines.append("To do: see why the nightly trigger did not run for this window, then rerun it.")
+    return subject, "\n".join(lines) + "\n"
+
+
+def _what_happened(facts: Facts) -> str:
+    if facts.failure:
+        return facts.failure
+    if not facts.batch:
+        return "no batch was planned"
+    return f"the batch is {facts.state or 'under way'}"
+
+
+def _span(span: timedelta) -> str:
+    minutes = int(span.total_seconds() // 60)
+    if minutes < 1:
+        return "less than a minute"
+    if minutes < 120:
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60:02d} min" if hours < 48 else f"{hours // 24} days"
+
+
+@lru_cache(maxsize=256)
+def _holidays_of(country: str, subdivision: str, market: str, year: int) -> Mapping[date, str]:
+    # The library takes a tenth of a second to import: only feeds with a calendar pay for it.
+    import holidays
+
+    found: dict[date, str] = {}
+    try:
+        if country:
+            found.update(holidays.country_holidays(country, subdiv=subdivision or None, years=year))
+        if market:
+            found.update(holidays.financial_holidays(market, years=year))
+    except NotImplementedError as error:
+        raise Unusable(
+            f"no holiday calendar for '{country or market}{' ' + subdivision if subdivision else ''}'",
+            hint="ISO codes such as country GB with subdivision ENG, or market ECB; name other days under `closed`",
+        ) from error
+    return found
