@@ -1,0 +1,932 @@
+// Open a batch of sealed files: java Open.java FOLDER --key PRIVATE.pem --sender SENDER.pem --out DIR
+//
+// Needs JDK 17 or newer and no libraries. FORMAT.md is the specification; this program was written from it and shares no
+// code with the sender. In this order:
+//
+//   1. the manifest's signature is checked with the sender's certificate (or public key), which you got out of band;
+//   2. keys.json and every sealed file must be there, with the size and SHA-256 of the manifest;
+//   3. each file is decrypted into NAME.part and renamed to NAME only when its last byte was authenticated.
+//
+// Nothing is opened before 1 and 2 hold for the whole batch. Exit codes: 0 opened, 1 refused, 2 wrong usage.
+// A key with a password: set SEALIFT_KEY_PASSWORD. It does not remember earlier batches: compare `sequence` with the last
+// one yourself (FORMAT.md, section 10, step 2).
+
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.security.AlgorithmParameters;
+import java.security.GeneralSecurityException;
+import java.security.KeyFactory;
+import java.security.MessageDigest;
+import java.security.PrivateKey;
+import java.security.PublicKey;
+import java.security.SecureRandom;
+import java.security.Signature;
+import java.security.SignatureException;
+import java.security.cert.CertificateFactory;
+import java.security.interfaces.RSAPrivateKey;
+import java.security.interfaces.RSAPublicKey;
+import java.security.spec.MGF1ParameterSpec;
+import java.security.spec.PKCS8EncodedKeySpec;
+import java.security.spec.PSSParameterSpec;
+import java.security.spec.X509EncodedKeySpec;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Base64;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.function.Predicate;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import javax.crypto.AEADBadTagException;
+import javax.crypto.Cipher;
+import javax.crypto.EncryptedPrivateKeyInfo;
+import javax.crypto.Mac;
+import javax.crypto.SecretKeyFactory;
+import javax.crypto.spec.GCMParameterSpec;
+import javax.crypto.spec.IvParameterSpec;
+import javax.crypto.spec.OAEPParameterSpec;
+import javax.crypto.spec.PBEKeySpec;
+import javax.crypto.spec.PSource;
+import javax.crypto.spec.SecretKeySpec;
+
+public final class Open {
+    static final int CHUNK = 16384;
+    static final int BLOCK = 1024 * 1024;
+    static final int MAX_HEADER = 65536;
+    static final int MAX_DOCUMENT = 33554432;
+    static final int MAX_FILES = 10000;
+    static final int MAX_RECIPIENTS = 8;
+    static final Map<String, Long> MAX_PLAINTEXT = Map.of("native", 1L << 52, "detached", (1L << 36) - 32, "cms", 1L << 30);
+    static final HexFormat HEX = HexFormat.of();
+
+    /** The batch is not opened; `kind` is one word for scripts. */
+    static final class Refused extends Exception {
+        private static final long serialVersionUID = 1L;
+        final String kind;
+        final String text;
+
+        Refused(String kind, String text) {
+            super(kind + ": " + text);
+            this.kind = kind;
+            this.text = text;
+        }
+    }
+
+    /** One text for another key, a changed file and a cut file: an attacker learns nothing from it. */
+    static Refused cannotOpen() {
+        return new Refused("cannot-open", "the file is for another key, or it was changed or cut");
+    }
+
+    // ---------------------------------------------------------------------------------- strict JSON (FORMAT.md, 3)
+
+    /** Canonical JSON only: no blanks, no escapes, sorted members, whole numbers. `vector` also reads the vectors' form. */
+    static final class Json {
+        private final byte[] data;
+        private final boolean vector;
+        private int at;
+
+        Json(byte[] data, boolean vector) {
+            this.data = data;
+            this.vector = vector;
+        }
+
+        Object document() {
+            Object value = value(1);
+            if (at != data.length) throw new IllegalArgumentException("something follows");
+            return value;
+        }
+
+        private int peek() {
+            while (vector && at < data.length && (data[at] == ' ' || data[at] == '\n')) at++;
+            if (at >= data.length) throw new IllegalArgumentException("the text ends");
+            return data[at];
+        }
+
+        private boolean accept(int wanted) {
+            if (peek() != wanted) return false;
+            at++;
+            if (vector && at < data.length) {
+                while (at < data.length && (data[at] == ' ' || data[at] == '\n')) at++;
+            }
+            return true;
+        }
+
+        private void expect(int wanted) {
+            if (!accept(wanted)) throw new IllegalArgumentException((char) wanted + " is wanted");
+        }
+
+        private Object value(int depth) {
+            int first = peek();
+            if ((first == '{' || first == '[') && depth > 5) throw new IllegalArgumentException("nested too deep");
+            if (first == '{') return object(depth);
+            if (first == '[') return array(depth);
+            if (first == '"') return text();
+            if (word("null")) return null;
+            if (vector && word("true")) return true;
+            if (vector && word("false")) return false;
+            return number();
+        }
+
+        private boolean word(String word) {
+            byte[] wanted = word.getBytes(StandardCharsets.US_ASCII);
+            if (!Arrays.equals(data, at, Math.min(at + wanted.length, data.length), wanted, 0, wanted.length)) return false;
+            at += wanted.length;
+            return true;
+        }
+
+        private Map<String, Object> object(int depth) {
+            Map<String, Object> members = new TreeMap<>();
+            String last = null;
+            expect('{');
+            if (accept('}')) return members;
+            do {
+                String name = text();
+                if (last != null && last.compareTo(name) >= 0) throw new IllegalArgumentException("members are not sorted");
+                last = name;
+                expect(':');
+                members.put(name, value(depth + 1));
+            } while (accept(','));
+            expect('}');
+            return members;
+        }
+
+        private List<Object> array(int depth) {
+            List<Object> items = new ArrayList<>();
+            expect('[');
+            if (accept(']')) return items;
+            do items.add(value(depth + 1)); while (accept(','));
+            expect(']');
+            return items;
+        }
+
+        private String text() {
+            if (peek() != '"') throw new IllegalArgumentException("a text is wanted");
+            int start = ++at;
+            while (at < data.length && data[at] != '"') {
+                if (data[at] < 0x20 || data[at] > 0x7e || data[at] == '\\') throw new IllegalArgumentException("foreign character");
+                at++;
+            }
+            if (at >= data.length) throw new IllegalArgumentException("the text ends");
+            String found = new String(data, start, at - start, StandardCharsets.US_ASCII);
+            at++;
+            if (vector && at < data.length) peek();
+            return found;
+        }
+
+        private Long number() {
+            int start = at;
+            while (at < data.length && data[at] >= '0' && data[at] <= '9') at++;
+            boolean padded = at - start > 1 && data[start] == '0';
+            if (at == start || at - start > 16 || padded) throw new IllegalArgumentException("not a whole number");
+            long number = Long.parseLong(new String(data, start, at - start, StandardCharsets.US_ASCII));
+            if (number >= 1L << 53) throw new IllegalArgumentException("too large a number");
+            return number;
+        }
+    }
+
+    static Predicate<Object> text(String pattern) {
+        Pattern compiled = Pattern.compile(pattern);
+        return value -> value instanceof String string && compiled.matcher(string).matches();
+    }
+
+    static Predicate<Object> only(Object wanted) {
+        return value -> wanted.equals(value);
+    }
+
+    static Predicate<Object> orNull(Predicate<Object> rule) {
+        return value -> value == null || rule.test(value);
+    }
+
+    static Predicate<Object> array(Predicate<Object> rule, int smallest, int largest) {
+        return value -> value instanceof List<?> list && list.size() >= smallest && list.size() <= largest && list.stream().allMatch(rule);
+    }
+
+    /** An object with exactly these members: name, rule, name, rule, ... */
+    @SuppressWarnings("unchecked")
+    static Predicate<Object> object(Object... rules) {
+        Map<String, Predicate<Object>> members = new HashMap<>();
+        for (int i = 0; i < rules.length; i += 2) members.put((String) rules[i], (Predicate<Object>) rules[i + 1]);
+        return value -> value instanceof Map<?, ?> map && map.keySet().equals(members.keySet())
+            && members.entrySet().stream().allMatch(rule -> rule.getValue().test(map.get(rule.getKey())));
+    }
+
+    static boolean isWrappedKey(Object value) {
+        if (!(value instanceof String text) || text.length() > 1400) return false;
+        try {
+            byte[] data = Base64.getDecoder().decode(text);
+            return data.length >= 384 && data.length <= 1024 && Base64.getEncoder().encodeToString(data).equals(text);
+        } catch (IllegalArgumentException error) {
+            return false;
+        }
+    }
+
+    static final Predicate<Object> INTEGER = value -> value instanceof Long;
+    static final Predicate<Object> NAME = text("(?![. ])[\\x20-\\x7e&&[^/\\\\\":*?<>|]]{1,200}(?<![. ])");
+    static final Predicate<Object> BATCH = text("[A-Za-z0-9][A-Za-z0-9._-]{0,199}");
+    static final Predicate<Object> WORD = text("[A-Za-z0-9][A-Za-z0-9._-]{0,63}");
+    static final Predicate<Object> KID = text("[!#-\\[\\]-~]{1,256}");
+    static final Predicate<Object> HASH = text("[0-9a-f]{64}");
+    static final Predicate<Object> THUMBPRINT = text("[A-Za-z0-9_-]{43}");
+    static final Predicate<Object> TIME = text(
+        "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z");
+    static final Predicate<Object> RECIPIENTS = array(object(
+        "alg", only("RSA-OAEP-256"), "kid", KID, "wrapped_key", (Predicate<Object>) Open::isWrappedKey, "x5t#S256", THUMBPRINT),
+        1, MAX_RECIPIENTS);
+    static final Predicate<Object> HEADER = object(
+        "batch", BATCH, "body", only("cobblestone-256"), "created", TIME, "name", NAME, "plaintext_bytes", INTEGER,
+        "recipients", RECIPIENTS, "type", only("sealift-file"), "version", only(1L));
+    static final Predicate<Object> DETACHED = object(
+        "key_name", NAME, "key_sha256", HASH, "nonce", text("[0-9a-f]{24}"), "tag", text("[0-9a-f]{32}"));
+    static final Predicate<Object> FILE = object(
+        "detached", orNull(DETACHED), "format", text("native|detached|cms"), "name", NAME, "plaintext_bytes", INTEGER,
+        "recipients", array(object("kid", KID, "x5t#S256", THUMBPRINT), 1, MAX_RECIPIENTS), "rows", orNull(INTEGER),
+        "sealed_bytes", INTEGER, "sealed_name", NAME, "sealed_sha256", HASH);
+    static final Predicate<Object> MANIFEST = object(
+        "batch", BATCH, "created", TIME, "feed", WORD, "files", array(FILE, 0, MAX_FILES), "keys_sha256", HASH, "partner", WORD,
+        "previous_manifest_sha256", orNull(HASH), "record_head", orNull(HASH), "sequence", INTEGER,
+        "signature", only("RSA-PSS-SHA256"), "signing_key", KID,
+        "totals", object("files", INTEGER, "plaintext_bytes", INTEGER, "rows", orNull(INTEGER), "sealed_bytes", INTEGER),
+        "type", only("sealift-manifest"), "version", only(1L), "window_end", TIME, "window_start", TIME);
+    static final Predicate<Object> KEYS = object(
+        "batch", BATCH,
+        "files", array(object("name", NAME, "recipients", RECIPIENTS, "sealed_name", NAME, "sealed_sha256", HASH), 0, MAX_FILES),
+        "type", only("sealift-keys"), "version", only(1L));
+
+    /** Some object of a document that followed its rule, so that members have the types that are asked for. */
+    record Doc(Map<?, ?> members) {
+        String text(String name) {
+            return (String) members.get(name);
+        }
+
+        Long number(String name) {
+            return (Long) members.get(name);
+        }
+
+        Doc object(String name) {
+            return members.get(name) == null ? null : new Doc((Map<?, ?>) members.get(name));
+        }
+
+        List<Doc> objects(String name) {
+            return ((List<?>) members.get(name)).stream().map(each -> new Doc((Map<?, ?>) each)).toList();
+        }
+    }
+
+    static Doc parse(byte[] data, Predicate<Object> rule, String kind, String what) throws Refused {
+        try {
+            Object value = new Json(data, false).document();
+            if (rule.test(value)) return new Doc((Map<?, ?>) value);
+        } catch (IllegalArgumentException error) {
+            // told below: what exactly is wrong helps nobody but an attacker
+        }
+        throw new Refused(kind, what + " is not written as FORMAT.md says");
+    }
+
+    // ------------------------------------------------------------------------------ the batch (FORMAT.md, 8 to 10)
+
+    static byte[] readSmall(Path file, int largest, String kind) throws Refused, IOException {
+        try {
+            if (Files.size(file) > largest) throw new Refused(kind, file.getFileName() + " is larger than any real one");
+            return Files.readAllBytes(file);
+        } catch (NoSuchFileException error) {
+            throw new Refused("incomplete", file.getFileName() + " cannot be read");
+        }
+    }
+
+    static List<String> namesIn(Path folder) throws IOException {
+        try (Stream<Path> entries = Files.list(folder)) {
+            return entries.filter(Files::isRegularFile).map(path -> path.getFileName().toString()).sorted().toList();
+        }
+    }
+
+    record Place(Path folder, String prefix) {}
+
+    /** Return the folder and the file names' beginning of a batch, given its manifest or the folder that it lies in. */
+    static Place findBatch(Path given, String batch) throws Refused, IOException {
+        String suffix = "manifest.json";
+        String name = given.toAbsolutePath().getFileName().toString();
+        if (name.endsWith(suffix)) {
+            if (!Files.isRegularFile(given)) throw new Refused("incomplete", "there is no manifest: the batch is not complete yet");
+            return new Place(given.toAbsolutePath().getParent(), name.substring(0, name.length() - suffix.length()));
+        }
+        if (!Files.isDirectory(given)) throw new Refused("usage", given + " is neither a folder nor a manifest.json");
+        List<String> found = namesIn(given).stream()
+            .filter(each -> each.equals(suffix) || each.endsWith("." + suffix))
+            .map(each -> each.substring(0, each.length() - suffix.length()))
+            .filter(prefix -> batch == null || prefix.equals(batch + "."))
+            .toList();
+        if (found.isEmpty()) throw new Refused("incomplete", "there is no manifest: the batch is not complete yet");
+        if (found.size() > 1) {
+            throw new Refused("usage", "the folder holds " + found.size() + " batches; choose one with --batch");
+        }
+        return new Place(given, found.get(0));
+    }
+
+    record Batch(Doc manifest, Map<String, List<Doc>> recipients) {}
+
+    static Batch readBatch(Path folder, String prefix, PublicKey sender) throws Refused, IOException, GeneralSecurityException {
+        byte[] signed = readSmall(folder.resolve(prefix + "manifest.json"), MAX_DOCUMENT, "signature");
+        byte[] signature = readSmall(folder.resolve(prefix + "manifest.json.sig"), 1024, "signature");
+        if (!isSigned(signed, signature, sender)) {
+            throw new Refused("signature", "the manifest was not signed by this sender, or was changed");
+        }
+        Doc manifest = parse(signed, MANIFEST, "manifest", "the manifest");
+        checkManifest(manifest, prefix);
+        byte[] keysBytes = readSmall(folder.resolve(prefix + "keys.json"), MAX_DOCUMENT, "keys");
+        if (!HEX.formatHex(MessageDigest.getInstance("SHA-256").digest(keysBytes)).equals(manifest.text("keys_sha256"))) {
+            throw new Refused("keys", "keys.json is not the one that the manifest names");
+        }
+        Doc keys = parse(keysBytes, KEYS, "keys", "keys.json");
+        checkKeys(keys, manifest);
+        Map<String, List<Doc>> recipients = new HashMap<>();
+        for (Doc file : keys.objects("files")) recipients.put(file.text("sealed_name"), file.objects("recipients"));
+        return new Batch(manifest, recipients);
+    }
+
+    static boolean isSigned(byte[] data, byte[] signature, PublicKey sender) throws GeneralSecurityException {
+        Signature verifier = Signature.getInstance("RSASSA-PSS");
+        verifier.setParameter(new PSSParameterSpec("SHA-256", "MGF1", MGF1ParameterSpec.SHA256, 32, 1));
+        verifier.initVerify(sender);
+        verifier.update(data);
+        try {
+            return verifier.verify(signature);
+        } catch (SignatureException error) {
+            return false;
+        }
+    }
+
+    static void checkManifest(Doc manifest, String prefix) throws Refused {
+        List<Doc> files = manifest.objects("files");
+        Set<String> names = new HashSet<>();
+        Set<String> stored = new HashSet<>();
+        long plaintext = 0;
+        long sealed = 0;
+        Long rows = 0L;
+        for (Doc file : files) {
+            Doc detached = file.object("detached");
+            boolean twice = !names.add(file.text("name").toLowerCase(Locale.ROOT));
+            twice |= !stored.add(file.text("sealed_name").toLowerCase(Locale.ROOT));
+            twice |= detached != null && !stored.add(detached.text("key_name").toLowerCase(Locale.ROOT));
+            if (twice) throw new Refused("manifest", "it names a file twice");
+            if (file.text("format").equals("detached") != (detached != null)) {
+                throw new Refused("manifest", "a detached file lacks its tag");
+            }
+            if (file.number("plaintext_bytes") > MAX_PLAINTEXT.get(file.text("format"))) {
+                throw new Refused("manifest", "a file is larger than its format holds");
+            }
+            plaintext += file.number("plaintext_bytes");
+            sealed += file.number("sealed_bytes");
+            rows = rows == null || file.number("rows") == null ? null : Long.valueOf(rows + file.number("rows"));
+        }
+        Doc totals = manifest.object("totals");
+        if (totals.number("files") != files.size() || totals.number("plaintext_bytes") != plaintext
+            || totals.number("sealed_bytes") != sealed || !Objects.equals(totals.number("rows"), rows)) {
+            throw new Refused("manifest", "its totals are not the sums of its files");
+        }
+        if (!prefix.isEmpty() && !prefix.equals(manifest.text("batch") + ".")) {
+            throw new Refused("manifest", "the manifest is that of batch " + manifest.text("batch"));
+        }
+        if (manifest.text("window_start").compareTo(manifest.text("window_end")) > 0) {
+            throw new Refused("manifest", "its window ends before it starts");
+        }
+    }
+
+    static void checkKeys(Doc keys, Doc manifest) throws Refused {
+        List<Doc> files = keys.objects("files");
+        List<Doc> listed = manifest.objects("files");
+        boolean sound = keys.text("batch").equals(manifest.text("batch")) && files.size() == listed.size();
+        for (int i = 0; sound && i < files.size(); i++) {
+            for (String member : List.of("name", "sealed_name", "sealed_sha256")) {
+                sound &= files.get(i).text(member).equals(listed.get(i).text(member));
+            }
+            List<Doc> mine = files.get(i).objects("recipients");
+            sound &= mine.stream().map(Open::idOf).toList().equals(listed.get(i).objects("recipients").stream().map(Open::idOf).toList());
+            sound &= mine.stream().map(each -> each.text("x5t#S256")).distinct().count() == mine.size();
+        }
+        if (!sound) throw new Refused("keys", "keys.json does not fit the manifest");
+    }
+
+    static String idOf(Doc recipient) {
+        return recipient.text("x5t#S256") + recipient.text("kid");
+    }
+
+    /** Every listed file is there, with its size and hash. Files that are not listed are never opened. */
+    static void checkFiles(Path folder, Doc manifest) throws Refused, IOException, GeneralSecurityException {
+        for (Doc file : manifest.objects("files")) {
+            checkFile(folder, file.text("sealed_name"), file.number("sealed_bytes"), file.text("sealed_sha256"));
+            Doc detached = file.object("detached");
+            if (detached != null) checkFile(folder, detached.text("key_name"), null, detached.text("key_sha256"));
+        }
+    }
+
+    static void checkFile(Path folder, String name, Long size, String digest) throws Refused, IOException, GeneralSecurityException {
+        Path stored = folder.resolve(name);
+        if (!Files.isRegularFile(stored)) throw new Refused("incomplete", name + " is in the manifest but not in the folder");
+        if (size != null && Files.size(stored) != size || !sha256(stored).equals(digest)) {
+            throw new Refused("file", name + " is not the file that the manifest names");
+        }
+    }
+
+    static String sha256(Path file) throws IOException, GeneralSecurityException {
+        MessageDigest digest = MessageDigest.getInstance("SHA-256");
+        try (InputStream source = Files.newInputStream(file)) {
+            byte[] block = new byte[BLOCK];
+            for (int got; (got = source.read(block)) > 0; ) digest.update(block, 0, got);
+        }
+        return HEX.formatHex(digest.digest());
+    }
+
+    static List<String> unlisted(Path folder, String prefix, Doc manifest) throws IOException {
+        Set<String> listed = new HashSet<>(List.of(prefix + "manifest.json", prefix + "manifest.json.sig", prefix + "keys.json"));
+        for (Doc file : manifest.objects("files")) {
+            listed.add(file.text("sealed_name"));
+            if (file.object("detached") != null) listed.add(file.object("detached").text("key_name"));
+        }
+        return namesIn(folder).stream().filter(name -> !listed.contains(name)).toList();
+    }
+
+    // ---------------------------------------------------------------------------------- the files (FORMAT.md, 4 to 7)
+
+    /** Return the file key; random bytes when none unwraps, so that the failure looks the same as for a changed file. */
+    static byte[] unwrap(List<byte[]> wrappedKeys, RSAPrivateKey key) throws GeneralSecurityException {
+        // The transformation's name would take MGF1 with SHA-1: the parameters must be given.
+        OAEPParameterSpec oaep = new OAEPParameterSpec("SHA-256", "MGF1", MGF1ParameterSpec.SHA256, PSource.PSpecified.DEFAULT);
+        for (byte[] wrapped : wrappedKeys) {
+            if (wrapped.length != (key.getModulus().bitLength() + 7) / 8) continue;
+            try {
+                Cipher rsa = Cipher.getInstance("RSA/ECB/OAEPPadding");
+                rsa.init(Cipher.DECRYPT_MODE, key, oaep);
+                byte[] fileKey = rsa.doFinal(wrapped);
+                if (fileKey.length == 32) return fileKey;
+            } catch (javax.crypto.BadPaddingException error) {
+                // not for this key
+            }
+        }
+        byte[] random = new byte[32];
+        new SecureRandom().nextBytes(random);
+        return random;
+    }
+
+    static List<byte[]> wrappedKeys(List<Doc> recipients) {
+        return recipients.stream().map(each -> Base64.getDecoder().decode(each.text("wrapped_key"))).toList();
+    }
+
+    static void openNative(InputStream source, Doc manifest, Doc file, List<Doc> recipients, RSAPrivateKey key, OutputStream sink)
+        throws Refused, IOException, GeneralSecurityException {
+        byte[] prefix = source.readNBytes(12);
+        if (prefix.length < 12 || !Arrays.equals(prefix, 0, 8, "SEALIFT\1".getBytes(StandardCharsets.US_ASCII), 0, 8)) {
+            throw new Refused("header", "it does not begin with SEALIFT and version 1");
+        }
+        long length = ByteBuffer.wrap(prefix).getInt(8) & 0xffffffffL;
+        if (length < 2 || length > MAX_HEADER) throw new Refused("header", "it claims a header of " + length + " bytes");
+        byte[] encoded = source.readNBytes((int) length);
+        if (encoded.length != length) throw new Refused("header", "the file ends in its header");
+        Doc header = parse(encoded, HEADER, "header", "the header");
+        List<Doc> named = header.objects("recipients");
+        if (named.stream().map(each -> each.text("x5t#S256")).distinct().count() != named.size()) {
+            throw new Refused("header", "it names a recipient twice");
+        }
+        if (!header.text("batch").equals(manifest.text("batch")) || !header.text("name").equals(file.text("name"))
+            || !header.number("plaintext_bytes").equals(file.number("plaintext_bytes"))) {
+            throw new Refused("header", "it is the header of another file");
+        }
+        if (!named.equals(recipients)) throw new Refused("header", "its recipients are not those of keys.json");
+        MessageDigest context = MessageDigest.getInstance("SHA-256");
+        context.update(prefix);
+        context.update(encoded);
+        decryptChunks(source, unwrap(wrappedKeys(named), key), context.digest(), file.number("plaintext_bytes"), sink);
+    }
+
+    /** The body is C2SP chunked-encryption with AES-256-GCM. */
+    static void decryptChunks(InputStream source, byte[] fileKey, byte[] context, long plaintextBytes, OutputStream sink)
+        throws Refused, IOException, GeneralSecurityException {
+        byte[] salt = source.readNBytes(24);
+        byte[] commitment = source.readNBytes(32);
+        ByteArrayOutputStream info = new ByteArrayOutputStream();
+        info.write("c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0".getBytes(StandardCharsets.US_ASCII));
+        info.write(salt);
+        info.write(context);
+        byte[] okm = expand(fileKey, info.toByteArray());
+        if (!MessageDigest.isEqual(Arrays.copyOfRange(okm, 44, 76), commitment)) throw cannotOpen();
+        SecretKeySpec key = new SecretKeySpec(okm, 0, 32, "AES");
+        ByteBuffer nonce = ByteBuffer.wrap(okm, 32, 12).slice();
+        long low = nonce.getLong(4);
+        Cipher cipher = Cipher.getInstance("AES/GCM/NoPadding");
+        byte[] sealed = new byte[CHUNK + 16];
+        byte[] plaintext = new byte[CHUNK + 16];
+        long done = 0;
+        int size = sealed.length;
+        for (long index = 0; size == sealed.length; index++) {
+            size = source.readNBytes(sealed, 0, sealed.length);
+            nonce.putLong(4, low ^ index); // chunk numbers stay far below 2^64
+            byte[] iv = Arrays.copyOfRange(nonce.array(), 32, 44);
+            cipher.init(Cipher.DECRYPT_MODE, key, new GCMParameterSpec(128, iv));
+            try {
+                int got = cipher.doFinal(sealed, 0, size, plaintext);
+                done += got;
+                if (done > plaintextBytes) throw cannotOpen();
+                sink.write(plaintext, 0, got);
+            } catch (AEADBadTagException error) {
+                throw cannotOpen();
+            }
+        }
+        if (done != plaintextBytes) throw cannotOpen();
+    }
+
+    /** HKDF-Expand with SHA-512: two blocks are enough for 76 bytes. */
+    static byte[] expand(byte[] key, byte[] info) throws GeneralSecurityException {
+        Mac mac = Mac.getInstance("HmacSHA512");
+        mac.init(new SecretKeySpec(key, "HmacSHA512"));
+        mac.update(info);
+        mac.update((byte) 1);
+        byte[] first = mac.doFinal();
+        mac.update(first);
+        mac.update(info);
+        mac.update((byte) 2);
+        byte[] okm = Arrays.copyOf(first, 128);
+        System.arraycopy(mac.doFinal(), 0, okm, 64, 64);
+        return okm;
+    }
+
+    static final String SHA256_ALGORITHM = "300d06096086480165030402010500";
+    static final String CMS_OAEP =
+        "303c06092a864886f70d010107302fa00f" + SHA256_ALGORITHM + "a11c301a06092a864886f70d010108" + SHA256_ALGORITHM;
+
+    /** Read AuthEnvelopedData in DER, then its one GCM message. */
+    static void openCms(InputStream source, Doc file, RSAPrivateKey key, OutputStream sink)
+        throws Refused, IOException, GeneralSecurityException {
+        der(source, 0x30, Long.MAX_VALUE, "ContentInfo");
+        derIs(source, "060b2a864886f70d0109100117", "authEnvelopedData");
+        der(source, 0xa0, Long.MAX_VALUE, "content");
+        der(source, 0x30, Long.MAX_VALUE, "AuthEnvelopedData");
+        derIs(source, "020100", "version 0");
+        List<byte[]> wrapped = cmsRecipients(source.readNBytes((int) der(source, 0x31, MAX_HEADER, "recipientInfos")));
+        der(source, 0x30, Long.MAX_VALUE, "authEncryptedContentInfo");
+        derIs(source, "06092a864886f70d010701301e060960864801650304012e3011040c", "data, aes256-GCM");
+        byte[] nonce = source.readNBytes(12);
+        derIs(source, "020110", "a tag of 16 bytes");
+        if (der(source, 0x80, MAX_PLAINTEXT.get("cms"), "ciphertext") != file.number("plaintext_bytes")) {
+            throw new Refused("header", "its size is not that of the manifest");
+        }
+        decryptMessage(source, unwrap(wrapped, key), nonce, file.number("plaintext_bytes"), null, sink);
+    }
+
+    /** Read one tag and definite length; return the length. */
+    static long der(InputStream source, int tag, long largest, String what) throws Refused, IOException {
+        byte[] head = source.readNBytes(2);
+        if (head.length == 2 && (head[0] & 0xff) == tag) {
+            int first = head[1] & 0xff;
+            long length = first;
+            if (first >= 0x81 && first <= 0x84) {
+                length = 0;
+                for (byte each : source.readNBytes(first - 0x80)) length = length * 256 + (each & 0xff);
+            }
+            if ((first < 0x80 || first >= 0x81 && first <= 0x84) && length <= largest) return length;
+        }
+        throw new Refused("header", "it is not CMS in DER: " + what + " is wanted");
+    }
+
+    static void derIs(InputStream source, String wanted, String what) throws Refused, IOException {
+        if (!HEX.formatHex(source.readNBytes(wanted.length() / 2)).equals(wanted)) {
+            throw new Refused("header", "it is not CMS as FORMAT.md says: " + what + " is wanted");
+        }
+    }
+
+    static List<byte[]> cmsRecipients(byte[] data) throws Refused, IOException {
+        List<byte[]> wrapped = new ArrayList<>();
+        ByteArrayInputStream source = new ByteArrayInputStream(data);
+        while (source.available() > 0) {
+            byte[] recipient = source.readNBytes((int) der(source, 0x30, MAX_HEADER, "a recipient"));
+            ByteArrayInputStream inner = new ByteArrayInputStream(recipient);
+            derIs(inner, "020100", "recipient version 0");
+            inner.readNBytes((int) der(inner, 0x30, recipient.length, "issuer and serial number"));
+            derIs(inner, CMS_OAEP, "RSA-OAEP with SHA-256");
+            byte[] key = inner.readNBytes((int) der(inner, 0x04, 1024, "a wrapped key"));
+            if (inner.available() > 0 || key.length < 384) {
+                throw new Refused("header", "a recipient of the CMS file is malformed");
+            }
+            wrapped.add(key);
+        }
+        if (wrapped.isEmpty() || wrapped.size() > MAX_RECIPIENTS) {
+            throw new Refused("header", "the CMS file has " + wrapped.size() + " recipients");
+        }
+        return wrapped;
+    }
+
+    /**
+     * Decrypt one AES-256-GCM message; the caller throws everything away unless this ends without an error.
+     *
+     * The JDK's GCM keeps a whole message in memory until its tag was seen, so this takes GCM apart: its keystream is CTR
+     * from counter 2, its tag is GHASH under the keystream of counter 1.
+     */
+    static void decryptMessage(InputStream source, byte[] fileKey, byte[] nonce, long plaintextBytes, byte[] tag, OutputStream sink)
+        throws Refused, IOException, GeneralSecurityException {
+        SecretKeySpec key = new SecretKeySpec(fileKey, "AES");
+        Cipher block = Cipher.getInstance("AES/ECB/NoPadding");
+        block.init(Cipher.ENCRYPT_MODE, key);
+        byte[] counter = Arrays.copyOf(nonce, 16);
+        counter[15] = 1;
+        byte[] mask = block.doFinal(counter);
+        Ghash ghash = new Ghash(block.doFinal(new byte[16]));
+        counter[15] = 2;
+        Cipher stream = Cipher.getInstance("AES/CTR/NoPadding");
+        stream.init(Cipher.DECRYPT_MODE, key, new IvParameterSpec(counter));
+        byte[] piece = new byte[BLOCK];
+        for (long missing = plaintextBytes; missing > 0; ) {
+            int got = source.readNBytes(piece, 0, (int) Math.min(piece.length, missing));
+            if (got == 0) throw cannotOpen();
+            missing -= got;
+            ghash.update(piece, got);
+            byte[] plaintext = stream.update(piece, 0, got);
+            if (plaintext != null) sink.write(plaintext);
+        }
+        sink.write(stream.doFinal());
+        if (tag == null) {
+            if (!Arrays.equals(source.readNBytes(2), new byte[] {4, 16})) throw cannotOpen();
+            tag = source.readNBytes(16);
+        }
+        if (source.read() >= 0) throw cannotOpen();
+        byte[] expected = ghash.finish(plaintextBytes);
+        for (int i = 0; i < 16; i++) expected[i] ^= mask[i];
+        if (!MessageDigest.isEqual(expected, tag)) throw cannotOpen();
+    }
+
+    /** GHASH of NIST SP 800-38D, a byte at a time by tables; every update but the last must hold whole blocks. */
+    static final class Ghash {
+        private final long[] high = new long[256];
+        private final long[] low = new long[256];
+        private final long[] reduced = new long[256];
+        private long zHigh;
+        private long zLow;
+
+        Ghash(byte[] h) {
+            high[128] = ByteBuffer.wrap(h).getLong(0);
+            low[128] = ByteBuffer.wrap(h).getLong(8);
+            for (int i = 64; i > 0; i /= 2) {
+                low[i] = low[2 * i] >>> 1 | high[2 * i] << 63;
+                high[i] = high[2 * i] >>> 1 ^ (low[2 * i] & 1) * 0xe100000000000000L;
+            }
+            for (int i = 2; i < 256; i *= 2) {
+                for (int j = 1; j < i; j++) {
+                    high[i + j] = high[i] ^ high[j];
+                    low[i + j] = low[i] ^ low[j];
+                }
+            }
+            for (int i = 0; i < 256; i++) {
+                long top = 0;
+                long bits = i;
+                for (int bit = 0; bit < 8; bit++) {
+                    long carry = bits & 1;
+                    bits >>>= 1;
+                    top = top >>> 1 ^ carry * 0xe100000000000000L;
+                }
+                reduced[i] = top;
+            }
+        }
+
+        void update(byte[] data, int size) {
+            ByteBuffer words = ByteBuffer.wrap(data);
+            int whole = size - size % 16;
+            for (int at = 0; at < whole; at += 16) multiply(words.getLong(at), words.getLong(at + 8));
+            if (whole < size) {
+                ByteBuffer last = ByteBuffer.wrap(Arrays.copyOf(Arrays.copyOfRange(data, whole, size), 16));
+                multiply(last.getLong(0), last.getLong(8));
+            }
+        }
+
+        byte[] finish(long bytes) {
+            multiply(0, bytes * 8);
+            return ByteBuffer.allocate(16).putLong(zHigh).putLong(zLow).array();
+        }
+
+        private void multiply(long xHigh, long xLow) {
+            xHigh ^= zHigh;
+            xLow ^= zLow;
+            long h = 0;
+            long l = 0;
+            for (int shift = 0; shift < 128; shift += 8) {
+                int octet = (int) (shift < 64 ? xLow >>> shift : xHigh >>> shift - 64) & 0xff;
+                long dropped = reduced[(int) l & 0xff];
+                l = (l >>> 8 | h << 56) ^ low[octet];
+                h = (h >>> 8) ^ dropped ^ high[octet];
+            }
+            zHigh = h;
+            zLow = l;
+        }
+    }
+
+    /** Open one file into out/NAME by way of out/NAME.part. */
+    static void openFile(Path folder, Doc manifest, Doc file, List<Doc> recipients, RSAPrivateKey key, Path out)
+        throws Refused, IOException, GeneralSecurityException {
+        Path target = out.resolve(file.text("name"));
+        if (Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
+            throw new Refused("usage", file.text("name") + " is already in the output folder");
+        }
+        Path part = out.resolve(file.text("name") + ".part");
+        try {
+            try (InputStream source = Files.newInputStream(folder.resolve(file.text("sealed_name")));
+                OutputStream sink = Files.newOutputStream(part)) {
+                switch (file.text("format")) {
+                    case "native" -> openNative(source, manifest, file, recipients, key, sink);
+                    case "detached" -> {
+                        Doc detached = file.object("detached");
+                        byte[] stored = readSmall(folder.resolve(detached.text("key_name")), 1024, "file");
+                        if (!Arrays.equals(stored, wrappedKeys(recipients).get(0))) {
+                            throw new Refused("keys", detached.text("key_name") + " is not the key of keys.json");
+                        }
+                        byte[] nonce = HEX.parseHex(detached.text("nonce"));
+                        byte[] tag = HEX.parseHex(detached.text("tag"));
+                        byte[] fileKey = unwrap(wrappedKeys(recipients), key);
+                        decryptMessage(source, fileKey, nonce, file.number("plaintext_bytes"), tag, sink);
+                    }
+                    default -> openCms(source, file, key, sink);
+                }
+            }
+            Files.move(part, target, StandardCopyOption.ATOMIC_MOVE);
+        } finally {
+            Files.deleteIfExists(part);
+        }
+    }
+
+    static void openBatch(Path given, RSAPrivateKey key, PublicKey sender, Path out, String batch, boolean strict, boolean quiet)
+        throws Refused, IOException, GeneralSecurityException {
+        Place place = findBatch(given, batch);
+        Batch read = readBatch(place.folder, place.prefix, sender);
+        checkFiles(place.folder, read.manifest);
+        List<String> extra = unlisted(place.folder, place.prefix, read.manifest);
+        if (strict && !extra.isEmpty()) throw new Refused("extra", extra.get(0) + " is in the folder but not in the manifest");
+        Files.createDirectories(out);
+        for (Doc file : read.manifest.objects("files")) {
+            String sealedName = file.text("sealed_name");
+            try {
+                openFile(place.folder, read.manifest, file, read.recipients.get(sealedName), key, out);
+            } catch (Refused error) {
+                throw new Refused(error.kind, sealedName + ": " + error.text);
+            }
+            if (!quiet) System.out.println("opened " + file.text("name") + " (" + file.number("plaintext_bytes") + " bytes)");
+        }
+        for (String name : extra) {
+            if (!quiet) System.out.println("note: " + name + " is not in this manifest and was not touched");
+        }
+    }
+
+    // ----------------------------------------------------------------------------------------- keys and command line
+
+    static final Pattern PEM = Pattern.compile("-----BEGIN ([A-Z ]+)-----\\s+([A-Za-z0-9+/=\\s]+)-----END \\1-----");
+
+    static RSAPrivateKey loadPrivateKey(Path file) throws Refused, IOException {
+        Matcher pem = PEM.matcher(new String(readSmall(file, 262144, "usage"), StandardCharsets.ISO_8859_1));
+        try {
+            if (pem.find()) {
+                byte[] encoded = Base64.getMimeDecoder().decode(pem.group(2));
+                PKCS8EncodedKeySpec spec = switch (pem.group(1)) {
+                    case "PRIVATE KEY" -> new PKCS8EncodedKeySpec(encoded);
+                    case "RSA PRIVATE KEY" -> new PKCS8EncodedKeySpec(pkcs8(encoded));
+                    case "ENCRYPTED PRIVATE KEY" -> decrypted(encoded);
+                    default -> throw new GeneralSecurityException(pem.group(1));
+                };
+                PrivateKey key = KeyFactory.getInstance("RSA").generatePrivate(spec);
+                if (key instanceof RSAPrivateKey rsa) return rsa;
+            }
+        } catch (GeneralSecurityException error) {
+            // told below
+        }
+        throw new Refused("usage", file + " is not a PEM RSA private key, or SEALIFT_KEY_PASSWORD is missing or wrong");
+    }
+
+    /** Put PKCS#8 around PKCS#1: version 0, rsaEncryption, OCTET STRING. */
+    static byte[] pkcs8(byte[] pkcs1) {
+        ByteBuffer inner = ByteBuffer.allocate(pkcs1.length + 22);
+        inner.put(HEX.parseHex("020100300d06092a864886f70d01010105000482")).putShort((short) pkcs1.length).put(pkcs1);
+        return ByteBuffer.allocate(pkcs1.length + 26).putShort((short) 0x3082).putShort((short) (pkcs1.length + 22)).put(inner.array()).array();
+    }
+
+    static PKCS8EncodedKeySpec decrypted(byte[] encoded) throws GeneralSecurityException, IOException {
+        String password = System.getenv("SEALIFT_KEY_PASSWORD");
+        if (password == null) throw new GeneralSecurityException("no password");
+        EncryptedPrivateKeyInfo info = new EncryptedPrivateKeyInfo(encoded);
+        AlgorithmParameters parameters = info.getAlgParameters();
+        // For PBES2 the parameters' text is the name of the whole scheme; its own name is not enough for the factory.
+        SecretKeyFactory factory = SecretKeyFactory.getInstance(parameters.toString());
+        Cipher cipher = Cipher.getInstance(parameters.toString());
+        cipher.init(Cipher.DECRYPT_MODE, factory.generateSecret(new PBEKeySpec(password.toCharArray())), parameters);
+        return info.getKeySpec(cipher);
+    }
+
+    static PublicKey loadSender(Path file) throws Refused, IOException {
+        byte[] data = readSmall(file, 262144, "usage");
+        Matcher pem = PEM.matcher(new String(data, StandardCharsets.ISO_8859_1));
+        PublicKey key = null;
+        try {
+            if (pem.find() && pem.group(1).equals("CERTIFICATE")) {
+                byte[] encoded = Base64.getMimeDecoder().decode(pem.group(2));
+                key = CertificateFactory.getInstance("X.509").generateCertificate(new ByteArrayInputStream(encoded)).getPublicKey();
+            } else if (pem.reset().find() && pem.group(1).equals("PUBLIC KEY")) {
+                byte[] encoded = Base64.getMimeDecoder().decode(pem.group(2));
+                key = KeyFactory.getInstance("RSA").generatePublic(new X509EncodedKeySpec(encoded));
+            }
+        } catch (GeneralSecurityException error) {
+            // told below
+        }
+        if (key instanceof RSAPublicKey rsa && rsa.getModulus().bitLength() >= 3072) return rsa;
+        throw new Refused("usage", "the sender's file is neither a PEM certificate nor a PEM public key with RSA of 3072 bits or more");
+    }
+
+    /** Prove this program on the test vectors: good batches open, bad ones are refused for the expected reason. */
+    static int runVectors(Path folder) throws IOException, GeneralSecurityException, Refused {
+        List<String> names = namesIn(folder).stream().filter(name -> name.endsWith(".json")).toList();
+        int failed = 0;
+        for (String name : names) {
+            Doc vector = new Doc((Map<?, ?>) new Json(Files.readAllBytes(folder.resolve(name)), true).document());
+            Path work = Files.createTempDirectory("vector-");
+            Path inbox = Files.createDirectory(work.resolve("in"));
+            Path out = Files.createDirectory(work.resolve("out"));
+            for (Map.Entry<?, ?> each : vector.object("files").members.entrySet()) {
+                Files.write(inbox.resolve((String) each.getKey()), Base64.getDecoder().decode((String) each.getValue()));
+            }
+            String got = "ok";
+            try {
+                RSAPrivateKey key = loadPrivateKey(folder.resolve("keys").resolve(vector.text("key") + ".key.pem"));
+                PublicKey sender = loadSender(folder.resolve("keys").resolve(vector.text("sender") + ".pub.pem"));
+                openBatch(inbox, key, sender, out, vector.text("batch"), vector.members.get("strict").equals(true), true);
+            } catch (Refused error) {
+                got = error.kind;
+            }
+            Map<String, String> opened = new TreeMap<>();
+            for (String each : namesIn(out)) opened.put(each, sha256(out.resolve(each)));
+            try (Stream<Path> all = Files.walk(work)) {
+                for (Path each : all.sorted(java.util.Comparator.reverseOrder()).toList()) Files.delete(each);
+            }
+            String want = vector.text("expect") + " " + vector.object("plaintexts").members;
+            String have = got + " " + opened;
+            if (!want.equals(have)) {
+                failed++;
+                System.out.println("FAIL " + name + ": expected " + want + ", got " + have);
+            }
+        }
+        System.out.println(names.size() + " vectors, " + failed + " failed");
+        return failed > 0 || names.isEmpty() ? 1 : 0;
+    }
+
+    static final String USAGE = """
+        usage: java Open.java FOLDER --key PRIVATE.pem --sender SENDER.pem --out DIR [--batch ID] [--strict]
+               java Open.java --vectors DIR
+
+        FOLDER is where the batch lies, or its manifest.json. --batch chooses when the folder holds several. --strict refuses
+        a folder that holds anything beside this batch. --vectors proves this program on the test vectors.""";
+
+    static int run(String[] arguments) throws IOException, GeneralSecurityException {
+        Map<String, String> options = new HashMap<>();
+        String folder = null;
+        for (int i = 0; i < arguments.length; i++) {
+            String argument = arguments[i];
+            if (argument.equals("--strict") || argument.equals("--help")) options.put(argument, "");
+            else if (List.of("--key", "--sender", "--out", "--batch", "--vectors").contains(argument) && i + 1 < arguments.length) {
+                options.put(argument, arguments[++i]);
+            } else if (!argument.startsWith("-") && folder == null) folder = argument;
+            else options.put("wrong", argument);
+        }
+        if (options.containsKey("--help")) {
+            System.out.println(USAGE);
+            return 0;
+        }
+        boolean whole = folder != null && options.keySet().containsAll(List.of("--key", "--sender", "--out"));
+        if (options.containsKey("wrong") || !whole && !options.containsKey("--vectors")) {
+            System.err.println(USAGE);
+            return 2;
+        }
+        try {
+            if (options.containsKey("--vectors")) return runVectors(Path.of(options.get("--vectors")));
+            openBatch(Path.of(folder), loadPrivateKey(Path.of(options.get("--key"))), loadSender(Path.of(options.get("--sender"))),
+                Path.of(options.get("--out")), options.get("--batch"), options.containsKey("--strict"), false);
+            return 0;
+        } catch (Refused error) {
+            System.err.println("error: " + error.getMessage());
+            return error.kind.equals("usage") ? 2 : 1;
+        } catch (IOException error) {
+            System.err.println("error: " + error);
+            return 1;
+        }
+    }
+
+    public static void main(String[] arguments) throws IOException, GeneralSecurityException {
+        System.exit(run(arguments));
+    }
+}

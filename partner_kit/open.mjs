@@ -1,0 +1,603 @@
+#!/usr/bin/env node
+// Open a batch of sealed files: node open.mjs FOLDER --key PRIVATE.pem --sender SENDER.pem --out DIR
+//
+// Needs Node 18 or newer and no packages. FORMAT.md is the specification; this program was written from it and shares no
+// code with the sender. In this order:
+//
+//   1. the manifest's signature is checked with the sender's certificate (or public key), which you got out of band;
+//   2. keys.json and every sealed file must be there, with the size and SHA-256 of the manifest;
+//   3. each file is decrypted into NAME.part and renamed to NAME only when its last byte was authenticated.
+//
+// Nothing is opened before 1 and 2 hold for the whole batch. Exit codes: 0 opened, 1 refused, 2 wrong usage.
+// A key with a password: set SEALIFT_KEY_PASSWORD. It does not remember earlier batches: compare `sequence` with the last
+// one yourself (FORMAT.md, section 10, step 2).
+
+import crypto from "node:crypto";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { parseArgs } from "node:util";
+
+const CHUNK = 16384;
+const BLOCK = 1024 * 1024;
+const MAX_HEADER = 65536;
+const MAX_DOCUMENT = 33554432;
+const MAX_FILES = 10000;
+const MAX_RECIPIENTS = 8;
+const MAX_PLAINTEXT = { native: 2 ** 52, detached: 2 ** 36 - 32, cms: 2 ** 30 };
+
+class Refused extends Error {
+  constructor(kind, text) {
+    super(`${kind}: ${text}`);
+    this.kind = kind;
+    this.text = text;
+  }
+}
+
+// One text for another key, a changed file and a cut file: an attacker learns nothing from it.
+const cannotOpen = () => new Refused("cannot-open", "the file is for another key, or it was changed or cut");
+
+// -------------------------------------------------------------------------------------- strict JSON (FORMAT.md, 3)
+
+const NAME = /^(?![. ])[^\x00-\x1f\x7f-\uffff/\\":*?<>|]{1,200}$(?<![. ])/;
+const BATCH = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
+const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const KID = /^[!#-\[\]-~]{1,256}$/;
+const HASH = /^[0-9a-f]{64}$/;
+const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/;
+const TIME = /^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$/;
+
+const integer = (value) => Number.isSafeInteger(value) && value >= 0;
+const orNull = (rule) => (value) => value === null || follows(value, rule);
+const array = (rule, smallest, largest) => (value) =>
+  Array.isArray(value) && value.length >= smallest && value.length <= largest && value.every((each) => follows(each, rule));
+
+function wrappedKey(value) {
+  if (typeof value !== "string" || value.length > 1400) return false;
+  const data = Buffer.from(value, "base64");
+  return data.length >= 384 && data.length <= 1024 && data.toString("base64") === value;
+}
+
+// A rule is a pattern for a text, an object for one with exactly these members, a function, or the one allowed value.
+function follows(value, rule) {
+  if (rule instanceof RegExp) return typeof value === "string" && rule.test(value);
+  if (typeof rule === "function") return rule(value);
+  if (typeof rule !== "object") return value === rule;
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const members = Object.keys(rule);
+  return Object.keys(value).length === members.length && members.every((m) => Object.hasOwn(value, m) && follows(value[m], rule[m]));
+}
+
+const RECIPIENT = { alg: "RSA-OAEP-256", kid: KID, wrapped_key: wrappedKey, "x5t#S256": THUMBPRINT };
+const RECIPIENTS = array(RECIPIENT, 1, MAX_RECIPIENTS);
+const HEADER = {
+  batch: BATCH, body: "cobblestone-256", created: TIME, name: NAME, plaintext_bytes: integer,
+  recipients: RECIPIENTS, type: "sealift-file", version: 1,
+};
+const DETACHED = { key_name: NAME, key_sha256: HASH, nonce: /^[0-9a-f]{24}$/, tag: /^[0-9a-f]{32}$/ };
+const FILE = {
+  detached: orNull(DETACHED), format: /^(native|detached|cms)$/, name: NAME, plaintext_bytes: integer,
+  recipients: array({ kid: KID, "x5t#S256": THUMBPRINT }, 1, MAX_RECIPIENTS), rows: orNull(integer),
+  sealed_bytes: integer, sealed_name: NAME, sealed_sha256: HASH,
+};
+const TOTALS = { files: integer, plaintext_bytes: integer, rows: orNull(integer), sealed_bytes: integer };
+const MANIFEST = {
+  batch: BATCH, created: TIME, feed: WORD, files: array(FILE, 0, MAX_FILES), keys_sha256: HASH, partner: WORD,
+  previous_manifest_sha256: orNull(HASH), record_head: orNull(HASH), sequence: integer, signature: "RSA-PSS-SHA256",
+  signing_key: KID, totals: TOTALS, type: "sealift-manifest", version: 1, window_end: TIME, window_start: TIME,
+};
+const KEYS_FILE = { name: NAME, recipients: RECIPIENTS, sealed_name: NAME, sealed_sha256: HASH };
+const KEYS = { batch: BATCH, files: array(KEYS_FILE, 0, MAX_FILES), type: "sealift-keys", version: 1 };
+
+function canonical(value) {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  return `{${Object.keys(value).sort().map((m) => `${JSON.stringify(m)}:${canonical(value[m])}`).join(",")}}`;
+}
+
+// Return the object of a canonical JSON text that follows the rule; cheap checks come before the parser.
+function parse(data, rule, kind, what) {
+  const wrong = new Refused(kind, `${what} is not written as FORMAT.md says`);
+  let depth = 0;
+  let quoted = false;
+  for (const byte of data) {
+    if (byte < 0x20 || byte > 0x7e || byte === 0x5c) throw wrong;
+    if (byte === 0x22) quoted = !quoted;
+    else if (!quoted && (byte === 0x5b || byte === 0x7b) && ++depth > 5) throw wrong;
+    else if (!quoted && (byte === 0x5d || byte === 0x7d)) depth--;
+  }
+  const text = data.toString("latin1");
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw wrong;
+  }
+  if (canonical(value) !== text || !follows(value, rule)) throw wrong;
+  return value;
+}
+
+// ------------------------------------------------------------------------------------ the batch (FORMAT.md, 8 to 10)
+
+function readSmall(file, largest, kind) {
+  let size;
+  try {
+    size = fs.statSync(file).size;
+  } catch {
+    throw new Refused("incomplete", `${path.basename(file)} cannot be read`);
+  }
+  if (size > largest) throw new Refused(kind, `${path.basename(file)} is larger than any real one`);
+  return fs.readFileSync(file);
+}
+
+const isFile = (file) => fs.statSync(file, { throwIfNoEntry: false })?.isFile() ?? false;
+const namesIn = (folder) => fs.readdirSync(folder).filter((name) => isFile(path.join(folder, name))).sort();
+const sha256 = (data) => crypto.createHash("sha256").update(data).digest("hex");
+const repeats = (list) => new Set(list).size !== list.length;
+
+// Return the folder and the file names' beginning of a batch, given its manifest or the folder that it lies in.
+function findBatch(given, batch) {
+  const suffix = "manifest.json";
+  if (path.basename(given).endsWith(suffix)) {
+    if (!isFile(given)) throw new Refused("incomplete", "there is no manifest: the batch is not complete yet");
+    return [path.dirname(given), path.basename(given).slice(0, -suffix.length)];
+  }
+  if (!fs.statSync(given, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new Refused("usage", `${given} is neither a folder nor a manifest.json`);
+  }
+  let found = namesIn(given).filter((n) => n === suffix || n.endsWith("." + suffix)).map((n) => n.slice(0, -suffix.length));
+  if (batch) found = found.filter((prefix) => prefix === batch + ".");
+  if (found.length === 0) throw new Refused("incomplete", "there is no manifest: the batch is not complete yet");
+  if (found.length > 1) throw new Refused("usage", `the folder holds ${found.length} batches; choose one with --batch`);
+  return [given, found[0]];
+}
+
+function readBatch(folder, prefix, sender) {
+  const signed = readSmall(path.join(folder, prefix + "manifest.json"), MAX_DOCUMENT, "signature");
+  const signature = readSmall(path.join(folder, prefix + "manifest.json.sig"), 1024, "signature");
+  const pss = { key: sender, padding: crypto.constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
+  if (!crypto.verify("sha256", signed, pss, signature)) {
+    throw new Refused("signature", "the manifest was not signed by this sender, or was changed");
+  }
+  const manifest = parse(signed, MANIFEST, "manifest", "the manifest");
+  checkManifest(manifest, prefix);
+  const keysBytes = readSmall(path.join(folder, prefix + "keys.json"), MAX_DOCUMENT, "keys");
+  if (sha256(keysBytes) !== manifest.keys_sha256) {
+    throw new Refused("keys", "keys.json is not the one that the manifest names");
+  }
+  const keys = parse(keysBytes, KEYS, "keys", "keys.json");
+  checkKeys(keys, manifest);
+  return [manifest, new Map(keys.files.map((file) => [file.sealed_name, file.recipients]))];
+}
+
+function checkManifest(manifest, prefix) {
+  const { files, totals } = manifest;
+  const sum = (member) => files.reduce((total, file) => total + file[member], 0);
+  const stored = files.flatMap((f) => (f.detached ? [f.sealed_name, f.detached.key_name] : [f.sealed_name]));
+  const rows = files.some((f) => f.rows === null) ? null : sum("rows");
+  const sums = { files: files.length, plaintext_bytes: sum("plaintext_bytes"), rows, sealed_bytes: sum("sealed_bytes") };
+  for (const [wrong, text] of [
+    [prefix && prefix !== manifest.batch + ".", `the manifest is that of batch ${manifest.batch}`],
+    [manifest.window_start > manifest.window_end, "its window ends before it starts"],
+    [repeats(files.map((f) => f.name.toLowerCase())) || repeats(stored.map((n) => n.toLowerCase())), "it names a file twice"],
+    [canonical(sums) !== canonical(totals), "its totals are not the sums of its files"],
+    [files.some((f) => (f.format === "detached") !== (f.detached !== null)), "a detached file lacks its tag"],
+    [files.some((f) => f.plaintext_bytes > MAX_PLAINTEXT[f.format]), "a file is larger than its format holds"],
+  ]) {
+    if (wrong) throw new Refused("manifest", text);
+  }
+}
+
+function checkKeys(keys, manifest) {
+  let sound = keys.batch === manifest.batch && keys.files.length === manifest.files.length;
+  for (const [index, mine] of keys.files.entries()) {
+    const listed = manifest.files[index];
+    sound &&= ["name", "sealed_name", "sealed_sha256"].every((member) => mine[member] === listed[member]);
+    const ids = mine.recipients.map((r) => ({ kid: r.kid, "x5t#S256": r["x5t#S256"] }));
+    sound &&= canonical(ids) === canonical(listed.recipients) && !repeats(ids.map((r) => r["x5t#S256"]));
+  }
+  if (!sound) throw new Refused("keys", "keys.json does not fit the manifest");
+}
+
+// Every listed file is there, with its size and hash. Files that are not listed are never opened.
+function checkFiles(folder, manifest) {
+  for (const file of manifest.files) {
+    const wanted = [[file.sealed_name, file.sealed_bytes, file.sealed_sha256]];
+    if (file.detached) wanted.push([file.detached.key_name, null, file.detached.key_sha256]);
+    for (const [name, size, digest] of wanted) {
+      const stored = path.join(folder, name);
+      if (!isFile(stored)) throw new Refused("incomplete", `${name} is in the manifest but not in the folder`);
+      if ((size !== null && fs.statSync(stored).size !== size) || sha256OfFile(stored) !== digest) {
+        throw new Refused("file", `${name} is not the file that the manifest names`);
+      }
+    }
+  }
+}
+
+function sha256OfFile(stored) {
+  const digest = crypto.createHash("sha256");
+  const source = new Source(stored);
+  try {
+    for (let block = source.read(BLOCK); block.length; block = source.read(BLOCK)) digest.update(block);
+  } finally {
+    source.close();
+  }
+  return digest.digest("hex");
+}
+
+function unlisted(folder, prefix, manifest) {
+  const listed = new Set([prefix + "manifest.json", prefix + "manifest.json.sig", prefix + "keys.json"]);
+  for (const file of manifest.files) {
+    listed.add(file.sealed_name);
+    if (file.detached) listed.add(file.detached.key_name);
+  }
+  return namesIn(folder).filter((name) => !listed.has(name));
+}
+
+// ---------------------------------------------------------------------------------------- the files (FORMAT.md, 4 to 7)
+
+// Exact reads from a file, or fewer bytes at its end; reads ahead so that many small reads stay cheap.
+class Source {
+  constructor(stored) {
+    this.file = fs.openSync(stored, "r");
+    this.ahead = Buffer.alloc(0);
+  }
+
+  read(count) {
+    if (this.ahead.length >= count) return this.take(count);
+    const parts = [this.ahead];
+    let have = this.ahead.length;
+    while (have < count) {
+      const buffer = Buffer.allocUnsafe(Math.max(BLOCK, count - have));
+      const got = fs.readSync(this.file, buffer, 0, buffer.length, null);
+      if (got === 0) break;
+      parts.push(buffer.subarray(0, got));
+      have += got;
+    }
+    this.ahead = Buffer.concat(parts);
+    return this.take(count);
+  }
+
+  take(count) {
+    const part = this.ahead.subarray(0, count);
+    this.ahead = this.ahead.subarray(count);
+    return part;
+  }
+
+  close() {
+    fs.closeSync(this.file);
+  }
+}
+
+class Memory {
+  constructor(data) {
+    this.data = data;
+    this.position = 0;
+  }
+
+  read(count) {
+    const part = this.data.subarray(this.position, this.position + count);
+    this.position += part.length;
+    return part;
+  }
+}
+
+// Return the file key; random bytes when none unwraps, so that the failure looks the same as for a changed file.
+function unwrap(wrappedKeys, key) {
+  for (const wrapped of wrappedKeys) {
+    if (wrapped.length !== Math.ceil(key.asymmetricKeyDetails.modulusLength / 8)) continue;
+    try {
+      const oaep = { key, padding: crypto.constants.RSA_PKCS1_OAEP_PADDING, oaepHash: "sha256" }; // also for MGF1
+      const fileKey = crypto.privateDecrypt(oaep, wrapped);
+      if (fileKey.length === 32) return fileKey;
+    } catch {
+      // not for this key
+    }
+  }
+  return crypto.randomBytes(32);
+}
+
+const wrappedKeysOf = (recipients) => recipients.map((r) => Buffer.from(r.wrapped_key, "base64"));
+
+function* openNative(source, manifest, file, recipients, key) {
+  const prefix = source.read(12);
+  if (prefix.length < 12 || prefix.subarray(0, 8).toString("latin1") !== "SEALIFT\x01") {
+    throw new Refused("header", "it does not begin with SEALIFT and version 1");
+  }
+  const length = prefix.readUInt32BE(8);
+  if (length < 2 || length > MAX_HEADER) throw new Refused("header", `it claims a header of ${length} bytes`);
+  const encoded = source.read(length);
+  if (encoded.length !== length) throw new Refused("header", "the file ends in its header");
+  const header = parse(encoded, HEADER, "header", "the header");
+  if (repeats(header.recipients.map((r) => r["x5t#S256"]))) throw new Refused("header", "it names a recipient twice");
+  if (header.batch !== manifest.batch || header.name !== file.name || header.plaintext_bytes !== file.plaintext_bytes) {
+    throw new Refused("header", "it is the header of another file");
+  }
+  if (canonical(header.recipients) !== canonical(recipients)) {
+    throw new Refused("header", "its recipients are not those of keys.json");
+  }
+  const fileKey = unwrap(wrappedKeysOf(header.recipients), key);
+  const context = crypto.createHash("sha256").update(prefix).update(encoded).digest();
+  yield* decryptChunks(source, fileKey, context, file.plaintext_bytes);
+}
+
+// The body is C2SP chunked-encryption with AES-256-GCM.
+function* decryptChunks(source, fileKey, context, plaintextBytes) {
+  const start = source.read(56);
+  if (start.length !== 56) throw cannotOpen();
+  const info = Buffer.concat([Buffer.from("c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0"), start.subarray(0, 24), context]);
+  const hmac = (...parts) => parts.reduce((mac, part) => mac.update(part), crypto.createHmac("sha512", fileKey)).digest();
+  const first = hmac(info, Buffer.of(1));
+  const keys = Buffer.concat([first, hmac(first, info, Buffer.of(2))]); // HKDF-Expand, 76 of 128 bytes used
+  if (!crypto.timingSafeEqual(keys.subarray(44, 76), start.subarray(24))) throw cannotOpen();
+  const low = keys.readBigUInt64BE(36);
+  let done = 0;
+  for (let index = 0n; ; index++) {
+    const sealed = source.read(CHUNK + 16);
+    if (sealed.length < 16) throw cannotOpen();
+    const nonce = Buffer.from(keys.subarray(32, 44));
+    nonce.writeBigUInt64BE(low ^ index, 4); // chunk numbers stay far below 2^64
+    const plaintext = decryptChunk(keys.subarray(0, 32), nonce, sealed);
+    done += plaintext.length;
+    if (done > plaintextBytes) throw cannotOpen();
+    yield plaintext;
+    if (sealed.length < CHUNK + 16) break;
+  }
+  if (done !== plaintextBytes) throw cannotOpen();
+}
+
+function decryptChunk(key, nonce, sealed) {
+  const cipher = crypto.createDecipheriv("aes-256-gcm", key, nonce, { authTagLength: 16 });
+  cipher.setAuthTag(sealed.subarray(-16));
+  const plaintext = cipher.update(sealed.subarray(0, -16));
+  try {
+    cipher.final();
+  } catch {
+    throw cannotOpen();
+  }
+  return plaintext;
+}
+
+// The SHA-256 of the signed manifest held before; the tag is checked at the end as well.
+function openDetached(source, file, recipients, key) {
+  const fileKey = unwrap(wrappedKeysOf(recipients), key);
+  const [nonce, tag] = [Buffer.from(file.detached.nonce, "hex"), Buffer.from(file.detached.tag, "hex")];
+  return decryptMessage(source, fileKey, nonce, file.plaintext_bytes, tag);
+}
+
+const SHA256_ALGORITHM = "300d06096086480165030402010500";
+const CMS_OAEP = "303c06092a864886f70d010107302fa00f" + SHA256_ALGORITHM + "a11c301a06092a864886f70d010108" + SHA256_ALGORITHM;
+
+// Read AuthEnvelopedData in DER, then its one GCM message.
+function openCms(source, file, key) {
+  der(source, 0x30, Infinity, "ContentInfo");
+  derIs(source, "060b2a864886f70d0109100117", "authEnvelopedData");
+  der(source, 0xa0, Infinity, "content");
+  der(source, 0x30, Infinity, "AuthEnvelopedData");
+  derIs(source, "020100", "version 0");
+  const wrapped = cmsRecipients(source.read(der(source, 0x31, MAX_HEADER, "recipientInfos")));
+  der(source, 0x30, Infinity, "authEncryptedContentInfo");
+  derIs(source, "06092a864886f70d010701301e060960864801650304012e3011040c", "data, aes256-GCM");
+  const nonce = Buffer.from(source.read(12));
+  derIs(source, "020110", "a tag of 16 bytes");
+  if (der(source, 0x80, MAX_PLAINTEXT.cms, "ciphertext") !== file.plaintext_bytes) {
+    throw new Refused("header", "its size is not that of the manifest");
+  }
+  return decryptMessage(source, unwrap(wrapped, key), nonce, file.plaintext_bytes, null);
+}
+
+// Read one tag and definite length; return the length.
+function der(source, tag, largest, what) {
+  const head = source.read(2);
+  if (head.length === 2 && head[0] === tag && (head[1] < 0x80 || (head[1] >= 0x81 && head[1] <= 0x84))) {
+    const more = head[1] < 0x80 ? Buffer.of(head[1]) : source.read(head[1] - 0x80);
+    const length = more.reduce((value, byte) => value * 256 + byte, 0);
+    if (length <= largest) return length;
+  }
+  throw new Refused("header", `it is not CMS in DER: ${what} is wanted`);
+}
+
+function derIs(source, wanted, what) {
+  if (source.read(wanted.length / 2).toString("hex") !== wanted) {
+    throw new Refused("header", `it is not CMS as FORMAT.md says: ${what} is wanted`);
+  }
+}
+
+function cmsRecipients(data) {
+  const wrapped = [];
+  for (const source = new Memory(data); source.position < data.length; ) {
+    const recipient = source.read(der(source, 0x30, MAX_HEADER, "a recipient"));
+    const inner = new Memory(recipient);
+    derIs(inner, "020100", "recipient version 0");
+    inner.read(der(inner, 0x30, recipient.length, "issuer and serial number"));
+    derIs(inner, CMS_OAEP, "RSA-OAEP with SHA-256");
+    wrapped.push(Buffer.from(inner.read(der(inner, 0x04, 1024, "a wrapped key"))));
+    if (inner.position !== recipient.length || wrapped.at(-1).length < 384) {
+      throw new Refused("header", "a recipient of the CMS file is malformed");
+    }
+  }
+  if (wrapped.length < 1 || wrapped.length > MAX_RECIPIENTS) {
+    throw new Refused("header", `the CMS file has ${wrapped.length} recipients`);
+  }
+  return wrapped;
+}
+
+// Decrypt one AES-256-GCM message; the caller throws everything away unless this ends without an error.
+function* decryptMessage(source, fileKey, nonce, plaintextBytes, tag) {
+  const cipher = crypto.createDecipheriv("aes-256-gcm", fileKey, nonce, { authTagLength: 16 });
+  for (let missing = plaintextBytes; missing > 0; ) {
+    const block = source.read(Math.min(BLOCK, missing));
+    if (block.length === 0) throw cannotOpen();
+    missing -= block.length;
+    yield cipher.update(block);
+  }
+  if (tag === null) {
+    const mac = source.read(18);
+    if (mac.length !== 18 || mac[0] !== 0x04 || mac[1] !== 0x10) throw cannotOpen();
+    tag = mac.subarray(2);
+  }
+  if (source.read(1).length !== 0) throw cannotOpen();
+  cipher.setAuthTag(tag);
+  try {
+    cipher.final();
+  } catch {
+    throw cannotOpen();
+  }
+}
+
+// Open one file into out/NAME by way of out/NAME.part.
+function openFile(folder, manifest, file, recipients, key, out) {
+  const target = path.join(out, file.name);
+  if (fs.existsSync(target)) throw new Refused("usage", `${file.name} is already in the output folder`);
+  const part = target + ".part";
+  const source = new Source(path.join(folder, file.sealed_name));
+  try {
+    const pieces =
+      file.format === "native" ? openNative(source, manifest, file, recipients, key)
+      : file.format === "detached" ? openDetached(source, file, keyFileChecked(folder, file, recipients), key)
+      : openCms(source, file, key);
+    const sink = fs.openSync(part, "w");
+    try {
+      for (const piece of pieces) writeAll(sink, piece);
+      fs.fsyncSync(sink);
+    } finally {
+      fs.closeSync(sink);
+    }
+    fs.renameSync(part, target);
+  } catch (error) {
+    fs.rmSync(part, { force: true });
+    throw error;
+  } finally {
+    source.close();
+  }
+}
+
+function writeAll(sink, piece) {
+  for (let done = 0; done < piece.length; ) done += fs.writeSync(sink, piece, done);
+}
+
+function keyFileChecked(folder, file, recipients) {
+  const stored = readSmall(path.join(folder, file.detached.key_name), 1024, "file");
+  if (!stored.equals(wrappedKeysOf(recipients)[0])) {
+    throw new Refused("keys", `${file.detached.key_name} is not the key of keys.json`);
+  }
+  return recipients;
+}
+
+function openBatch(given, key, sender, out, { batch, strict = false, say = console.log } = {}) {
+  const [folder, prefix] = findBatch(given, batch);
+  const [manifest, recipients] = readBatch(folder, prefix, sender);
+  checkFiles(folder, manifest);
+  const extra = unlisted(folder, prefix, manifest);
+  if (extra.length && strict) throw new Refused("extra", `${extra[0]} is in the folder but not in the manifest`);
+  fs.mkdirSync(out, { recursive: true });
+  for (const file of manifest.files) {
+    try {
+      openFile(folder, manifest, file, recipients.get(file.sealed_name), key, out);
+    } catch (error) {
+      throw error instanceof Refused ? new Refused(error.kind, `${file.sealed_name}: ${error.text}`) : error;
+    }
+    say(`opened ${file.name} (${file.plaintext_bytes} bytes)`);
+  }
+  for (const name of extra) say(`note: ${name} is not in this manifest and was not touched`);
+}
+
+// --------------------------------------------------------------------------------------------- keys and command line
+
+function loadPrivateKey(file) {
+  let key;
+  try {
+    key = crypto.createPrivateKey({ key: readSmall(file, 262144, "usage"), passphrase: process.env.SEALIFT_KEY_PASSWORD });
+  } catch (error) {
+    if (error instanceof Refused) throw error;
+    throw new Refused("usage", `${file} is not a PEM private key, or SEALIFT_KEY_PASSWORD is wrong`);
+  }
+  if (key.asymmetricKeyType !== "rsa") throw new Refused("usage", `${file} is not an RSA key`);
+  return key;
+}
+
+function loadSender(file) {
+  let key;
+  try {
+    key = crypto.createPublicKey(readSmall(file, 262144, "usage")); // a certificate or a public key
+  } catch (error) {
+    if (error instanceof Refused) throw error;
+    throw new Refused("usage", "the sender's file is neither a PEM certificate nor a PEM public key");
+  }
+  if (key.asymmetricKeyType !== "rsa" || key.asymmetricKeyDetails.modulusLength < 3072) {
+    throw new Refused("usage", "the sender's key is not RSA of 3072 bits or more");
+  }
+  return key;
+}
+
+// Prove this program on the test vectors: good batches open, bad ones are refused for the expected reason.
+function runVectors(folder) {
+  const names = namesIn(folder).filter((name) => name.endsWith(".json"));
+  let failed = 0;
+  for (const name of names) {
+    const vector = JSON.parse(fs.readFileSync(path.join(folder, name), "latin1"));
+    const work = fs.mkdtempSync(path.join(os.tmpdir(), "vector-"));
+    const [inbox, out] = [path.join(work, "in"), path.join(work, "out")];
+    fs.mkdirSync(inbox);
+    fs.mkdirSync(out);
+    let got = "ok";
+    try {
+      for (const [stored, content] of Object.entries(vector.files)) {
+        fs.writeFileSync(path.join(inbox, stored), Buffer.from(content, "base64"));
+      }
+      const key = loadPrivateKey(path.join(folder, "keys", `${vector.key}.key.pem`));
+      const sender = loadSender(path.join(folder, "keys", `${vector.sender}.pub.pem`));
+      openBatch(inbox, key, sender, out, { batch: vector.batch, strict: vector.strict, say: () => {} });
+    } catch (error) {
+      got = error instanceof Refused ? error.kind : String(error.stack);
+    }
+    const opened = Object.fromEntries(namesIn(out).map((each) => [each, sha256OfFile(path.join(out, each))]));
+    fs.rmSync(work, { recursive: true });
+    const [want, have] = [`${vector.expect} ${canonical(vector.plaintexts)}`, `${got} ${canonical(opened)}`];
+    if (want !== have) {
+      failed++;
+      console.log(`FAIL ${name}: expected ${want}, got ${have}`);
+    }
+  }
+  console.log(`${names.length} vectors, ${failed} failed`);
+  return failed || names.length === 0 ? 1 : 0;
+}
+
+const USAGE = `usage: node open.mjs FOLDER --key PRIVATE.pem --sender SENDER.pem --out DIR [--batch ID] [--strict]
+       node open.mjs --vectors DIR
+
+FOLDER is where the batch lies, or its manifest.json. --batch chooses when the folder holds several. --strict refuses
+a folder that holds anything beside this batch. --vectors proves this program on the test vectors.`;
+
+function main() {
+  const text = { type: "string" };
+  const flag = { type: "boolean" };
+  let parsed;
+  try {
+    const options = { key: text, sender: text, out: text, batch: text, vectors: text, strict: flag, help: { ...flag, short: "h" } };
+    parsed = parseArgs({ options, allowPositionals: true });
+  } catch (error) {
+    console.error(`error: ${error.message}\n${USAGE}`);
+    return 2;
+  }
+  const { values, positionals } = parsed;
+  if (values.help) {
+    console.log(USAGE);
+    return 0;
+  }
+  if (values.vectors) return runVectors(values.vectors);
+  if (positionals.length !== 1 || !values.key || !values.sender || !values.out) {
+    console.error(USAGE);
+    return 2;
+  }
+  try {
+    openBatch(positionals[0], loadPrivateKey(values.key), loadSender(values.sender), values.out, values);
+  } catch (error) {
+    if (!(error instanceof Refused) && !error.code) throw error;
+    console.error(`error: ${error.message}`);
+    return error.kind === "usage" ? 2 : 1;
+  }
+  return 0;
+}
+
+process.exitCode = main();
