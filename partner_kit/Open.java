@@ -535,6 +535,7 @@ public final class Open {
         int size = sealed.length;
         for (long index = 0; size == sealed.length; index++) {
             size = source.readNBytes(sealed, 0, sealed.length);
+            if (size < 16) throw cannotOpen();
             nonce.putLong(4, low ^ index); // chunk numbers stay far below 2^64
             byte[] iv = Arrays.copyOfRange(nonce.array(), 32, 44);
             cipher.init(Cipher.DECRYPT_MODE, key, new GCMParameterSpec(128, iv));
