@@ -63,6 +63,12 @@ param dbtCpu int = 1
 @maxValue(16)
 param dbtMemoryGb int = 2
 
+@description('The key that signs manifests; its name is the app\'s setting.')
+param signingKey string = 'sealift-signing'
+
+@description('While the signing key is rotated: the next one. It is made, so that partners can be given its public half; nothing uses it yet.')
+param nextSigningKey string = ''
+
 @allowed(['standard', 'premium'])
 param vaultSku string = 'standard'
 
@@ -138,7 +144,7 @@ var tags = {
   'azd-env-name': environmentName
   application: 'sealift'
 }
-var signingKey = 'sealift-signing'
+var signingKeys = empty(nextSigningKey) ? [signingKey] : [signingKey, nextSigningKey]
 var packageContainer = 'app-package'
 var rawAccountName = 'straw${token}'
 var encryptedAccountName = 'stenc${token}'
@@ -223,7 +229,7 @@ module vault 'modules/vault.bicep' = {
     location: location
     tags: tags
     token: token
-    signingKey: signingKey
+    signingKeys: signingKeys
     partners: partners
     extraSecrets: concat(['function-key', 'warehouse-password', 'dbt-password'], escrowSecrets)
     sku: vaultSku
@@ -468,7 +474,7 @@ module grants 'modules/access.bicep' = {
     hostAccountName: hostStorage.outputs.name
     packageContainer: packageContainer
     vaultName: vault.outputs.name
-    signingKey: signingKey
+    signingKeys: signingKeys
     partners: partners
     escrowSecrets: escrowSecrets
     registryName: registry.outputs.name

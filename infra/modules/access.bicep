@@ -5,7 +5,8 @@ param encryptedAccountName string
 param hostAccountName string
 param packageContainer string
 param vaultName string
-param signingKey string
+@description('The first one is in use; the app may not sign with another.')
+param signingKeys array
 param partners array
 param escrowSecrets array
 param registryName string
@@ -78,9 +79,9 @@ resource hostAccount 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
 resource vault 'Microsoft.KeyVault/vaults@2026-02-01' existing = {
   name: vaultName
 
-  resource signing 'keys' existing = {
-    name: signingKey
-  }
+  resource signing 'keys' existing = [for key in signingKeys: {
+    name: key
+  }]
 
   resource functionKey 'secrets' existing = {
     name: 'function-key'
@@ -173,8 +174,8 @@ resource appBatches 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 resource appSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(vault::signing.id, 'app', roles.cryptoUser)
-  scope: vault::signing
+  name: guid(vault::signing[0].id, 'app', roles.cryptoUser)
+  scope: vault::signing[0]
   properties: {
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'
@@ -343,16 +344,16 @@ resource deployerSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = 
   }
 }
 
-resource deployerSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(deployerId)) {
-  name: guid(vault::signing.id, deployerId, roles.vaultReader)
-  scope: vault::signing
+resource deployerSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (key, index) in signingKeys: if (!empty(deployerId)) {
+  name: guid(vault::signing[index].id, deployerId, roles.vaultReader)
+  scope: vault::signing[index]
   properties: {
     principalId: deployerId
     principalType: deployerType
     roleDefinitionId: roles.vaultReader
-    description: 'Reads the public half of the signing key for the partners.'
+    description: 'Reads the public half of ${key} for the partners.'
   }
-}
+}]
 
 resource deployerPackage 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(deployerId)) {
   name: guid(hostAccount::blobs::package.id, deployerId, roles.blobContributor)

@@ -6,7 +6,7 @@
 param location string
 param tags object
 param token string
-param signingKey string
+param signingKeys array
 param partners array
 param extraSecrets array
 param sku string
@@ -47,8 +47,8 @@ resource vault 'Microsoft.KeyVault/vaults@2026-02-01' = {
   }
 
   // A key that exists is left as it is by this resource type: deploying again neither rotates nor changes it.
-  resource signing 'keys' = {
-    name: signingKey
+  resource signing 'keys' = [for key in signingKeys: {
+    name: key
     properties: {
       kty: sku == 'premium' ? 'RSA-HSM' : 'RSA'
       keySize: 3072
@@ -58,7 +58,7 @@ resource vault 'Microsoft.KeyVault/vaults@2026-02-01' = {
         exportable: false
       }
     }
-  }
+  }]
 
   @onlyIfNotExists()
   resource secrets 'secrets' = [for secret in concat(extraSecrets, partnerSecrets): {

@@ -106,3 +106,9 @@ def test_the_factory_may_start_stop_and_watch_the_container_group_and_nothing_el
 
 def test_a_deployment_without_a_deployer_grants_people_nothing(templates: dict[str, Template]) -> None:
     assert not [row for row in templates["prod"].access if row["principal"] == "deployer"]
+
+
+def test_the_next_signing_key_signs_nothing_yet(templates: dict[str, Template]) -> None:
+    found = [row for row in templates["next-signing-key"].access if row["scope"].endswith("/sealift-signing-2028")]
+
+    assert [(row["principal"], row["role"]) for row in found] == [("deployer", "Key Vault Reader")]
