@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from local.expressions.dates import UNSPECIFIED, UTC, Instant
+from local.expressions.dates import Instant
 
 DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS: Final = (
@@ -19,7 +19,6 @@ STANDARD: Final = {
     "s": "yyyy-MM-ddTHH:mm:ss", "t": "h:mm tt", "T": "h:mm:ss tt", "u": "yyyy-MM-dd HH:mm:ss'Z'",
     "U": "dddd, MMMM d, yyyy h:mm:ss tt", "y": "MMMM yyyy", "Y": "MMMM yyyy",
 }  # fmt: skip
-ROUND_TRIP: Final = "o"
 
 
 class FormatFault(ValueError):
@@ -28,10 +27,11 @@ class FormatFault(ValueError):
 
 def format_date(moment: Instant, pattern: str) -> str:
     """Return the instant in a .NET standard (one letter) or custom format; raises FormatFault."""
-    if pattern in ("o", "O", ""):
+    if pattern in ("o", "O"):
         hour, minute, second, fraction = moment.clock
         return f"{moment.day.isoformat()}T{hour:02d}:{minute:02d}:{second:02d}.{fraction:07d}{moment.zone}"
-    if len(pattern) == 1:
+    if len(pattern) < 2:
+        pattern = pattern or "G"
         if pattern not in STANDARD:
             raise FormatFault
         pattern = STANDARD[pattern]
@@ -106,7 +106,7 @@ def write_field(moment: Instant, letter: str, count: int, pieces: list[str]) -> 
         half = "AM" if hour < 12 else "PM"
         pieces.append(half[0] if count == 1 else half)
     elif letter == "g":
-        pieces.append("A.D.")
+        pieces.append("AD")
     elif letter == "z":
         pieces.append("+0" if count == 1 else "+00" if count == 2 else "+00:00")
     else:
@@ -122,6 +122,3 @@ def write_fraction(digits: str, letter: str, count: int, pieces: list[str]) -> N
         if not shown and pieces and pieces[-1].endswith("."):
             pieces[-1] = pieces[-1][:-1]
     pieces.append(shown)
-
-
-__all__ = ["ROUND_TRIP", "UNSPECIFIED", "UTC", "FormatFault", "format_date"]

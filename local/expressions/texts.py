@@ -9,6 +9,7 @@ from local.expressions.content import is_content, text_of_content
 from local.expressions.numbers import float_text
 from local.expressions.values import compact_json
 
+
 def text_of(value: Any) -> str:
     """Return a value as `string()`, `concat()` and `@{...}` write it."""
     if isinstance(value, str):

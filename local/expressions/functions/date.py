@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from typing import Any
 
 from local.expressions.date_formatting import FormatFault, format_date
 from local.expressions.date_parsing import parse_date
 from local.expressions.dates import DAY, HOUR, MINUTE, SECOND, UNSPECIFIED, UTC, Instant, instant_of, ticks_of
-from local.expressions.errors import ValueFault
+from local.expressions.errors import ValueFault, did_you_mean
 from local.expressions.functions.signature import Function, as_integer, as_text
 from local.expressions.scope import Scope
+from local.expressions.windows_zones import WINDOWS_NAMES
 from local.expressions.zones import find_zone, from_utc, to_utc
 
+ENGLISH = ("en-us", "en", "")
 
-def instant(name: str, value: Any) -> Instant:
+
+def instant(name: str, value: Any, scope: Scope) -> Instant:
     text = as_text(name, value, "the date")
-    found = parse_date(text)
+    found = parse_date(text, scope.now)
     if found is None:
         raise ValueFault(f"{name}: '{text}' is not a date", hint="write dates as 2026-11-22T06:00:00Z")
     return found
@@ -44,18 +48,18 @@ def moved(name: str, moment: Instant, count: int, unit: str) -> Instant:
 
 
 def adder(name: str, unit: str) -> Function:
-    def run(arguments: list[Any], _scope: Scope) -> str:
+    def run(arguments: list[Any], scope: Scope) -> str:
         count = as_integer(name, arguments[1], "the number")
-        return written(name, moved(name, instant(name, arguments[0]), count, unit), arguments[2:])
+        return written(name, moved(name, instant(name, arguments[0], scope), count, unit), arguments[2:])
 
     return Function(name, 2, 3, run)
 
 
 def mover(name: str, sign: int) -> Function:
-    def run(arguments: list[Any], _scope: Scope) -> str:
+    def run(arguments: list[Any], scope: Scope) -> str:
         count = as_integer(name, arguments[1], "the number")
         unit = as_text(name, arguments[2], "the unit")
-        return written(name, moved(name, instant(name, arguments[0]), sign * count, unit), arguments[3:])
+        return written(name, moved(name, instant(name, arguments[0], scope), sign * count, unit), arguments[3:])
 
     return Function(name, 3, 4, run)
 
@@ -70,55 +74,77 @@ def from_now(name: str, sign: int) -> Function:
 
 
 def part(name: str, read: Callable[[Instant], int]) -> Function:
-    return Function(name, 1, 1, lambda arguments, _scope: read(instant(name, arguments[0])))
+    return Function(name, 1, 1, lambda arguments, scope: read(instant(name, arguments[0], scope)))
 
 
 def floor(name: str, cut: Callable[[Instant], int]) -> Function:
-    def run(arguments: list[Any], _scope: Scope) -> str:
-        moment = instant(name, arguments[0])
+    def run(arguments: list[Any], scope: Scope) -> str:
+        moment = instant(name, arguments[0], scope)
         return written(name, Instant(cut(moment), moment.zone), arguments[1:])
 
     return Function(name, 1, 2, run)
 
 
-def format_date_time(arguments: list[Any], _scope: Scope) -> str:
-    return written("formatDateTime", instant("formatDateTime", arguments[0]), arguments[1:2])
+def format_date_time(arguments: list[Any], scope: Scope) -> str:
+    name = "formatDateTime"
+    if len(arguments) == 3 and as_text(name, arguments[2], "the locale").lower() not in ENGLISH:
+        raise ValueFault(f"{name}: the locale '{arguments[2]}' is not supported; only en-US is")
+    return written(name, instant(name, arguments[0], scope), arguments[1:2])
 
 
 def utc_now(arguments: list[Any], scope: Scope) -> str:
     return written("utcNow", instant_of(scope.now()), arguments)
 
 
-def convert_from_utc(arguments: list[Any], _scope: Scope) -> str:
+def convert_from_utc(arguments: list[Any], scope: Scope) -> str:
     name = "convertFromUtc"
-    moment, zone = instant(name, arguments[0]), as_text(name, arguments[1], "the time zone")
-    return written(name, converted(name, moment.ticks, "UTC", zone), arguments[2:])
+    moment = instant(name, arguments[0], scope)
+    target = zone(name, arguments[1])
+    if moment.zone != UTC:
+        raise ValueFault(f"{name}: '{arguments[0]}' is not in UTC", hint="end the date with Z")
+    return written(name, shown_in(moment.ticks, target), arguments[2:])
 
 
-def convert_to_utc(arguments: list[Any], _scope: Scope) -> str:
+def convert_to_utc(arguments: list[Any], scope: Scope) -> str:
     name = "convertToUtc"
-    moment, zone = instant(name, arguments[0]), as_text(name, arguments[1], "the time zone")
-    return written(name, converted(name, moment.ticks, zone, "UTC"), arguments[2:])
+    moment = instant(name, arguments[0], scope)
+    source = zone(name, arguments[1])
+    if moment.zone == UNSPECIFIED:
+        moment = Instant(understood(name, moment.ticks, source, arguments[0]), UTC)
+    elif moment.zone != UTC or source is not datetime.UTC:
+        raise ValueFault(
+            f"{name}: '{arguments[0]}' says its own zone", hint="give the date without Z and without an offset"
+        )
+    return written(name, moment, arguments[2:])
 
 
-def convert_time_zone(arguments: list[Any], _scope: Scope) -> str:
+def convert_time_zone(arguments: list[Any], scope: Scope) -> str:
     name = "convertTimeZone"
-    moment = instant(name, arguments[0])
-    source, target = (as_text(name, value, "the time zone") for value in arguments[1:3])
-    return written(name, converted(name, moment.ticks, source, target), arguments[3:])
+    moment = instant(name, arguments[0], scope)
+    source, target = zone(name, arguments[1]), zone(name, arguments[2])
+    ticks = moment.ticks if moment.zone != UNSPECIFIED else understood(name, moment.ticks, source, arguments[0])
+    return written(name, shown_in(ticks, target), arguments[3:])
 
 
-def converted(name: str, ticks: int, source: str, target: str) -> Instant:
-    zones = []
-    for zone_name in (source, target):
-        zone = find_zone(zone_name)
-        if zone is None:
-            raise ValueFault(
-                f"{name}: '{zone_name}' is not a time zone", hint="Windows names: 'W. Europe Standard Time'"
-            )
-        zones.append(zone)
-    ticks = from_utc(Instant(to_utc(ticks, zones[0])), zones[1])
-    return Instant(ticks, UTC if target.lower() in ("utc", "etc/utc") else UNSPECIFIED)
+def zone(name: str, value: Any) -> datetime.tzinfo:
+    found = find_zone(as_text(name, value, "the time zone"))
+    if found is None:
+        near = did_you_mean(value, WINDOWS_NAMES)
+        raise ValueFault(f"{name}: '{value}' is not a time zone{near}", hint="Windows names: 'W. Europe Standard Time'")
+    return found
+
+
+def understood(name: str, ticks: int, source: datetime.tzinfo, text: str) -> int:
+    found = to_utc(ticks, source)
+    if found is None:
+        raise ValueFault(
+            f"{name}: the clocks of the zone showed '{text}' never or twice, because they were changed then"
+        )
+    return found
+
+
+def shown_in(ticks: int, target: datetime.tzinfo) -> Instant:
+    return Instant(from_utc(ticks, target), UTC if target is datetime.UTC else UNSPECIFIED)
 
 
 FUNCTIONS = (

@@ -56,7 +56,9 @@ def base64_to_binary(arguments: list[Any], _scope: Scope) -> dict[str, str]:
 
 
 def base64_to_text(name: str) -> Function:
-    return Function(name, 1, 1, lambda arguments, _scope: decoded(name, as_text(name, arguments[0])).decode("utf-8", "replace"))
+    return Function(
+        name, 1, 1, lambda arguments, _scope: decoded(name, as_text(name, arguments[0])).decode("utf-8", "replace")
+    )
 
 
 def binary(arguments: list[Any], _scope: Scope) -> Any:

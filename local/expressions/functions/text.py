@@ -84,7 +84,7 @@ def split(arguments: list[Any], _scope: Scope) -> list[str]:
 def substring(arguments: list[Any], _scope: Scope) -> str:
     whole = units(as_text("substring", arguments[0], "the text"))
     start = as_count("substring", arguments[1], "the start")
-    if not 0 <= start < max(len(whole), 1):
+    if not 0 <= start < len(whole):
         raise ValueFault(f"substring: the start {start} is not inside the text of {len(whole)} characters")
     length = as_count("substring", arguments[2], "the length") if len(arguments) == 3 else len(whole) - start
     if length < 0 or start + length > len(whole):
