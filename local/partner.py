@@ -1,0 +1,134 @@
+"""`./sealift partner lint | schema | check`: are the partner files right, and does the partner's server work?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from delivery import BytesSource, ConnectionSettings, Policy
+from local.partner_check import Finding, check_server
+from partners import load_partner, load_partners
+from partners.model import Partner
+
+_MARKS = {"ok": "+", "note": "!", "failed": "x", "skipped": "-"}
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser("sealift partner", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="lint | schema | check")
+    verbs.add_parser("lint", help="read every partner file and say what is wrong")
+    verbs.add_parser("schema", help="print the JSON Schema of a partner file, for editors")
+    check = verbs.add_parser("check", help="connect as production does and report step by step")
+    check.add_argument("name", help="the partner: partners/NAME.yaml")
+    check.add_argument("--feed", help="check this feed's folder only (default: every feed's)")
+    check.add_argument("--key", type=Path, metavar="FILE", help="our private key, instead of the vault's")
+    check.add_argument("--host", help="another server than the partner file's, such as the partner's test server")
+    check.add_argument("--port", type=int)
+    check.add_argument(
+        "--send-test", action="store_true", help="deliver a sealed test file: agree on it with the partner first"
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.verb == "schema":
+        print(json.dumps(Partner.model_json_schema(), indent=2))
+        return 0
+    if arguments.verb == "lint":
+        for partner in load_partners():
+            print(f"  + partners/{partner.name}.yaml: {len(partner.feeds)} feed(s): {', '.join(partner.feeds)}")
+        return 0
+    return _check(arguments)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    _join_kept_services()
+    partner = load_partner(arguments.name, json.loads(os.environ.get("PARTNER_SFTP") or "{}"))
+    feeds = [arguments.feed] if arguments.feed else list(partner.feeds)
+    for name in feeds:
+        if name not in partner.feeds:
+            print(
+                f"error: {partner.name} has no feed '{name}'\nhint: its feeds: {', '.join(partner.feeds)}",
+                file=sys.stderr,
+            )
+            return 2
+    settings = ConnectionSettings(
+        host=arguments.host or partner.sftp.host,
+        port=arguments.port or partner.sftp.port,
+        user=partner.sftp.user,
+        host_keys=tuple(partner.sftp.host_keys),
+        private_key=arguments.key.read_text() if arguments.key else _secret(partner.sftp.private_key),
+    )
+    failed = False
+    for name in feeds:
+        print(f"{partner.name} {name}: {settings.user}@{settings.host}:{settings.port}{partner.feeds[name].folder}")
+        source = _test_file(partner, name) if arguments.send_test else None
+        for finding in check_server(settings, Policy(folder=partner.feeds[name].folder), send=source):
+            _show(finding)
+            failed = failed or finding.mark == "failed"
+    if not failed:
+        print("  deliveries to this server will work")
+    return 1 if failed else 0
+
+
+def _show(finding: Finding) -> None:
+    print(f"  {_MARKS[finding.mark]} {finding.step:<10} {finding.text}", flush=True)
+    if finding.hint:
+        print(f"    {'':<10} hint: {finding.hint}", flush=True)
+
+
+def _join_kept_services() -> None:
+    """Use the services of `./sealift demo --keep` where they are up, as `./sealift run` does."""
+    from local.run import KEPT
+    from local.stack import Connection
+
+    if KEPT.exists() and "KEY_VAULT_URL" not in os.environ:
+        os.environ.update(Connection.read(KEPT).environment)
+
+
+def _secret(name: str) -> str:
+    from azure.identity import DefaultAzureCredential
+    from azure.keyvault.secrets import SecretClient
+
+    url = _vault_url()
+    with SecretClient(url, DefaultAzureCredential()) as client:
+        return client.get_secret(name).value or ""
+
+
+def _vault_url() -> str:
+    url = os.environ.get("KEY_VAULT_URL")
+    if not url:
+        raise NoVault(
+            "KEY_VAULT_URL is not set, so the key for the partner's server cannot be read",
+            "set it to the vault's address and log in with `az login`, or give the key by --key FILE",
+        )
+    return url
+
+
+class NoVault(Exception):
+    """There is no vault to ask; `hint` is the mend."""
+
+    status = 500
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def _test_file(partner: Partner, feed: str) -> BytesSource:
+    """Seal a line of text for the partner, in the feed's format; `detached` is sent in the native one: it is one file."""
+    from azure.identity import DefaultAzureCredential
+
+    from encryption import FileInfo, seal
+    from encryption.vault import Vault
+
+    now = datetime.now(UTC)
+    name = f"SEALIFT_TEST_{now:%Y%m%dT%H%M%S}.txt"
+    text = f"A test of Sealift for {partner.title}, made {now:%Y-%m-%d %H:%M} UTC: please confirm that it opens.\n".encode()
+    recipients = Vault(_vault_url(), DefaultAzureCredential()).recipients(partner.certificate, now)
+    file = FileInfo(batch=f"{partner.name}.{feed}.{now:%Y-%m-%d}.1", name=name, plaintext_bytes=len(text), created=now)
+    wanted = partner.feeds[feed].format
+    sealing = seal([text], file=file, recipients=recipients, format="native" if wanted == "detached" else wanted)
+    sealed = b"".join(sealing)
+    return BytesSource(sealing.result.sealed_name, sealed)
