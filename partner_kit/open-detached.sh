@@ -1,0 +1,72 @@
+#!/bin/sh
+# Open a batch in the format `detached` with openssl 3 alone (and sh, sed, awk, od):
+#
+#   sh open-detached.sh BATCH.manifest.json PRIVATE.pem SENDER.pem OUTPUT_FOLDER
+#
+# The signature of the manifest and the SHA-256 of every file are checked before anything is opened: openssl decrypts with
+# AES-CTR and would not notice a change by itself. FORMAT.md, section 6, is the specification.
+# While openssl runs, the file key stands on its command line: do not run this where others can list your processes.
+set -eu
+
+format=detached
+die() { printf 'error: %s\n' "$1" >&2; exit 1; }
+[ $# -eq 4 ] || { printf 'usage: sh %s BATCH.manifest.json PRIVATE.pem SENDER.pem OUTPUT_FOLDER\n' "$0" >&2; exit 2; }
+manifest=$1 key=$2 sender=$3 out=$4
+folder=$(dirname "$manifest")
+base=$(basename "$manifest" manifest.json)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+[ -f "$manifest" ] && [ -f "$manifest.sig" ] || die "incomplete: the manifest or its signature is not there"
+
+# The strings of a manifest hold neither quotes nor backslashes, so these patterns cannot match inside one.
+text_of() { printf '%s\n' "$2" | sed -n 's/.*[{,]"'"$1"'":"\([^"]*\)".*/\1/p'; }
+sha256() { openssl dgst -sha256 -r "$1" | cut -c1-64; }
+
+# 1. The signature, over exactly the bytes that are read below.
+cp "$manifest" "$work/manifest"
+cp "$manifest.sig" "$work/signature"
+if grep -q 'BEGIN CERTIFICATE' "$sender"; then
+    openssl x509 -in "$sender" -noout -pubkey >"$work/sender.pub"
+else
+    cp "$sender" "$work/sender.pub"
+fi
+openssl dgst -sha256 -verify "$work/sender.pub" -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32 \
+    -signature "$work/signature" "$work/manifest" >/dev/null 2>&1 ||
+    die "signature: the manifest was not signed by this sender, or was changed"
+
+# 2. It is the manifest of this batch; keys.json and every file are there, and are the ones that it names.
+awk '{ gsub(/\{"detached":/, "\n&"); print }' "$work/manifest" >"$work/lines"
+head=$(grep -v '^{"detached":' "$work/lines")$(tail -n 1 "$work/lines" | sed 's/.*\],"keys_sha256"/,"keys_sha256"/')
+grep '^{"detached":' "$work/lines" >"$work/files" || true
+[ "$(text_of type "$head")" = sealift-manifest ] || die "manifest: this is not a manifest of version 1"
+[ -z "$base" ] || [ "$base" = "$(text_of batch "$head")." ] || die "manifest: it is that of batch $(text_of batch "$head")"
+check() { # name, SHA-256
+    case $1 in '' | */* | .* | -*) die "manifest: a name that this script does not touch: $1" ;; esac
+    [ -f "$folder/$1" ] || die "incomplete: $1 is in the manifest but not in the folder"
+    [ "$(sha256 "$folder/$1")" = "$2" ] || die "file: $1 is not the file that the manifest names"
+}
+check "${base}keys.json" "$(text_of keys_sha256 "$head")"
+while IFS= read -r file; do
+    [ "$(text_of format "$file")" = "$format" ] || die "usage: a file is not in the format $format; open.py opens all formats"
+    check "$(text_of sealed_name "$file")" "$(text_of sealed_sha256 "$file")"
+    check "$(text_of key_name "$file")" "$(text_of key_sha256 "$file")"
+done <"$work/files"
+
+# 3. Only now: unwrap, decrypt into NAME.part, rename.
+mkdir -p "$out"
+while IFS= read -r file <&3; do
+    name=$(text_of name "$file")
+    case $name in '' | */* | .* | -*) die "manifest: a name that this script does not touch: $name" ;; esac
+    [ ! -e "$out/$name" ] || die "usage: $name is already in the output folder"
+    unwrapped=$(openssl pkeyutl -decrypt -inkey "$key" -pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha256 \
+        -pkeyopt rsa_mgf1_md:sha256 -in "$folder/$(text_of key_name "$file")" 2>/dev/null | od -An -v -tx1 | tr -d ' \n')
+    [ ${#unwrapped} -eq 64 ] || die "cannot-open: $name is for another key"
+    openssl enc -d -aes-256-ctr -K "$unwrapped" -iv "$(text_of nonce "$file")00000002" \
+        -in "$folder/$(text_of sealed_name "$file")" -out "$out/$name.part" || {
+        rm -f "$out/$name.part"
+        die "cannot-open: openssl failed on $name"
+    }
+    mv "$out/$name.part" "$out/$name"
+    printf 'opened %s\n' "$name"
+done 3<"$work/files"
