@@ -8,6 +8,7 @@ from typing import Any
 from local.factory.control import Call
 from local.factory.copying import copy_activity
 from local.factory.lookups import get_metadata, lookup
+from local.factory.scripts import delete, script, validation
 from local.factory.web import azure_function, web_activity
 
 HANDLERS: dict[str, Callable[[Call], dict[str, Any]]] = {
@@ -16,4 +17,7 @@ HANDLERS: dict[str, Callable[[Call], dict[str, Any]]] = {
     "Copy": copy_activity,
     "Lookup": lookup,
     "GetMetadata": get_metadata,
+    "Script": script,
+    "Delete": delete,
+    "Validation": validation,
 }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from local.factory import postgres
+from local.factory import postgres, rows
 from local.factory.delimited import Layout, is_true
 from local.factory.errors import ActivityError
 from local.factory.postgres import Conversion
@@ -63,9 +63,7 @@ def copy_activity(call: Call) -> dict[str, Any]:
     elif source["type"] == "AzurePostgreSqlSource" and sink["type"] == "DelimitedTextSink":
         copy_query(call, origin, target, tally)
     else:
-        raise ActivityError(
-            f"copying from {source['type']} to {sink['type']} is not supported", code="BadRequest", retriable=False
-        )
+        copy_rows(call, origin, target, tally)
     return output_of(tally, source["type"], time.monotonic() - began)
 
 
@@ -192,6 +190,58 @@ def pass_lines(lines: Iterator[bytes], layout: Layout, write: Batch) -> None:
     for line in lines:
         ended = line[:-1] + b"\r\n" if carriage else line
         write(ended if layout.encoding == "utf-8" else layout.encode(ended.decode()))
+
+
+# Any rows to any rows
+
+
+def copy_rows(call: Call, origin: Data, target: Data, tally: Tally) -> None:
+    """Read rows, map their columns, write them: one file or one table."""
+    source, sink, translator = call.properties["source"], call.properties["sink"], call.properties.get("translator", {})
+    conversion, count = conversion_of(translator), rows.Count()
+    with ExitStack() as stack:
+        read = read_rows(call, stack, origin, count, conversion, typed=sink["type"] == "JsonSink")
+        chosen, names = mapped(translator, read.names)
+        if names != read.names or chosen != list(range(len(names))):
+            read = rows.Rows(names=names, values=([row[index] for index in chosen] for row in read.values))
+        if sink["type"] == "AzurePostgreSqlSink":
+            tally.rows_copied = rows.write_table(call, read, target, sink)
+        else:
+            store = stack.enter_context(open_store(call, target))
+            output = store.write(one_file(target, sink, "data"), sink.get("storeSettings", {}), call.record.run_id)
+            try:
+                write = Batch(output, tally)
+                if sink["type"] == "JsonSink":
+                    pattern = sink.get("formatSettings", {}).get("filePattern", "setOfObjects")
+                    tally.rows_copied = rows.write_json(read, pattern, write)
+                else:
+                    layout = Layout.of(target.properties, sink["formatSettings"])
+                    tally.rows_copied = rows.write_delimited(read, layout, write, conversion)
+                write.flush()
+                output.commit()
+            except BaseException:
+                output.abort()
+                raise
+            tally.files_written = 1
+    tally.rows_read = tally.rows_copied
+    tally.files_read, tally.data_read = count.files, count.data
+    if source["type"] == "AzurePostgreSqlSource":
+        tally.data_read = tally.data_written
+
+
+def read_rows(
+    call: Call, stack: ExitStack, origin: Data, count: rows.Count, conversion: Conversion, *, typed: bool
+) -> rows.Rows:
+    source = call.properties["source"]
+    if source["type"] == "AzurePostgreSqlSource":
+        return rows.read_query(call, stack, origin, conversion, typed=typed)
+    store = stack.enter_context(open_store(call, origin))
+    _, entries = files_of(store, origin, source.get("storeSettings", {}))
+    paths = [entry.path for entry in entries]
+    if source["type"] == "JsonSource":
+        return rows.read_json(store, paths, count)
+    skip = int(source.get("formatSettings", {}).get("skipLineCount", 0))
+    return rows.read_delimited(store, paths, origin, skip, count)
 
 
 def one_file(target: Data, sink: Mapping[str, Any], default: str) -> str:

@@ -11,6 +11,7 @@ WIDTH, LABEL, ROW, TOP, BAR = 960, 300, 22, 56, 14
 RIGHT = 70
 COLOURS = {"Succeeded": "#2e7d32", "Failed": "#c62828", "Cancelled": "#f9a825", "InProgress": "#0277bd"}
 CONTAINER_COLOURS = {"Succeeded": "#a5d6a7", "Failed": "#ef9a9a", "Cancelled": "#fff59d", "InProgress": "#81d4fa"}
+FONT = 'font-family="system-ui, sans-serif" font-size="12"'
 GREY = "#757575"
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
 TICKS = 8
@@ -25,7 +26,7 @@ def gantt(run: PipelineRun, *, depth: int = 3) -> str:
     scale = (WIDTH - LABEL - RIGHT) / total
     verdict = f"{run.status}, {run.seconds:.1f} s"
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" {FONT}>',
         f"<title>{escape(run.pipeline)}: {verdict}</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
         f'<text x="12" y="24" font-size="15" font-weight="600" fill="#212121">{escape(run.pipeline)}</text>',

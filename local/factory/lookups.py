@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC
 from itertools import islice
@@ -14,7 +14,8 @@ from psycopg import sql
 from local.factory import postgres
 from local.factory.delimited import Layout, is_true
 from local.factory.errors import ActivityError
-from local.factory.postgres import JSON_DATETIME, Column, Conversion
+from local.factory.postgres import JSON_DATETIME, Column, Conversion, json_value
+from local.factory.rows import stream_objects
 from local.factory.stores import Entry, Store, open_store, path_of
 
 if TYPE_CHECKING:
@@ -62,20 +63,6 @@ def json_row(columns: Sequence[Column], row: Sequence[str | None]) -> dict[str, 
     return {column.name: json_value(column.kind, text) for column, text in zip(columns, row, strict=True)}
 
 
-def json_value(kind: str, text: str | None) -> Any:
-    if text is None:
-        return None
-    if kind == "boolean":
-        return text in {"True", "1"}
-    if kind == "integer":
-        return int(text)
-    if kind in {"decimal", "float"}:
-        return float(text) if "." in text or "E" in text or not text.lstrip("-").isdigit() else int(text)
-    if kind in {"datetime", "datetimeoffset", "date"}:
-        return text.replace(".0000000Z", "Z")
-    return text
-
-
 def _delimited_rows(call: Call, data: Data, limit: int) -> list[dict[str, Any]]:
     layout = Layout.of(data.properties)
     skip = int(call.properties["source"].get("formatSettings", {}).get("skipLineCount", 0))
@@ -101,23 +88,7 @@ def _named(names: Sequence[str | None] | None, row: Sequence[str | None]) -> dic
 def _json_rows(call: Call, data: Data, limit: int) -> list[dict[str, Any]]:
     with ExitStack() as stack:
         store = stack.enter_context(open_store(call, data))
-        return list(islice(json_objects(store.read(path_of(data))), limit))
-
-
-def json_objects(pieces: Iterable[bytes]) -> Iterable[dict[str, Any]]:
-    """Yield the objects of a JSON file: one object, an array of objects, or one object a line."""
-    text = b"".join(pieces).decode("utf-8-sig")
-    try:
-        found = json.loads(text)
-    except ValueError:
-        try:
-            found = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except ValueError as error:
-            raise ActivityError("the file is not JSON", code="UserErrorInvalidFormat") from error
-    items = found if isinstance(found, list) else [found]
-    if not all(isinstance(item, dict) for item in items):
-        raise ActivityError("the file must hold JSON objects", code="UserErrorInvalidFormat")
-    return items
+        return list(islice(stream_objects(store.read(path_of(data))), limit))
 
 
 def get_metadata(call: Call) -> dict[str, Any]:

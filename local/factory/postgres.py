@@ -217,5 +217,19 @@ def text_rows(
             yield list(row)
 
 
+def json_value(kind: str, text: str | None) -> Any:
+    if text is None:
+        return None
+    if kind == "boolean":
+        return text in {"True", "1"}
+    if kind == "integer":
+        return int(text)
+    if kind in {"decimal", "float"}:
+        return float(text) if "." in text or "E" in text or not text.lstrip("-").isdigit() else int(text)
+    if kind in {"datetime", "datetimeoffset", "date"}:
+        return text.replace(".0000000Z", "Z")
+    return text
+
+
 def timeout_of(source: Mapping[str, Any]) -> float:
     return float(seconds(source.get("queryTimeout", "02:00:00")))

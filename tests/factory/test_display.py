@@ -58,7 +58,7 @@ def test_the_monitor_prints_once_where_there_is_no_terminal() -> None:
             Factory.from_documents(GRAPH), "main", overrides=Overrides(sleep=lambda _seconds: None), on_event=monitor
         )
 
-    assert out.getvalue().count("Stop ") == 1
+    assert out.getvalue().count("activity ") == 1
 
 
 def test_the_monitor_lives_on_a_terminal() -> None:
