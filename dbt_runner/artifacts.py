@@ -20,7 +20,7 @@ from typing import Any
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, ClientAuthenticationError, ResourceExistsError, ResourceNotFoundError
 from azure.identity import CredentialUnavailableError, DefaultAzureCredential
-from azure.storage.blob import BlobLeaseClient, ContainerClient, ContentSettings
+from azure.storage.blob import BlobLeaseClient, ContainerClient, ContentSettings, ExponentialRetry
 
 IDENTITY_SECONDS = 60
 LEASE_SECONDS = 60
@@ -44,10 +44,19 @@ class Artifacts:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._credential = DefaultAzureCredential()
-        self._container = ContainerClient.from_container_url(self.url, credential=self._credential)
+        self._connect()
         self._lease: BlobLeaseClient | None = None
         self._over = threading.Event()
+
+    def _connect(self) -> None:
+        self._credential = DefaultAzureCredential()
+        # The SDK's own pauses grow from 15 s, meant for a service under load; a run is better told soon.
+        self._container = ContainerClient.from_container_url(
+            self.url,
+            credential=self._credential,
+            retry_policy=ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=3),
+            connection_timeout=10,
+        )
 
     def wait_for_identity(self, seconds: float = IDENTITY_SECONDS) -> None:
         """Wait until a token can be had: the identity of a container may come up after the container does."""
@@ -62,8 +71,7 @@ class Artifacts:
                         "has the container group a user-assigned identity, and AZURE_CLIENT_ID its id?",
                     ) from None
                 time.sleep(1)
-                self._credential = DefaultAzureCredential()  # the old one remembers that there was nothing
-                self._container = ContainerClient.from_container_url(self.url, credential=self._credential)
+                self._connect()  # the old credential remembers that there was nothing
             else:
                 return
 

@@ -321,6 +321,10 @@ class Run:
             self._keep("sources.json")
         elif self.request.command == "docs":
             self._keep_docs()
+        results = self.target_folder / "run_results.json"
+        if results.exists():  # read now: the next command of dbt's writes its own
+            cleaned = clean_results(json.loads(results.read_bytes()), self.secrets)
+            self.uploads["run_results.json"] = json.dumps(cleaned, ensure_ascii=False)
         failed = failed_nodes(outcome.results, events.paths, self.secrets)
         self.summary = replace(
             self.summary,
@@ -353,7 +357,7 @@ class Run:
             if self.request.mode == "modified" and self.restored is not None:
                 return "success", "nothing differs from the last good build"
             return "error", "nothing was selected"
-        return "success", ""
+        return "success", "nothing of the earlier run is left to do" if self.request.command == "retry" else ""
 
     def _conclude(self, status: str, detail: str) -> None:
         message = detail if status == "failures" else sentence(status, self.summary.counts, self.summary.failed, detail)
@@ -392,10 +396,6 @@ class Run:
     def _upload(self, artifacts: "Artifacts") -> None:
         for name in ("manifest.json", PARTIAL_PARSE):
             self._keep(name)
-        results = self.target_folder / "run_results.json"
-        if results.exists():
-            cleaned = clean_results(json.loads(results.read_bytes()), self.secrets)
-            self.uploads["run_results.json"] = json.dumps(cleaned, ensure_ascii=False)
         self.uploads["log.jsonl"] = "".join(f"{line}\n" for line in self.dbt.events.log)
         artifacts.upload(self.request.run_id, self.uploads)
         if "run_results.json" in self.uploads and "manifest.json" in self.uploads:

@@ -1,0 +1,169 @@
+"""What the tests of dbt share: the services that dbt meets, and ways to start the container's entry point."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from local.services.azurite import Azurite
+from local.services.certificates import CertificateAuthority
+from local.services.identity import IdentityEndpoint
+from local.services.postgres import Postgres
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = ROOT / "dbt_runner" / "project"
+PYTHON = ROOT / ".venv-dbt" / "bin" / "python"
+TRANSACTIONS = 2000
+# The quickest thing to build.
+ONE = "stg_loyalty__members"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """The services that dbt meets, and what a container needs to find them."""
+
+    ca: CertificateAuthority
+    identity: IdentityEndpoint
+    postgres: Postgres
+    azurite: Azurite
+    folder: Path
+
+    @property
+    def artifacts_url(self) -> str:
+        return f"{self.azurite.blob_url('sealifthost')}/dbt"
+
+    @property
+    def dsn(self) -> str:
+        return self.postgres.dsn()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Return what the container group's definition says, but for the password."""
+        return {
+            "PGHOST": self.postgres.host,
+            "PGPORT": str(self.postgres.port),
+            "PGUSER": self.postgres.user,
+            "PGDATABASE": self.postgres.database,
+            "ARTIFACTS_URL": self.artifacts_url,
+        }
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        return {"DBT_ENV_SECRET_PG_PASSWORD": self.postgres.password}
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """How a process of the runner ended."""
+
+    code: int
+    output: str
+    errors: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        last: dict[str, Any] = json.loads(self.output.strip().splitlines()[-1])
+        return last
+
+
+@dataclass(kw_only=True)
+class Runner:
+    """Starts the container's entry point as the platform would, with nothing of this shell's environment."""
+
+    site: Site
+    extra: dict[str, str] = field(default_factory=dict)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        identity = self.site.ca.environment | self.site.identity.environment("dbt")
+        return keep | identity | self.site.settings | self.site.secrets | self.extra | more
+
+    def popen(self, **more: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [str(PYTHON), "-m", "dbt_runner"],
+            cwd=ROOT,
+            env=self.environment(**more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, **more: str) -> Ran:
+        process = self.popen(**more)
+        output, errors = process.communicate(timeout=120)
+        return Ran(code=process.returncode, output=output, errors=errors)
+
+
+def group_definition(site: Site, command: list[str] | None = None, **settings: str) -> dict[str, Any]:
+    """Return a container group as infra/ defines it."""
+    variables: list[dict[str, str]] = [
+        {"name": name, "value": value} for name, value in (site.settings | settings).items()
+    ]
+    variables += [{"name": name, "secureValue": value} for name, value in site.secrets.items()]
+    inside: dict[str, Any] = {
+        "image": "sealift.azurecr.io/dbt@sha256:" + "0" * 64,
+        "environmentVariables": variables,
+        "resources": {"requests": {"cpu": 1, "memoryInGB": 1}},
+    }
+    if command is not None:
+        inside["command"] = command
+    return {
+        "location": "westeurope",
+        "properties": {
+            "osType": "Linux",
+            "restartPolicy": "Never",
+            "containers": [{"name": "dbt", "properties": inside}],
+        },
+    }
+
+
+def copy_project(folder: Path) -> Path:
+    """Return a copy of the dbt project, to be broken."""
+    return Path(shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("target", "logs")))
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def make_endless(project: Path) -> None:
+    """Let the model ONE run for ever, so that it surely runs when the process is told to stop."""
+    file = project / "models" / "staging" / f"{ONE}.sql"
+    edit(file, "from source", "from source, pg_sleep(600)")
+    file.write_text("{{ config(materialized='table') }}\n" + file.read_text())
+
+
+def endless_queries(site: Site) -> int:
+    found = site.execute(
+        "select count(*) from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid()"
+    )
+    return int(found[0][0])
+
+
+def end_queries(site: Site) -> None:
+    site.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where query like '%pg_sleep(600)%' and pid <> pg_backend_pid()"
+    )
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Poll a condition that another process brings about."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "the condition did not come about"
+        time.sleep(0.02)
