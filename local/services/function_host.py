@@ -159,11 +159,9 @@ class Host:
         for listener in self._listeners:
             listener.stop()
         deadline = time.monotonic() + GRACE_SECONDS
-        while (
-            self.pool.running or any(listener.running for listener in self._listeners)
-        ) and time.monotonic() < deadline:
+        self._web.stop(GRACE_SECONDS)
+        while time.monotonic() < deadline and (self.pool.running or any(each.running for each in self._listeners)):
             time.sleep(0.02)
-        self._web.stop()
         self.pool.stop()
 
     def _bind(self) -> None:
@@ -336,9 +334,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="worker processes")
     parser.add_argument("--lease-seconds", type=int, default=LEASE_SECONDS, help="the lease of a queue message")
     options = parser.parse_args(argv)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    # A pipe, because a handler runs in the midst of whatever the main thread does and must not wait for a lock.
+    signalled, signal_end = os.pipe()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os.write(signal_end, b"x"))
     try:
         host = Host(
             options.app.resolve(),
@@ -353,7 +352,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write(f"error: {refusal.message}\nhint: {refusal.hint}\n")
         return 1
     print(json.dumps(ready), flush=True)
-    stop.wait()
+    os.read(signalled, 1)
     host.stop()
     log("info", "Host stopped")
     return 0

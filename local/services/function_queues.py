@@ -25,6 +25,8 @@ from local.services.function_settings import AppRefused, QueueSettings, resolve_
 LEASE_SECONDS = 600
 FIRST_POLL_SECONDS = 0.1
 POISON = "-poison"
+# The SDK waits 15 s and more between its tries; the next poll comes sooner than that anyway.
+RETRIES: dict[str, Any] = {"retry_total": 2, "initial_backoff": 1, "increment_base": 1}
 
 Call = Callable[[str, Any, dict[str, Any]], "Future[dict[str, Any]]"]
 
@@ -34,14 +36,16 @@ def queue_client(queue: str, connection: str | None) -> QueueClient:
     name = connection or "AzureWebJobsStorage"
     text = os.environ.get(name) or os.environ.get(f"AzureWebJobs{name}")
     if text:
-        return QueueClient.from_connection_string(text, queue)
+        return QueueClient.from_connection_string(text, queue, **RETRIES)
     uri, account = os.environ.get(f"{name}__queueServiceUri"), os.environ.get(f"{name}__accountName")
     if not uri and not account:
         raise AppRefused(
             f"queue '{queue}': the app settings have no connection {name!r}",
             f"set {name} to a connection string, or {name}__queueServiceUri (with {name}__credential=managedidentity)",
         )
-    return QueueClient(uri or f"https://{account}.queue.core.windows.net", queue, credential=_credential(name))
+    return QueueClient(
+        uri or f"https://{account}.queue.core.windows.net", queue, credential=_credential(name), **RETRIES
+    )
 
 
 def _credential(name: str) -> Any:

@@ -11,7 +11,7 @@ import ssl
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -91,12 +91,13 @@ class WebServer:
         ).start()
         return self
 
-    def stop(self) -> None:
-        """Close the port and every connection. Works any number of times."""
+    def stop(self, grace_seconds: float = 1.0) -> None:
+        """Close the port, let answers that are being given end, close every connection. Works any number of times."""
         server, self._server = self._server, None
         if server is not None:
             server.shutdown()
             server.server_close()
+            server.wait_until_idle(grace_seconds)
             server.close_connections()
 
     def __enter__(self) -> Self:
@@ -125,7 +126,25 @@ class _Server(ThreadingHTTPServer):
         self.context = context
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
+        self._answering = 0
+        self._idle = threading.Condition()
         super().__init__(address, _Connection)
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """Count one request as being answered."""
+        with self._idle:
+            self._answering += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._answering -= 1
+                self._idle.notify_all()
+
+    def wait_until_idle(self, seconds: float) -> None:
+        with self._idle:
+            self._idle.wait_for(lambda: self._answering == 0, seconds)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         # Here and not at accept(): a client that never speaks must not keep the others out.
@@ -177,10 +196,11 @@ class _Connection(BaseHTTPRequestHandler):
             body=body,
             has_length=length is not None,
         )
-        try:
-            self._send(self.server.handler(request))
-        except DropConnection:
-            self.close_connection = True
+        with self.server.answering():
+            try:
+                self._send(self.server.handler(request))
+            except DropConnection:
+                self.close_connection = True
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _answer  # noqa: N815 - the base class's names
 
