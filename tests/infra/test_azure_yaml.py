@@ -97,5 +97,5 @@ def test_a_workflow_has_no_secret_and_few_rights(path: Path) -> None:
             assert "${{ github.event" not in step.get("run", "")
 
 
-def test_there_is_a_workflow_to_test_to_plan_and_to_apply() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["apply", "ci", "plan"]
+def test_there_is_a_workflow_to_test_to_plan_to_apply_and_to_see_drift() -> None:
+    assert [path.stem for path in WORKFLOWS] == ["apply", "ci", "drift", "plan"]

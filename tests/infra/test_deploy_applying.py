@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from infra_fakes import FakeFactory, Fault
+from azure.identity import DefaultAzureCredential
+from infra_fakes import FACTORY_ID, FakeFactory, Fault
 
 from infra.deploy.applying import apply_plan
 from infra.deploy.arm import Factory
 from infra.deploy.errors import EditedMeanwhileError, RefusedError, StillStoppedError
 from infra.deploy.planning import Plan, make_plan
 from infra.deploy.source import load_source
-from local.services.web import json_response
+from local.services.web import Response, json_response
 
 Write = Callable[..., Path]
 DAILY = {
@@ -223,3 +224,54 @@ def test_a_token_is_sent_to_no_other_host(arm: FakeFactory, live: Factory) -> No
 
     with pytest.raises(RefusedError, match=r"sent us to elsewhere\.example"):
         list(live.items())
+
+
+def test_an_item_that_went_meanwhile_is_deleted_enough(write: Write, deployed: FakeFactory, live: Factory) -> None:
+    deployed.add("pipeline", "old", {})
+    plan = plan_for(write(), live)
+    del deployed.items["pipeline", "old"]
+
+    apply_plan(plan, live, lambda _: None)
+
+    assert not deployed.writes()
+
+
+def test_an_operation_that_never_ends_is_given_up(arm: FakeFactory, write: Write) -> None:
+    waited: list[float] = []
+    credential = DefaultAzureCredential()
+    with Factory(FACTORY_ID, credential, endpoint=arm.url, sleep=waited.append) as live:
+        deploy(write({"trigger/arrivals": BLOBS}), live)
+        never = f"{arm.url}{FACTORY_ID}/operations/9?api-version=2018-06-01"
+        answer = Response(status=202, headers=[("Location", never), ("Retry-After", "60")])
+        arm.faults.append(
+            Fault(
+                when=lambda request: "subscribe" in request.path or "operations" in request.path,
+                response=answer,
+                times=99,
+            )
+        )
+
+        with pytest.raises(RefusedError, match="did not end in time"):
+            live.start(next(item for item in live.items() if item.name == "arrivals"))
+
+    assert waited == [60.0] * 10
+
+
+def test_without_a_sign_in_the_hint_says_how(arm: FakeFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IDENTITY_HEADER", "a stranger's")
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
+
+    with Factory(FACTORY_ID, DefaultAzureCredential(), endpoint=arm.url) as live, pytest.raises(RefusedError) as caught:
+        list(live.items())
+
+    assert "azd auth login" in caught.value.hint
+    assert "stranger" not in str(caught.value)
+
+
+def test_a_network_that_is_down_is_told(arm: FakeFactory, live: Factory) -> None:
+    arm.server.stop()
+
+    with pytest.raises(RefusedError, match="GET ") as caught:
+        list(live.items())
+
+    assert caught.value.hint == "is the network up?"

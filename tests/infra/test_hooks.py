@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
 from azure.identity import DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
+from infra_fakes import FACTORY_ID, FakeFactory
+from templates import ROOT
 
-from infra.hooks import app, commands, grants, image, stage
+from infra.hooks import app, commands, factory, grants, image, stage
 from infra.hooks.commands import HookError
 from infra.hooks.factory import store_function_key
 from local.services.certificates import CertificateAuthority
@@ -93,6 +99,36 @@ def test_the_function_key_is_stored_once(vault: KeyVault) -> None:
     assert store_function_key(secrets, "key-one") is False
     assert store_function_key(secrets, "key-two") is True
     assert secrets.get_secret("function-key").value == "key-two"
+
+
+def test_after_a_deployment_the_factory_has_its_key_and_its_pipelines(
+    arm: FakeFactory,
+    vault: KeyVault,
+    programs: Callable[[str, str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vault.allow("operator", secrets=["function-key"], write=True)
+    arm.identity = vault._identity
+    log = programs("az", """echo '{"functionKeys": {"default": "the-key"}, "systemKeys": {}}'""")
+    outputs = set(re.findall(r"^output (SEALIFT_\w+)", (ROOT / "infra" / "main.bicep").read_text(), re.MULTILINE))
+    for name in outputs:
+        monkeypatch.setenv(name, "https://known-later.invalid/")
+    for name, value in {
+        "SEALIFT_FACTORY_ID": FACTORY_ID,
+        "SEALIFT_FUNCTION_APP_ID": "/subscriptions/5ub/the/app",
+        "SEALIFT_KEY_VAULT_URL": vault.url,
+        "SEALIFT_STAGE": "a-stage-without-a-file",
+    }.items():
+        monkeypatch.setenv(name, value)
+    # The SDK checks that a vault's challenge names the vault's own domain, which a stand-in on 127.0.0.1 cannot.
+    monkeypatch.setattr(factory, "SecretClient", partial(SecretClient, verify_challenge_resource=False))
+
+    factory.main()
+
+    assert client(vault).get_secret("function-key").value == "the-key"
+    assert ("pipeline", "deliver_batch") in arm.items
+    assert arm.running() == []
+    assert "the-key" not in log.read_text()
 
 
 # -- the image ----------------------------------------------------------------------------------------------------------
@@ -207,6 +243,18 @@ def test_a_hook_s_error_is_two_lines(capsys: pytest.CaptureFixture[str], monkeyp
     assert hint.startswith("hint: ")
 
 
+@pytest.mark.parametrize("name", ["postprovision", "predeploy", "postdeploy"])
+def test_a_hook_that_fails_ends_azd_too(name: str) -> None:
+    folder = ROOT / "infra" / "hooks"
+
+    # As azd runs it: in the hook's own folder, here without anything that azd would have set.
+    environment = {"PATH": "/nowhere", "HOME": os.environ.get("HOME", "/")}
+    done = subprocess.run([sys.executable, f"{name}.py"], cwd=folder, env=environment, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert re.search(r"^error: \w+ is not set\nhint: ", done.stderr, re.MULTILINE)
+
+
 # -- the stage ------------------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +267,17 @@ def test_a_stage_s_parameters_become_azd_s_variables() -> None:
     assert found["SEALIFT_PARTNERS"] == '["northwind"]'
     assert found["AZURE_LOCATION"] == "westeurope"
     assert "AZURE_ENV_NAME" not in found
+
+
+def test_a_stage_is_written_into_azd_s_environment(
+    programs: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = programs("azd", "")
+    monkeypatch.setattr(sys, "argv", ["stage", "dev"])
+
+    stage.main()
+
+    assert "azd env set SEALIFT_BUDGET_AMOUNT 50" in log.read_text().splitlines()
 
 
 def test_an_unknown_stage_names_the_known_ones() -> None:
@@ -288,3 +347,17 @@ def test_a_connection_string_among_the_settings_is_refused(settings: dict[str, s
 
 def test_identity_based_settings_are_fine() -> None:
     app.check_settings({"AzureWebJobsStorage__blobServiceUri": "https://x/", "KEY_VAULT_URL": "https://v/"})
+
+
+def test_a_deployed_app_is_asked_with_the_key_that_azure_made(
+    programs: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = (
+        """case "$*" in *listKeys*) echo '{"functionKeys": {"default": "key"}}';; *) echo '{"properties": {}}';; esac"""
+    )
+    programs("az", answer)
+    monkeypatch.setenv("SEALIFT_FUNCTION_APP_ID", "/subscriptions/5ub/the/app")
+
+    with WebServer("app", deployed()) as server:
+        monkeypatch.setenv("SEALIFT_FUNCTION_APP_URL", server.url)
+        app.main()
