@@ -4,20 +4,25 @@ Knows Azure Storage and Key Vault, but not how it is called: `function_app.py` r
 package and answers JSON. Does not extract and does not carry files to the partner: Data Factory does.
 """
 
-from batches.confirming import confirm, record_failure
+from batches.confirming import confirm
 from batches.errors import (
     BatchError,
     ContentChanged,
     InvalidRequest,
     NotDelivered,
+    NotRepeatable,
     NotStaged,
     OtherWindow,
+    PlaintextRemains,
     StepFailed,
     UnknownBatch,
 )
+from batches.failing import record_failure
 from batches.log import log_event, log_failure
 from batches.manifest import signing_key
+from batches.operating import history, list_batches, replay, resend
 from batches.planning import describe, feeds_due, plan
+from batches.purging import Sweep, purge, sweep
 from batches.record import BatchId, Record, read
 from batches.sealing import fail_file, parse_message, request_sealing, seal_file
 from batches.status import read_status, remote_files, state_of
@@ -29,28 +34,37 @@ __all__ = [
     "ContentChanged",
     "InvalidRequest",
     "NotDelivered",
+    "NotRepeatable",
     "NotStaged",
     "OtherWindow",
+    "PlaintextRemains",
     "Record",
     "StepFailed",
     "Stores",
+    "Sweep",
     "UnknownBatch",
     "confirm",
     "credential",
     "describe",
     "fail_file",
     "feeds_due",
+    "history",
+    "list_batches",
     "log_event",
     "log_failure",
     "open_stores",
     "parse_message",
     "plan",
+    "purge",
     "read",
     "read_status",
     "record_failure",
     "remote_files",
+    "replay",
     "request_sealing",
+    "resend",
     "seal_file",
     "signing_key",
     "state_of",
+    "sweep",
 ]

@@ -7,6 +7,8 @@ BatchError
 ├── ContentChanged   the plaintext is another than the one that was accepted (409)
 ├── OtherWindow      the batch id is taken by another window (409)
 ├── NotDelivered     the partner's side is not complete (409)
+├── NotRepeatable    there is nothing that could be delivered or done again (409)
+├── PlaintextRemains storage keeps deleted plaintext (409)
 └── StepFailed       the batch has failed; the cause is recorded (409)
 """
 
@@ -49,6 +51,14 @@ class OtherWindow(BatchError):
 
 class NotDelivered(BatchError):
     """What arrived at the partner is not what the manifest says."""
+
+
+class NotRepeatable(BatchError):
+    """What was asked to happen again cannot: it never happened, or it is already on its way."""
+
+
+class PlaintextRemains(BatchError):
+    """Deleted plaintext can still be recovered from the raw account."""
 
 
 class StepFailed(BatchError):

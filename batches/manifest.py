@@ -12,6 +12,7 @@ from datetime import datetime
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 
+from batches import ledger
 from batches.log import log_event
 from batches.planning import read_sequences
 from batches.record import BatchId, Record
@@ -35,6 +36,9 @@ def finish(stores: Stores, vault: Vault, record: Record, sealed: Mapping[str, Se
     if len(results) < len(record.files):
         return False
     batch = record.id
+    for result in results:
+        if result.format == "detached":
+            _write_once(stores, batch, result.key_name, result.key_file)
     keys = _write_once(stores, batch, KEYS, keys_json(record.batch, results))
     manifest = Manifest(
         batch=record.batch,
@@ -47,10 +51,21 @@ def finish(stores: Stores, vault: Vault, record: Record, sealed: Mapping[str, Se
         files=tuple(_manifest_file(record, result) for result in results),
         keys_sha256=hashlib.sha256(keys).hexdigest(),
         previous_manifest_sha256=_previous_manifest(stores, record),
-        record_head=None,
+        record_head=ledger.head(stores.batches, batch),
         signing_key=vault.key_id(signing_key()),
     )
     written = _write_once(stores, batch, MANIFEST, manifest.to_bytes())
+    # Before the signature, which is the commit mark: a batch that is sealed has its entry.
+    ledger.note(
+        stores.batches,
+        batch,
+        "sealed",
+        now=now,
+        run_id=None,
+        once=True,
+        files=len(results),
+        manifest_sha256=hashlib.sha256(written).hexdigest(),
+    )
     _write_once(stores, batch, SIGNATURE, vault.sign(signing_key(), written))
     log_event("batch.sealed", batch=record.batch, files=len(results), sequence=record.sequence)
     return True

@@ -5,6 +5,7 @@ The same window planned twice gives the same batch; planning a failed batch agai
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,6 +14,7 @@ from typing import Any
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 
+from batches import ledger
 from batches import record as records
 from batches.errors import InvalidRequest, OtherWindow, UnknownBatch
 from batches.record import BatchId, Record
@@ -62,6 +64,19 @@ def plan(
             f"batch {batch} belongs to the window {record.window_start.isoformat()} to {record.window_end.isoformat()}",
             "ask for that window, or plan a correction with the next revision",
         )
+    ledger.note(
+        stores.batches,
+        batch,
+        "planned",
+        now=now,
+        run_id=run_id,
+        once=True,
+        sequence=record.sequence,
+        window_start=record.window_start.isoformat(),
+        window_end=record.window_end.isoformat(),
+        files=len(record.files),
+        query_sha256=hashlib.sha256(record.query.encode()).hexdigest(),
+    )
     return record
 
 

@@ -74,6 +74,14 @@ class Failure(_Json):
     run_id: str | None = None
 
 
+class Resend(_Json):
+    """Somebody's wish to deliver the same bytes again, and why."""
+
+    at: AwareDatetime
+    who: str
+    reason: str
+
+
 class Record(_Json):
     """batch.json."""
 
@@ -93,11 +101,17 @@ class Record(_Json):
     staged: list[StagedFile] | None = None
     failure: Failure | None = None
     failures_before: list[Failure] = []
+    resends: list[Resend] = []
     plaintext_purged_at: AwareDatetime | None = None
 
     @property
     def id(self) -> BatchId:
         return BatchId.parse(self.batch)
+
+    @property
+    def delivery(self) -> int:
+        """The number of the delivery that is due or done: 1, and one more for each re-send."""
+        return 1 + len(self.resends)
 
     def sealed_name(self, file: str) -> str:
         """Return the name that a file of the batch has once it is sealed."""

@@ -6,17 +6,22 @@ data and result can disagree. Every step can be killed anywhere and run again; m
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobClient
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from batches import ledger
 from batches import record as records
 from batches.errors import BatchError, ContentChanged, InvalidRequest, NotStaged, StepFailed
+from batches.failing import record_failure
 from batches.log import log_event, log_failure
 from batches.manifest import finish, is_finished
 from batches.record import BatchId, Record, StagedFile
@@ -27,6 +32,7 @@ from encryption.vault import Vault
 from partners import PartnerError, load_partner
 
 MESSAGE_VERSION = 1
+MESSAGES_AT_ONCE = 16
 
 
 class SealMessage(BaseModel):
@@ -63,8 +69,7 @@ def request_sealing(
     record = records.read(stores.batches, batch)
     if is_finished(stores, batch):
         return record
-    sealed = set(list_sealed(stores, record))
-    staged = [_accept(stores, record, name, rows.get(name)) for name in record.files]
+    staged = _accept(stores, record, rows)
 
     def accept(current: Record) -> Record:
         if current.staged and _content(current.staged) != _content(staged):
@@ -75,13 +80,26 @@ def request_sealing(
         return records.resume(current).model_copy(update={"staged": current.staged or staged})
 
     record = records.update(stores.batches, batch, accept)
+    ledger.note(
+        stores.batches,
+        batch,
+        "accepted",
+        now=now,
+        run_id=run_id,
+        once=True,
+        files=len(staged),
+        bytes=sum(file.size_bytes for file in staged),
+        content_sha256=hashlib.sha256(repr(_content(record.staged or [])).encode()).hexdigest(),
+    )
     _forget_failures(stores, batch)
+    sealed = _sealed_names(stores, record)
     todo = [name for name in record.files if record.sealed_name(name) not in sealed]
-    for name in todo:
-        message = SealMessage(
-            version=MESSAGE_VERSION, batch=str(batch), file=name, last=name == todo[-1], run_id=run_id
-        )
-        stores.seal_queue.send_message(message.model_dump_json())
+    messages = [
+        SealMessage(version=MESSAGE_VERSION, batch=str(batch), file=name, last=name == todo[-1], run_id=run_id)
+        for name in todo
+    ]
+    with ThreadPoolExecutor(MESSAGES_AT_ONCE) as pool:
+        deque(pool.map(lambda message: stores.seal_queue.send_message(message.model_dump_json()), messages), maxlen=0)
     log_event("seal.requested", batch=str(batch), files=len(record.files), queued=len(todo), run_id=run_id, at=now)
     return record
 
@@ -95,7 +113,7 @@ def seal_file(stores: Stores, vault: Vault, body: str, *, now: datetime) -> None
         record = records.read(stores.batches, batch)
         sealed = _seal(stores, vault, record, message, now)
         if message.last or len(record.files) == 1:
-            finish(stores, vault, record, list_sealed(stores, record), now)
+            finish_if_sealed(stores, vault, record, now)
     except (EncryptionError, PartnerError, BatchError) as error:
         if getattr(error, "transient", False):
             raise
@@ -118,12 +136,8 @@ def fail_file(stores: Stores, message: SealMessage, *, cause: str, hint: str, no
     batch = BatchId.parse(message.batch)
     blob = stores.batches.get_blob_client(f"{batch.folder}/files/{message.file}.json")
     blob.upload_blob(failure.model_dump_json().encode(), overwrite=True)
-    records.update(
-        stores.batches,
-        batch,
-        lambda record: records.fail(
-            record, step="seal", cause=f"{message.file}: {cause}", hint=hint, now=now, run_id=message.run_id
-        ),
+    record_failure(
+        stores, batch, step="seal", cause=f"{message.file}: {cause}", hint=hint, run_id=message.run_id, now=now
     )
     log_failure("file.failed", batch=message.batch, file=message.file, run_id=message.run_id, cause=cause, hint=hint)
 
@@ -144,6 +158,13 @@ def parse_message(body: str) -> SealMessage:
     return message
 
 
+def finish_if_sealed(stores: Stores, vault: Vault, record: Record, now: datetime) -> bool:
+    """Finish the batch if all its files are sealed; tell whether it is finished."""
+    if len(_sealed_names(stores, record)) < len(record.files):
+        return False
+    return finish(stores, vault, record, list_sealed(stores, record), now)
+
+
 def list_sealed(stores: Stores, record: Record) -> dict[str, SealedFile]:
     """Return what is sealed so far, by sealed name, from the sealed blobs themselves."""
     wanted = {f"{record.id.folder}/{record.sealed_name(name)}" for name in record.files}
@@ -153,6 +174,13 @@ def list_sealed(stores: Stores, record: Record) -> dict[str, SealedFile]:
         for blob in blobs
         if blob.name in wanted
     }
+
+
+def _sealed_names(stores: Stores, record: Record) -> set[str]:
+    """Return which files are sealed so far, by sealed name: names only, since a batch may have 10,000 files."""
+    prefix = f"{record.id.folder}/"
+    names = stores.encrypted.list_blob_names(name_starts_with=prefix)
+    return {record.sealed_name(name) for name in record.files} & {name.removeprefix(prefix) for name in names}
 
 
 def _seal(stores: Stores, vault: Vault, record: Record, message: SealMessage, now: datetime) -> SealedFile:
@@ -194,16 +222,22 @@ def _recipients(vault: Vault, record: Record, now: datetime) -> list[Recipient]:
     return recipients
 
 
-def _accept(stores: Stores, record: Record, name: str, rows: int | None) -> StagedFile:
-    blob = stores.raw.get_blob_client(f"{record.id.folder}/{name}")
-    try:
-        properties = blob.get_blob_properties()
-    except ResourceNotFoundError:
+def _accept(stores: Stores, record: Record, rows: Mapping[str, int]) -> list[StagedFile]:
+    """Return the batch's raw files as they are now. Raises NotStaged."""
+    prefix = f"{record.id.folder}/"
+    found = {blob.name.removeprefix(prefix): blob for blob in stores.raw.list_blobs(name_starts_with=prefix)}
+    if missing := [name for name in record.files if name not in found]:
         raise NotStaged(
-            f"{name} of batch {record.batch} is not in the raw container",
+            f"{', '.join(missing[:5])} of batch {record.batch} is not in the raw container",
             "extract it first, then ask for sealing again",
-        ) from None
-    return StagedFile(name=name, etag=properties.etag, size_bytes=properties.size, rows=rows)
+        )
+    # A listing gives the ETag without the quotes that a condition needs.
+    return [
+        StagedFile(
+            name=name, etag=f'"{found[name].etag.strip(chr(34))}"', size_bytes=found[name].size, rows=rows.get(name)
+        )
+        for name in record.files
+    ]
 
 
 def _content(staged: list[StagedFile]) -> list[tuple[str, str]]:

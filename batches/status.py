@@ -9,17 +9,17 @@ from datetime import datetime
 from typing import Any
 
 from batches import record as records
-from batches.confirming import read_receipt
-from batches.manifest import KEYS, MANIFEST, SIGNATURE, finish, is_finished
+from batches.manifest import KEYS, MANIFEST, SIGNATURE, is_finished
+from batches.receipts import read_receipt
 from batches.record import BatchId, Record
-from batches.sealing import list_sealed
+from batches.sealing import finish_if_sealed
 from batches.stores import Stores
 from encryption.vault import Vault
 
 
 def state_of(stores: Stores, record: Record) -> str:
     """Return the state as one word."""
-    if read_receipt(stores, record.id) is not None:
+    if read_receipt(stores, record) is not None:
         return "delivered"
     if record.failure:
         return "failed"
@@ -35,7 +35,7 @@ def read_status(stores: Stores, vault: Vault, batch: BatchId, now: datetime) -> 
     """
     record = records.read(stores.batches, batch)
     state = state_of(stores, record)
-    if state == "sealing" and finish(stores, vault, record, list_sealed(stores, record), now):
+    if state == "sealing" and finish_if_sealed(stores, vault, record, now):
         state = "sealed"
     answer: dict[str, Any] = {
         "batch": record.batch,
@@ -47,7 +47,7 @@ def read_status(stores: Stores, vault: Vault, batch: BatchId, now: datetime) -> 
         "last": [],
     }
     if state == "delivered":
-        answer["receipt"] = read_receipt(stores, batch)
+        answer["receipt"] = read_receipt(stores, record)
     if state == "sealed":
         *first, manifest = remote_files(stores, record)
         answer |= {"send": first, "last": [manifest]}

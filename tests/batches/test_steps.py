@@ -3,141 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.identity import DefaultAzureCredential
-from azure.storage.blob import BlobServiceClient
-from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64EncodePolicy
-from cryptography.hazmat.primitives import serialization
+from batch_world import DAY, NOW, PARTNER_KEY, ROWS, START, World, use_certificate
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 import batches
-from batches import BatchId, Record, Stores
+from batches import BatchId, Record
 from batches.sealing import list_sealed
 from encryption import Manifest, open_sealed, verify_signature
-from encryption.vault import Vault
-from local.services.azurite import Azurite
-from local.services.certificates import CertificateAuthority
-from local.services.identity import IdentityEndpoint
-from local.services.vault import KeyVault
 from local.stack import self_signed
-
-NOW = datetime.now(UTC)
-DAY = timedelta(days=1)
-START = datetime(2026, 11, 21, tzinfo=UTC)
-ROWS = b"transaction_id|amount\n" + b"".join(b"T%06d|1.00\n" % n for n in range(2000))
-PARTNER_KEY = rsa.generate_private_key(65537, 3072)
-
-
-@dataclass(frozen=True)
-class World:
-    stores: Stores
-    vault: Vault
-    key_vault: KeyVault
-    raw_versions: Callable[[], list[str]]
-
-    def plan(self, start: datetime = START, **changes: Any) -> Record:
-        request: dict[str, Any] = {
-            "partner": "northwind",
-            "feed": "accruals",
-            "window_start": start,
-            "window_end": start + DAY,
-            "revision": 1,
-            "run_id": "run",
-            "now": NOW,
-            "sftp": {},
-        }
-        return batches.plan(self.stores, **{**request, **changes})
-
-    def stage(self, record: Record, data: bytes = ROWS) -> None:
-        self.stores.raw.upload_blob(f"{record.id.folder}/{record.files[0]}", data, overwrite=True)
-
-    def request(self, record: Record, rows: dict[str, int] | None = None) -> Record:
-        return batches.request_sealing(self.stores, record.id, rows=rows or {}, run_id="run", now=NOW)
-
-    def work(self) -> int:
-        """Work every message of the queue once, as the host does; return how many there were."""
-        worked = 0
-        for message in self.stores.seal_queue.receive_messages(visibility_timeout=600):
-            batches.seal_file(self.stores, self.vault, message.content, now=NOW)
-            self.stores.seal_queue.delete_message(message)
-            worked += 1
-        return worked
-
-    def message(self, record: Record) -> str:
-        return json.dumps({"version": 1, "batch": record.batch, "file": record.files[0], "last": True, "run_id": None})
-
-    def status(self, record: Record) -> dict[str, Any]:
-        return batches.read_status(self.stores, self.vault, record.id, NOW)
-
-    def sealed(self, start: datetime = START, data: bytes = ROWS) -> Record:
-        record = self.plan(start)
-        self.stage(record, data)
-        self.request(record)
-        self.work()
-        return record
-
-    def blob(self, record: Record, name: str) -> bytes:
-        data: bytes = self.stores.encrypted.download_blob(f"{record.id.folder}/{name}").readall()
-        return data
-
-    def confirm(self, record: Record, arrived: dict[str, int] | None = None) -> dict[str, Any]:
-        expected = batches.remote_files(self.stores, record)
-        seen = {file["to"]: file["bytes"] for file in expected} if arrived is None else arrived
-        return batches.confirm(self.stores, record, expected=expected, arrived=seen, run_id=None, now=NOW)
-
-
-@pytest.fixture(scope="module")
-def key_vault(authority: CertificateAuthority, identity: IdentityEndpoint) -> Iterator[KeyVault]:
-    with KeyVault(authority, identity) as vault, pytest.MonkeyPatch.context() as patch:
-        vault.allow("function-app", secrets=("*-certificate",), keys=("sealift-signing",))
-        vault.create_key("sealift-signing")
-        for name, value in (authority.environment | identity.environment("function-app")).items():
-            patch.setenv(name, value)
-        yield vault
-
-
-@pytest.fixture
-def world(azurite: Azurite, key_vault: KeyVault) -> Iterator[World]:
-    mark = uuid.uuid4().hex[:8]
-    accounts = {
-        name: BlobServiceClient.from_connection_string(azurite.connection_string(name)) for name in azurite.accounts
-    }
-    queue = QueueClient.from_connection_string(
-        azurite.connection_string("sealifthost"),
-        f"seal-{mark}",
-        message_encode_policy=TextBase64EncodePolicy(),
-        message_decode_policy=TextBase64DecodePolicy(),
-    )
-    stores = Stores(
-        raw=accounts["sealiftraw"].create_container(f"raw-{mark}"),
-        encrypted=accounts["sealiftencrypted"].create_container(f"encrypted-{mark}"),
-        batches=accounts["sealiftencrypted"].create_container(f"batches-{mark}"),
-        seal_queue=queue,
-    )
-    queue.create_queue()
-    use_certificate(key_vault, self_signed(PARTNER_KEY, "Northwind"))
-    vault = Vault(key_vault.url, DefaultAzureCredential())
-    yield World(stores, vault, key_vault, lambda: [blob.name for blob in stores.raw.list_blobs(include=["snapshots"])])
-    vault.close()
-    queue.close()
-    for account in accounts.values():
-        account.close()
-
-
-def use_certificate(key_vault: KeyVault, *certificates: Any) -> None:
-    pem = b"".join(each.public_bytes(serialization.Encoding.PEM) for each in certificates)
-    key_vault.set_secret("northwind-certificate", pem.decode())
-
 
 # Plan
 
