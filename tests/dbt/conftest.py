@@ -29,6 +29,8 @@ def site(
     with Postgres(folder / "postgres") as postgres, Azurite(folder / "azurite", authority, in_memory=True) as azurite:
         site = Site(ca=authority, identity=identity, postgres=postgres, azurite=azurite, folder=folder)
         sample_data.load(site.dsn, TRANSACTIONS)
+        built = Runner(site=site)(ARTIFACTS_URL="", REQUEST='{"run_id": "first-build"}')
+        assert built.code == 0, built.output + built.errors
         yield site
 
 

@@ -58,10 +58,14 @@ def message(run: PipelineRun) -> str:
     return json.dumps([activity.error for activity in run.walk() if activity.error])
 
 
+def assert_green(run: PipelineRun) -> None:
+    assert run.status == "Succeeded", message(run)
+
+
 def test_good_run_is_green_and_returns_the_totals(run: Run) -> None:
     ran = run(select="")
 
-    assert ran.status == "Succeeded", ran.message
+    assert_green(ran)
     assert ran.return_value["status"] == "success"
     assert "NORTHWIND" in ran.return_value["controlTotals"]
 
@@ -89,12 +93,12 @@ def test_selector_that_matches_nothing_is_red(run: Run) -> None:
 
 
 def test_state_of_the_run_before_is_not_taken_for_this_one(run: Run, groups: ContainerGroups) -> None:
-    assert run().status == "Succeeded"
+    assert_green(run())
     groups.faults.stale_reads = 4  # the first look and three polls
 
     ran = run()
 
-    assert ran.status == "Succeeded", message(ran)
+    assert_green(ran)
     assert groups.faults.stale_reads <= 0
 
 
@@ -115,7 +119,7 @@ def test_restart_after_a_failure_does_not_run_dbt_twice(
 def test_group_in_transition_is_tried_again(run: Run, groups: ContainerGroups) -> None:
     groups.faults.busy_starts = 2
 
-    assert run().status == "Succeeded"
+    assert_green(run())
 
 
 def test_group_that_stays_in_transition_is_red(run: Run, groups: ContainerGroups) -> None:
@@ -141,18 +145,22 @@ def test_image_that_cannot_be_pulled_is_red_and_the_group_is_stopped(run: Run, g
 def test_identity_that_comes_late_is_waited_for(run: Run, groups: ContainerGroups) -> None:
     groups.faults.identity_delay_seconds = 3
 
-    assert run().status == "Succeeded"
+    assert_green(run())
 
 
 def test_unknown_state_is_no_end(run: Run, groups: ContainerGroups) -> None:
     groups.faults.odd_state = "Node Pending"
 
-    assert run().status == "Succeeded"
+    assert_green(run())
 
 
 @pytest.mark.usefixtures("endless")
 def test_killed_container_is_red_with_its_exit_code(run: Run, groups: ContainerGroups, site: Site) -> None:
-    threading.Thread(target=lambda: (wait_for(lambda: endless_queries(site) == 1), groups.container().kill())).start()
+    def kill() -> None:
+        wait_for(lambda: endless_queries(site) == 1)
+        groups.container().kill()
+
+    threading.Thread(target=kill).start()
 
     ran = run()
 
@@ -209,7 +217,7 @@ def test_resource_manager_out_of_order_is_red(run: Run, groups: ContainerGroups)
 def test_passing_fault_of_the_resource_manager_is_survived(run: Run, groups: ContainerGroups) -> None:
     groups.web_faults.add(Fault(path="*/containerGroups/*", method="GET", status=503, skip=1, times=2))
 
-    assert run().status == "Succeeded"
+    assert_green(run())
 
 
 def test_storage_out_of_reach_is_red_before_anything_starts(run: Run, groups: ContainerGroups) -> None:
@@ -220,9 +228,9 @@ def test_storage_out_of_reach_is_red_before_anything_starts(run: Run, groups: Co
 
 
 def test_retry_of_a_good_run_has_nothing_to_do(run: Run) -> None:
-    assert run().status == "Succeeded"
+    assert_green(run())
 
     ran = run(command="retry", select="")
 
-    assert ran.status == "Succeeded", message(ran)
+    assert_green(ran)
     assert ran.return_value["message"] == "dbt: nothing of the earlier run is left to do"

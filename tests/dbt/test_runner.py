@@ -137,7 +137,6 @@ def test_broken_project_is_red_and_quotes_no_row(
         edit(accruals, "qualifying_transactions.points", "qualifying_transactions.points::text as points")
     else:
         edit(accruals, "ref('stg_loyalty__members')", "ref('no_such_model')")
-    build_marts(run_dbt)
     run_id = ask(select=select)
 
     ran = run_dbt(DBT_PROJECT_DIR=str(project))
@@ -153,11 +152,6 @@ def test_broken_project_is_red_and_quotes_no_row(
         assert "M0001" not in text
         assert number not in text
         assert site.postgres.password not in text
-
-
-def build_marts(run_dbt: Runner) -> None:
-    if not run_dbt.site.execute("select 1 from pg_tables where tablename = 'fct_qualifying_transactions'"):
-        assert run_dbt(ARTIFACTS_URL="", REQUEST='{"run_id": "prepare"}').code == 0
 
 
 def test_warehouse_out_of_reach_is_an_error_without_secrets(run_dbt: Runner, ask: Ask, site: Site) -> None:
