@@ -149,8 +149,8 @@ def read_certificates(pem: bytes) -> list[x509.Certificate]:
 
 
 PRIVATE_KEY_HINT: Final = (
-    "take it away at once and tell the partner that their private key has left their house; "
-    "they need a new key pair and send only the certificate"
+    "a private key belongs to its owner alone: if a partner sent it, delete it and tell them to make a new pair "
+    "and to send only the certificate"
 )
 
 

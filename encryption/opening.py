@@ -17,10 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from encryption import cms
-from encryption.errors import CannotOpen, InvalidValue, MalformedHeader
+from encryption.errors import CannotOpen, MalformedHeader
 from encryption.header import PREFIX_BYTES, Header, context, header_bytes, parse_header
-from encryption.sealing import SealedFile
-from encryption.wrapping import unwrap
+from encryption.wrapping import WrappedKey, unwrap
 
 PIECE_BYTES: Final = 256 * 1024
 
@@ -100,20 +99,36 @@ def _decrypt_native(source: _Reader, body: Cobblestone256Decryptor, declared_byt
         yield plaintext
 
 
-def open_detached(chunks: Iterable[bytes], private_key: RSAPrivateKey, sealed: SealedFile) -> Iterator[bytes]:
-    """Yield a detached file's plaintext, unauthenticated until the end; nonce, tag and keys are those of `sealed`."""
-    if sealed.nonce is None or sealed.tag is None:
-        raise InvalidValue(f"{sealed.sealed_name} is not a detached file")
-    file_key = unwrap((each.wrapped_key for each in sealed.recipients), private_key)
-    return _decrypt_message(
-        _Reader(chunks), file_key, bytes.fromhex(sealed.nonce), sealed.plaintext_bytes, bytes.fromhex(sealed.tag)
-    )
+def open_detached(
+    chunks: Iterable[bytes],
+    private_key: RSAPrivateKey,
+    recipients: Iterable[WrappedKey],
+    *,
+    nonce: str,
+    tag: str,
+    plaintext_bytes: int,
+) -> Iterator[bytes]:
+    """Yield a detached file's plaintext, unauthenticated until the end.
+
+    Everything beside the chunks comes from a manifest whose signature was verified, and from its keys.json.
+    """
+    file_key = unwrap((each.wrapped_key for each in recipients), private_key)
+    return _decrypt_message(_Reader(chunks), file_key, bytes.fromhex(nonce), plaintext_bytes, bytes.fromhex(tag))
 
 
-def open_cms(chunks: Iterable[bytes], private_key: RSAPrivateKey) -> Iterator[bytes]:
-    """Yield a CMS file's plaintext, unauthenticated until the end; MalformedHeader is raised by the call."""
+def open_cms(
+    chunks: Iterable[bytes], private_key: RSAPrivateKey, *, plaintext_bytes: int | None = None
+) -> Iterator[bytes]:
+    """Yield a CMS file's plaintext, unauthenticated until the end; MalformedHeader is raised by the call.
+
+    `plaintext_bytes` is the size that a manifest promised; a file that claims another one is refused.
+    """
     source = _Reader(chunks)
     envelope = cms.read_envelope(source.read)
+    if plaintext_bytes not in (None, envelope.plaintext_bytes):
+        raise MalformedHeader(
+            f"the CMS file holds {envelope.plaintext_bytes:,} bytes, not the {plaintext_bytes:,} promised"
+        )
     file_key = unwrap(envelope.wrapped_keys, private_key)
     return _decrypt_message(source, file_key, envelope.nonce, envelope.plaintext_bytes, None)
 
