@@ -19,8 +19,8 @@ param principalId string = ''
 @allowed(['User', 'Group', 'ServicePrincipal'])
 param principalType string = 'User'
 
-@description('Name of who deploys, for the warehouse\'s Entra administrator.')
-param principalName string = 'sealift-operator'
+@description('Name of who deploys, as Entra knows it (a user\'s sign-in name): administrator of the warehouse made here.')
+param principalName string = ''
 
 @description('The partners whose secrets the vault holds: names of the files in partners/.')
 param partners string[] = []
@@ -108,8 +108,8 @@ param noDeliveryHours int = 26
 @minValue(1)
 param budgetAmount int = 50
 
-@description('First day of a month.')
-param budgetStart string = utcNow('yyyy-MM-01')
+@description('First day of a month. The first deployment\'s stays: it is put out, and azd brings it back.')
+param budgetStart string = '${utcNow('yyyy-MM')}-01T00:00:00Z'
 
 // -- opt-ins ------------------------------------------------------------------------------------------------------
 
@@ -431,6 +431,7 @@ module warehouse 'modules/warehouse.bicep' = if (createWarehouse) {
     administratorName: principalName
     administratorType: principalType
     administratorPassword: warehouseAdministratorPassword
+    operatorIpRanges: operatorIpRanges
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -500,7 +501,7 @@ module dbt 'modules/container_group.bicep' = if (!empty(dbtImage)) {
     identityClientId: identities.outputs.dbtClientId
     storageUrl: dbtStorageUrl
     container: 'dbt'
-    passwordSecretUri: '${vault.outputs.url}secrets/dbt-password'
+    warehouseLoginUri: '${vault.outputs.url}secrets/dbt-password'
     warehouseHost: createWarehouse ? warehouse!.outputs.host : warehouseHost
     warehouseDatabase: warehouseDatabase
     warehouseUser: dbtUser
@@ -635,6 +636,7 @@ output SEALIFT_PACKAGE_CONTAINER string = packageContainer
 output SEALIFT_CONTAINER_GROUP_ID string = containerGroupId
 output SEALIFT_WAREHOUSE_HOST string = createWarehouse ? warehouse!.outputs.host : warehouseHost
 output SEALIFT_WAREHOUSE_DATABASE string = warehouseDatabase
-// Back to azd, so that a fresh environment provisions the same image again.
+// Back to azd, so that the next deployment, also from a fresh environment, says the same.
 output SEALIFT_DBT_IMAGE string = dbtImage
+output SEALIFT_BUDGET_START string = budgetStart
 output SEALIFT_EGRESS_IP string = usesVnet ? vnet!.outputs.egressIp : ''

@@ -9,7 +9,8 @@ param identityId string
 param identityClientId string
 param storageUrl string
 param container string
-param passwordSecretUri string
+@description('Address of the secret that dbt signs in with. It must hold a real value: a group whose secret is off cannot start.')
+param warehouseLoginUri string
 param warehouseHost string
 param warehouseDatabase string
 param warehouseUser string
@@ -47,7 +48,7 @@ resource group 'Microsoft.ContainerInstance/containerGroups@2025-09-01' = {
       {
         name: 'warehouse-password'
         identity: identityId
-        secretReferenceUri: passwordSecretUri
+        secretReferenceUri: warehouseLoginUri
       }
     ]
     containers: [

@@ -9,6 +9,7 @@ param administratorId string
 param administratorName string
 param administratorType string
 param workspaceId string
+param operatorIpRanges array
 
 @secure()
 param administratorPassword string
@@ -61,14 +62,24 @@ resource server 'Microsoft.DBforPostgreSQL/flexibleServers@2025-08-01' = {
     dependsOn: [warehouse]
   }
 
-  resource administrator 'administrators' = if (!empty(administratorId)) {
+  @batchSize(1)
+  resource operators 'firewallRules' = [for (range, index) in operatorIpRanges: {
+    name: 'operator-${index}'
+    properties: {
+      startIpAddress: parseCidr(range).network
+      endIpAddress: parseCidr(range).broadcast
+    }
+    dependsOn: [azureOnly]
+  }]
+
+  resource administrator 'administrators' = if (!empty(administratorId) && !empty(administratorName)) {
     name: empty(administratorId) ? 'nobody' : administratorId
     properties: {
       principalName: administratorName
       principalType: administratorType
       tenantId: subscription().tenantId
     }
-    dependsOn: [azureOnly]
+    dependsOn: [operators]
   }
 }
 

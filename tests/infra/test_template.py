@@ -377,5 +377,5 @@ def test_azd_can_set_every_parameter() -> None:
     declared = set(re.findall(r"^param (\w+)", (ROOT / "infra" / "main.bicep").read_text(), re.MULTILINE))
     document: dict[str, Any] = json.loads((ROOT / "infra" / "main.parameters.json").read_text())
 
-    # A password nobody knows and the first of the month: the template makes both itself.
-    assert declared - set(document["parameters"]) == {"warehouseAdministratorPassword", "budgetStart"}
+    # A password that nobody knows: the template makes it itself.
+    assert declared - set(document["parameters"]) == {"warehouseAdministratorPassword"}
