@@ -2,6 +2,7 @@
 
 import fnmatch
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from local.services.web import DropConnection, Handler, Request, Response, json_response
@@ -19,6 +20,7 @@ class Fault:
     delay_seconds: float = 0.0
     drop: bool = False  # close the connection without an answer
     after: bool = False  # the request is carried out first and only its answer is lost or replaced
+    cut_after_bytes: int | None = None  # the real answer breaks off after so many bytes of its body
     skip: int = 0  # so many matching requests pass first
     times: int | None = 1  # so many requests suffer; None is for ever
 
@@ -68,24 +70,32 @@ class Faults:
                 return fault
         return None
 
-    def guard(self, request: Request, answer: Handler) -> Response:
-        """Answer the request with `answer`, unless it suffers a fault."""
+    def guard(self, request: Request, answer: Handler, refuse: "Callable[[Fault], Response] | None" = None) -> Response:
+        """Answer the request with `answer`, unless it suffers a fault; `refuse` words the answer of a fault's status."""
         fault = self.take(request)
         if fault is None:
             return answer(request)
         if fault.delay_seconds:
             self._cleared.wait(fault.delay_seconds)
-        real = answer(request) if fault.after or (fault.status is None and not fault.drop) else None
+        spoils = fault.drop or fault.status is not None
+        real = answer(request) if fault.after or not spoils else None
         if fault.drop:
             raise DropConnection
-        if fault.status is None:
-            assert real is not None
-            return real
-        headers = [] if fault.retry_after_seconds is None else [("Retry-After", str(fault.retry_after_seconds))]
-        message = f"fault injected by a test: {fault.status}"
-        return json_response(
-            fault.status, {"error": {"code": _CODES.get(fault.status, "Error"), "message": message}}, headers
-        )
+        if fault.status is not None:
+            return (refuse or refuse_as_json)(fault)
+        assert real is not None
+        return replace(real, cut_after_bytes=fault.cut_after_bytes)
 
 
-_CODES = {429: "TooManyRequests", 500: "InternalError", 503: "ServerBusy"}
+CODES = {408: "RequestTimeout", 409: "Conflict", 429: "TooManyRequests", 500: "InternalError", 503: "ServerBusy"}
+
+
+def refuse_as_json(fault: Fault) -> Response:
+    """The error shape of Key Vault and of the resource manager."""
+    assert fault.status is not None
+    error = {"code": CODES.get(fault.status, "Error"), "message": f"fault injected by a test: {fault.status}"}
+    return json_response(fault.status, {"error": error}, retry_after(fault))
+
+
+def retry_after(fault: Fault) -> list[tuple[str, str]]:
+    return [] if fault.retry_after_seconds is None else [("Retry-After", str(fault.retry_after_seconds))]

@@ -47,6 +47,7 @@ class Response:
     status: int
     body: bytes = b""
     headers: Sequence[tuple[str, str]] = ()
+    cut_after_bytes: int | None = None  # announce the whole body, send so many bytes of it, and hang up
 
 
 def json_response(status: int, content: Any, headers: Sequence[tuple[str, str]] = ()) -> Response:
@@ -230,8 +231,10 @@ class _Connection(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(response.body)
+            self.wfile.write(response.body[: response.cut_after_bytes])
         self.wfile.flush()
+        if response.cut_after_bytes is not None:
+            raise DropConnection
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - each service keeps its own log
         pass
