@@ -24,7 +24,7 @@ from azure.core.pipeline.policies import (
 from azure.core.rest import HttpRequest, HttpResponse
 
 from infra.deploy.errors import EditedMeanwhileError, RefusedError
-from infra.deploy.planning import plain
+from infra.deploy.planning import ADDED_BY_AZURE, plain
 from infra.deploy.source import COLLECTIONS, GLOBAL_PARAMETERS, Item
 
 API_VERSION = "2018-06-01"
@@ -89,7 +89,8 @@ class Factory:
         """
         headers = {"If-Match": etag} if etag else {}
         url = self._url(COLLECTIONS[item.kind], item.name)
-        response = self._send("PUT", url, {"properties": item.properties}, headers=headers, also=(412,))
+        properties = {name: value for name, value in item.properties.items() if name not in ADDED_BY_AZURE}
+        response = self._send("PUT", url, {"properties": properties}, headers=headers, also=(412,))
         if response.status_code != 412:
             self._wait(response)
             return

@@ -131,6 +131,8 @@ class FakeFactory:
         if live and kind == "trigger" and _runs(live):
             return _error(400, "TriggerEnabledCannotUpdate", f"Cannot update enabled Trigger {name}")
         properties = request.json()["properties"]
+        if read_only := {"runtimeState", "lastPublishTime"} & set(properties):
+            return _error(400, "BadRequest", f"read-only: {read_only}")
         for other in references(properties):
             if other not in self.items:
                 return _error(400, "BadRequest", f"The document cannot be created: {other} is not found")

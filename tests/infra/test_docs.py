@@ -53,3 +53,10 @@ def test_parameters_that_the_pages_name_exist(page: str) -> None:
 
     assert set(re.findall(r"`(\w+)=\w+`", text)) <= declared | variables
     assert set(re.findall(r"SEALIFT_\w+", text)) <= variables | outputs
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_that_the_pages_name_exist(page: str) -> None:
+    from local.__main__ import VERBS
+
+    assert set(re.findall(r"\./sealift (\w+)", (ROOT / "docs" / f"{page}.md").read_text())) <= set(VERBS)
