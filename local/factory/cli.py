@@ -53,6 +53,6 @@ def check(folder: Path) -> tuple[list[Finding], int]:
     from local.factory.lint import lint
 
     factory = Factory.read(folder)
-    found = [*factory.findings, *schema_findings(factory), *lint(factory)]
+    found = schema_findings(factory, [*factory.findings, *lint(factory)])
     unique = {(finding.file, finding.path, finding.message): finding for finding in found}
     return sorted(unique.values(), key=lambda finding: finding.file), len(factory.documents)

@@ -15,7 +15,7 @@ from local.factory import subset
 from local.factory.errors import Finding
 from local.factory.lint_expressions import strings
 from local.factory.model import Activity, Factory, Pipeline
-from local.factory.shapes import is_dynamic, nearest
+from local.factory.shapes import is_dynamic, is_expression_object, nearest
 
 PIPELINE_NAME_LIMIT, ACTIVITY_NAME_LIMIT = 140, 55
 FORBIDDEN_IN_NAMES = set(".+?/<>*%&:\\")
@@ -48,6 +48,7 @@ def lint(factory: Factory) -> list[Finding]:
     findings += lint_triggers(factory)
     findings += _pipeline_cycles(factory)
     findings += _secrets(factory)
+    findings += _near_expressions(factory)
     return sorted(findings, key=lambda finding: finding.file)
 
 
@@ -175,6 +176,15 @@ def _objects(value: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _objects(item, f"{path}[{index}]")
+
+
+def _near_expressions(factory: Factory) -> Iterator[Finding]:
+    """Find objects that were meant as {"type": "Expression", "value": ...} and are none: they would pass as plain data."""
+    for relative, document in factory.documents.items():
+        for path, value in _objects(document, ""):
+            if "Expression" in value.values() and not (is_expression_object(value) or "content" in value):
+                message = 'is almost an expression; it must be {"value": "@...", "type": "Expression"} and nothing else'
+                yield Finding(file=f"{factory.root}/{relative}", path=path.removeprefix("properties."), message=message)
 
 
 def _secrets(factory: Factory) -> Iterator[Finding]:
@@ -484,7 +494,9 @@ def _simulate(factory: Factory, activities: tuple[Activity, ...], failing: str =
     done: dict[str, ActivityRun] = {}
     waiting = list(activities)
     while waiting:
-        activity = next(item for item in waiting if all(edge.activity in done for edge in item.depends_on))
+        activity = next((item for item in waiting if all(edge.activity in done for edge in item.depends_on)), None)
+        if activity is None:
+            return False  # an edge leads nowhere or in a circle, which is a finding of its own
         waiting.remove(activity)
         status = "Skipped"
         if conditions_met(activity, done):

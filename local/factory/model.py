@@ -300,7 +300,8 @@ class _Reader:
                 required=True,
                 dynamic=False,
             )
-        self.fields(file, value, fields, path)
+        for place, message in check_fields(value, fields, ""):
+            self.find(file, f"{path} {place}".rstrip(), message)
         properties = value.get("typeProperties") or {}
         branches: dict[str, tuple[Activity, ...]] = {}
         if self.type_properties(file, properties, kind, path):

@@ -44,7 +44,7 @@ class ActivityKind:
     """One activity type: its typeProperties, and which of the outer properties it may carry."""
 
     properties: Mapping[str, Shape]
-    policy: str = "full"  # full: timeout, retry, secure*; secure: secure* only; none: containers
+    policy: str = "full"  # full: timeout, retry, secure*; secure: both secure*; input: secureInput; none
     linked_service: tuple[str, ...] = ()
     datasets: bool = False
     note: str = ""
@@ -151,7 +151,7 @@ RETURN_TYPES = {
 
 ACTIVITIES: dict[str, ActivityKind] = {
     "ExecutePipeline": ActivityKind(
-        policy="secure",
+        policy="input",
         properties={
             "pipeline": reference("PipelineReference", required=True, dynamic=False),
             "parameters": mapping(anything(), dynamic=False),
@@ -205,9 +205,7 @@ ACTIVITIES: dict[str, ActivityKind] = {
     "Filter": ActivityKind(
         policy="none", properties={"items": expression(required=True), "condition": expression(required=True)}
     ),
-    "Fail": ActivityKind(
-        policy="secure", properties={"message": text(required=True), "errorCode": text(required=True)}
-    ),
+    "Fail": ActivityKind(policy="none", properties={"message": text(required=True), "errorCode": text(required=True)}),
     "WebActivity": ActivityKind(
         properties={
             "method": choice("GET", "POST", "PUT", "PATCH", "DELETE", required=True),
@@ -288,13 +286,14 @@ ACTIVITIES: dict[str, ActivityKind] = {
         note="scripts run in order in one session; script parameters and logs are refused",
     ),
     "Validation": ActivityKind(
+        policy="none",
         properties={
             "dataset": reference("DatasetReference", required=True, dynamic=False),
             "timeout": timespan(),
             "sleep": integer(low=1),
             "minimumSize": integer(low=0),
             "childItems": boolean(),
-        }
+        },
     ),
 }
 
@@ -377,6 +376,7 @@ POLICY_FULL = {
 POLICIES: dict[str, Mapping[str, Shape]] = {
     "full": POLICY_FULL,
     "secure": {"secureInput": boolean(dynamic=False), "secureOutput": boolean(dynamic=False)},
+    "input": {"secureInput": boolean(dynamic=False)},
     "none": {},
 }
 ACTIVITY_FIELDS: dict[str, Shape] = {

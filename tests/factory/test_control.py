@@ -414,10 +414,9 @@ def test_secure_input_and_output_are_masked_everywhere(run: Run) -> None:
 
 
 def test_a_secure_failure_keeps_its_words_to_itself(run: Run) -> None:
-    hide = activity(
-        "Hide", "Fail", {"message": expression("@concat('sec', 'ret')"), "errorCode": "1"}, policy={"secureInput": True}
-    )
-    result = run(pipeline([hide]))
+    value = expression("@int(concat('sec', 'ret'))")
+    hide = set_variable("Hide", "s", value, policy={"secureInput": True, "secureOutput": False})
+    result = run(pipeline([hide], variables=STRINGS))
 
     assert result.status == "Failed"
     assert "secret" not in json.dumps(result.to_json())
