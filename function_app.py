@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
 import azure.functions as func
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -24,6 +24,7 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 
 Answer = tuple[int, dict[str, Any]]
 BODY_LIMIT_BYTES = 1024 * 1024
+LIST_LIMIT = 500
 
 
 class _Request(BaseModel):
@@ -68,6 +69,30 @@ class FailedRequest(_Request):
 
     cause: str
     step: str = "run"
+
+
+class _OperatorRequest(_Request):
+    """`who` is what the caller says of himself; the ledger keeps it."""
+
+    who: str = Field(min_length=1, max_length=100)
+
+
+class ResendRequest(_OperatorRequest):
+    """Why the same bytes are delivered once more."""
+
+    reason: str = Field(min_length=3, max_length=500)
+
+
+class ReplayRequest(_OperatorRequest):
+    """From which step a batch that stands still goes on."""
+
+    start: Literal["seal", "deliver"] = Field(alias="from")
+
+
+class PurgeRequest(_OperatorRequest):
+    """How old plaintext of an undelivered batch may be before it is reported."""
+
+    older_than_hours: int = Field(default=72, ge=0, le=24 * 365, alias="olderThanHours")
 
 
 def door(handle: Callable[[func.HttpRequest], Answer]) -> Callable[[func.HttpRequest], func.HttpResponse]:
@@ -182,6 +207,68 @@ def record_failure(req: func.HttpRequest) -> Answer:
 def status(req: func.HttpRequest) -> Answer:
     """The state of a batch and, once it is sealed, what must be sent."""
     return 200, batches.read_status(batches.open_stores(), _vault(), _batch_id(req), _now())
+
+
+@app.route("batches", methods=["GET"])
+@door
+def list_batches(req: func.HttpRequest) -> Answer:
+    """The newest batches and their states: `?partner=`, `?feed=`, `?limit=`."""
+    try:
+        limit = int(req.params.get("limit", "20"))
+    except ValueError:
+        limit = 0
+    if not 1 <= limit <= LIST_LIMIT:
+        raise batches.InvalidRequest("?limit= is not a number of batches", f"write a number from 1 to {LIST_LIMIT}")
+    stores = batches.open_stores()
+    found = batches.list_batches(stores, partner=req.params.get("partner"), feed=req.params.get("feed"), limit=limit)
+    return 200, {"batches": found}
+
+
+@app.route("batches/{id}/ledger", methods=["GET"])
+@door
+def ledger(req: func.HttpRequest) -> Answer:
+    """Every step of a batch: who, what, when, in which run."""
+    batch = _batch_id(req)
+    return 200, {"batch": str(batch), "entries": batches.history(batches.open_stores(), batch)}
+
+
+@app.route("batches/{id}/verify", methods=["GET"])
+@door
+def verify(req: func.HttpRequest) -> Answer:
+    """Signature, records and ledger of a batch; with `?file=`, the bytes of one sealed file."""
+    if file := req.params.get("file"):
+        return 200, batches.verify_file(batches.open_stores(), _batch_id(req), file)
+    return 200, batches.verify(batches.open_stores(), _vault(), _batch_id(req))
+
+
+@app.route("batches/{id}/resend", methods=["POST"])
+@door
+def resend(req: func.HttpRequest) -> Answer:
+    """Make a delivered batch deliverable again, with the reason."""
+    request = ResendRequest.model_validate_json(_body(req))
+    stores = batches.open_stores()
+    record = batches.resend(stores, _batch_id(req), reason=request.reason, who=request.who, now=_now())
+    return 200, {"batch": record.batch, "state": batches.state_of(stores, record), "delivery": record.delivery}
+
+
+@app.route("batches/{id}/replay", methods=["POST"])
+@door
+def replay(req: func.HttpRequest) -> Answer:
+    """Let a batch that failed or hangs go on from a step."""
+    request = ReplayRequest.model_validate_json(_body(req))
+    stores = batches.open_stores()
+    record = batches.replay(stores, _batch_id(req), start=request.start, who=request.who, now=_now())
+    return 200, {"batch": record.batch, "state": batches.state_of(stores, record)}
+
+
+@app.route("purge", methods=["POST"])
+@door
+def purge(req: func.HttpRequest) -> Answer:
+    """Purge what delivered batches left in raw; name other plaintext that is too old."""
+    request = PurgeRequest.model_validate_json(_body(req))
+    older_than = timedelta(hours=request.older_than_hours)
+    swept = batches.sweep(batches.open_stores(), _now(), older_than=older_than, who=request.who)
+    return 200, {"purged": swept.purged, "overdue": swept.overdue}
 
 
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)

@@ -27,6 +27,7 @@ from batches.record import BatchId, Record, read
 from batches.sealing import fail_file, parse_message, request_sealing, seal_file
 from batches.status import read_status, remote_files, state_of
 from batches.stores import Stores, credential, open_stores
+from batches.verifying import verify, verify_file
 
 __all__ = [
     "BatchError",
@@ -67,4 +68,6 @@ __all__ = [
     "signing_key",
     "state_of",
     "sweep",
+    "verify",
+    "verify_file",
 ]

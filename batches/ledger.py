@@ -91,7 +91,7 @@ def head(container: ContainerClient, batch: BatchId) -> str | None:
 
 def read_entries(container: ContainerClient, batch: BatchId) -> list[Entry]:
     """Return the feed's entries, oldest first, as they stand there: `find_break` judges them."""
-    return [Entry(json.loads(line), _hash(line)) for line in _read(container, batch).splitlines()]
+    return [Entry(_parse(line), _hash(line)) for line in _read(container, batch).splitlines()]
 
 
 def find_break(entries: list[Entry]) -> int | None:
@@ -126,6 +126,16 @@ def _is_about(line: bytes, batch: BatchId, step: str, delivery: int) -> bool:
     # Canonical JSON escapes every quote inside a text, so these words can only be the members themselves.
     about = f'"batch":"{batch}","delivery":{delivery},'
     return line.startswith(b"{") and about.encode() in line and f',"step":"{step}",'.encode() in line
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    """Return a line's members; what is no entry becomes one that breaks the chain."""
+    nothing = {"number": 0, "previous": "", "batch": "", "step": "unreadable", "delivery": 0, "details": {}}
+    try:
+        content: dict[str, Any] = {**nothing, **json.loads(line)}
+    except (ValueError, TypeError):
+        return nothing
+    return content
 
 
 def _canonical(value: dict[str, Any]) -> bytes:

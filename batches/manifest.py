@@ -50,7 +50,7 @@ def finish(stores: Stores, vault: Vault, record: Record, sealed: Mapping[str, Se
         created=now,
         files=tuple(_manifest_file(record, result) for result in results),
         keys_sha256=hashlib.sha256(keys).hexdigest(),
-        previous_manifest_sha256=_previous_manifest(stores, record),
+        previous_manifest_sha256=previous_manifest(stores, record),
         record_head=ledger.head(stores.batches, batch),
         signing_key=vault.key_id(signing_key()),
     )
@@ -81,7 +81,7 @@ def _manifest_file(record: Record, result: SealedFile) -> ManifestFile:
     return ManifestFile.of(result, rows=rows)
 
 
-def _previous_manifest(stores: Stores, record: Record) -> str | None:
+def previous_manifest(stores: Stores, record: Record) -> str | None:
     """Return the SHA-256 of the manifest of the feed's batch before this one, when it was sealed."""
     for key, sequence in read_sequences(stores, record.id).items():
         if sequence == record.sequence - 1:

@@ -54,6 +54,7 @@ def purge(stores: Stores, record: Record, now: datetime, *, who: str | None = No
             now=now,
             run_id=run_id,
             who=who,
+            once=not found,
             files=len(found),
             bytes=sum(blob.size for blob in found),
             listed_sha256=hashlib.sha256(listed.encode()).hexdigest(),

@@ -1,0 +1,223 @@
+"""The ledger: every step has its line, the chain holds through races, lost answers and crashes, and a rewrite shows."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from azure.core.exceptions import ServiceResponseError
+from azure.storage.blob import BlobClient
+from batch_world import DAY, NOW, ROWS, START, World
+
+import batches
+from batches import BatchId, ledger
+from encryption import Manifest
+
+BATCH = BatchId.parse("northwind.accruals.2026-11-21.1")
+
+
+def note(world: World, step: str, **changes: Any) -> str:
+    return ledger.note(world.stores.batches, BATCH, step, **{"now": NOW, "run_id": None, **changes})
+
+
+def steps(world: World) -> list[str]:
+    return [entry.content["step"] for entry in ledger.read_entries(world.stores.batches, BATCH)]
+
+
+def checks(world: World, batch: BatchId = BATCH) -> dict[str, tuple[bool, str]]:
+    answer = batches.verify(world.stores, world.vault, batch)
+    assert answer["ok"] == all(check["ok"] for check in answer["checks"])
+    return {check["what"]: (check["ok"], check["found"]) for check in answer["checks"]}
+
+
+def rewrite(world: World, old: bytes, new: bytes) -> None:
+    name = f"{BATCH.partner}/{BATCH.feed}/ledger.jsonl"
+    text = world.stores.batches.download_blob(name).readall()
+    assert old in text
+    world.stores.batches.delete_blob(name)
+    blob = world.stores.batches.get_blob_client(name)
+    blob.create_append_blob()
+    blob.append_block(text.replace(old, new))
+
+
+def test_a_delivered_batch_has_one_entry_for_each_step(world: World):
+    record = world.sealed()
+    world.plan()
+    world.confirm(record)
+    world.confirm(record)
+    world.status(record)
+
+    entries = batches.history(world.stores, record.id)
+
+    assert [entry["step"] for entry in entries] == ["planned", "accepted", "sealed", "delivered", "purged"]
+    assert [entry["who"] for entry in entries] == ["data-factory", "data-factory"] + ["function-app"] * 3
+    assert {entry["run_id"] for entry in entries[:2]} == {"run"}
+    assert entries[-1]["details"]["files"] == 1
+
+
+def test_entries_written_at_the_same_time_make_one_chain(world: World):
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda n: note(world, f"step {n}"), range(36)))
+
+    entries = ledger.read_entries(world.stores.batches, BATCH)
+    assert sorted(steps(world)) == sorted(f"step {n}" for n in range(36))
+    assert ledger.find_break(entries) is None
+
+
+def test_entry_asked_for_once_by_many_is_written_once(world: World):
+    with ThreadPoolExecutor(12) as pool:
+        hashes = set(pool.map(lambda _: note(world, "sealed", once=True), range(24)))
+
+    assert steps(world) == ["sealed"]
+    assert len(hashes) == 1
+
+
+def test_entry_of_another_delivery_is_another_entry(world: World):
+    note(world, "delivered", once=True)
+    note(world, "delivered", once=True, delivery=2)
+
+    assert steps(world) == ["delivered", "delivered"]
+
+
+def test_entry_whose_answer_was_lost_is_not_written_twice(world: World, monkeypatch: pytest.MonkeyPatch):
+    append = BlobClient.append_block
+    calls = []
+
+    def lose_the_first_answer(self: BlobClient, *arguments: Any, **options: Any) -> Any:
+        answer = append(self, *arguments, **options)
+        calls.append(answer)
+        if len(calls) == 1:
+            # As the SDK does: it asks again, and storage refuses the place that is taken by now.
+            return append(self, *arguments, **options)
+        return answer
+
+    monkeypatch.setattr(BlobClient, "append_block", lose_the_first_answer)
+    note(world, "failed", cause="the table is missing")
+
+    assert steps(world) == ["failed"]
+
+
+def test_crash_between_outcome_and_entry_is_healed_by_repeating_the_step(world: World, monkeypatch: pytest.MonkeyPatch):
+    record = world.sealed()
+
+    def crash(*_: object, **__: object) -> None:
+        raise ServiceResponseError("killed here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BlobClient, "append_block", crash)
+        with pytest.raises(ServiceResponseError):
+            world.confirm(record)
+    assert "delivered" not in steps(world)
+    assert not checks(world)["delivery 1"][0]
+
+    world.confirm(record)
+
+    assert steps(world)[-2:] == ["delivered", "purged"]
+    assert checks(world)["delivery 1"][0]
+
+
+def test_manifest_carries_the_head_of_the_chain(world: World):
+    record = world.sealed()
+
+    manifest = Manifest.from_bytes(world.blob(record, "manifest.json"))
+
+    accepted = batches.history(world.stores, record.id)[1]
+    assert manifest.record_head == accepted["sha256"]
+
+
+def test_verify_finds_a_delivered_batch_whole(world: World):
+    world.sealed()
+    record = world.sealed(START + DAY)
+    world.confirm(record)
+
+    found = checks(world, record.id)
+
+    assert [what for what, (ok, _) in found.items() if not ok] == []
+    assert list(found) == [
+        "ledger chain", "signature", "plan", "keys.json", "sealed files", "manifest before", "ledger and manifest",
+        "delivery 1", "plaintext",
+    ]  # fmt: skip
+
+
+def test_verify_of_a_batch_that_was_never_sealed_says_so(world: World):
+    world.plan()
+
+    assert "no manifest.json" in checks(world)["sealed"][1]
+
+
+def test_changed_entry_breaks_the_chain(world: World):
+    world.confirm(world.sealed())
+
+    rewrite(world, b'"bytes":%d' % len(ROWS), b'"bytes":1')
+
+    assert checks(world)["ledger chain"] == (False, "it breaks at entry 3")
+
+
+def test_line_that_is_no_entry_breaks_the_chain(world: World):
+    world.confirm(world.sealed())
+
+    rewrite(world, b'{"at"', b"?")
+
+    assert checks(world)["ledger chain"] == (False, "it breaks at entry 1")
+
+
+def test_history_that_was_rewritten_as_a_whole_does_not_fit_the_manifest(world: World):
+    record = world.sealed()
+    entries = batches.history(world.stores, record.id)
+    name = f"{BATCH.partner}/{BATCH.feed}/ledger.jsonl"
+    world.stores.batches.delete_blob(name)
+    for entry in entries:
+        note(world, entry["step"], **{**entry["details"], "now": NOW - timedelta(days=1)})
+
+    found = checks(world)
+
+    assert found["ledger chain"][0]
+    assert found["ledger and manifest"] == (False, "the ledger does not hold the head that the manifest carries")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.json.sig", "keys.json"])
+def test_verify_sees_a_changed_byte(world: World, name: str):
+    record = world.sealed()
+    data = bytearray(world.blob(record, name))
+    data[len(data) // 2] ^= 1
+    world.stores.encrypted.upload_blob(f"{record.id.folder}/{name}", bytes(data), overwrite=True)
+
+    assert not batches.verify(world.stores, world.vault, record.id)["ok"]
+
+
+def test_verify_of_a_files_bytes_sees_a_changed_byte(world: World):
+    record = world.sealed()
+    (name,) = batches.verify(world.stores, world.vault, record.id)["files"]
+    assert batches.verify_file(world.stores, record.id, name)["ok"]
+
+    blob = world.stores.encrypted.get_blob_client(f"{record.id.folder}/{name}")
+    data = bytearray(blob.download_blob().readall())
+    data[-1] ^= 1
+    blob.upload_blob(bytes(data), overwrite=True, metadata=blob.get_blob_properties().metadata)
+
+    assert batches.verify(world.stores, world.vault, record.id)["ok"], "sizes and records are as they were"
+    assert not batches.verify_file(world.stores, record.id, name)["ok"]
+
+
+def test_verify_reads_no_file_that_the_manifest_does_not_name(world: World):
+    record = world.sealed()
+
+    with pytest.raises(batches.InvalidRequest):
+        batches.verify_file(world.stores, record.id, "../keys.json")
+
+
+def test_missing_sealed_file_is_seen(world: World):
+    record = world.sealed()
+    world.stores.encrypted.delete_blob(f"{record.id.folder}/{record.sealed_name(record.files[0])}")
+
+    assert "is gone" in checks(world)["sealed files"][1]
+
+
+def test_details_cannot_pass_for_an_entry(world: World):
+    note(world, "failed", cause=json.dumps({"batch": str(BATCH), "delivery": 1, "step": "sealed"}))
+    note(world, "sealed", once=True)
+
+    assert steps(world) == ["failed", "sealed"]
