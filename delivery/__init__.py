@@ -2,10 +2,24 @@
 
     outcomes = deliver(files, [signature, manifest], settings=ConnectionSettings(...), policy=Policy(...))
 
+    verdict = poll_answers(settings, rules, sent, batch="northwind.accruals.2026-11-21.1")
+    standing = judge_feed(expectation, business_date, now, facts)
+
 Sources are readers of byte ranges; nothing in this package knows Azure. What it does not do: decide what to send,
 or keep a record beyond the `Journal` it is given.
 """
 
+from delivery.answers import (
+    AnswerRule,
+    FileAnswer,
+    FileVerdict,
+    Found,
+    ReceiptAnswer,
+    SentFile,
+    Verdict,
+    judge_answers,
+    poll_answers,
+)
 from delivery.connection import Connection, ConnectionSettings, connect, shown_host_key
 from delivery.deliver import deliver
 from delivery.errors import (
@@ -32,24 +46,32 @@ from delivery.errors import (
     Vanished,
     VerificationFailed,
 )
+from delivery.expectations import Calendar, Expectation, Facts, Standing, alert_text, judge_feed, judge_feeds
 from delivery.keys import HostKey, describe_private_key, load_private_key, parse_host_key
 from delivery.policy import Outcome, Policy, TemporaryName
 from delivery.progress import Journal, MemoryJournal, Record
 from delivery.source import BytesSource, FileSource, Source
 
 __all__ = [
+    "AnswerRule",
     "AuthenticationRefused",
     "BadHostKey",
     "BadPrivateKey",
     "Busy",
     "BytesSource",
+    "Calendar",
     "Connection",
     "ConnectionLost",
     "ConnectionSettings",
     "DeadlinePassed",
     "DeliveryError",
+    "Expectation",
+    "Facts",
+    "FileAnswer",
     "FileSource",
+    "FileVerdict",
     "FolderMissing",
+    "Found",
     "HostKey",
     "HostKeyMismatch",
     "Journal",
@@ -59,23 +81,32 @@ __all__ = [
     "Outcome",
     "Policy",
     "ProtocolViolation",
+    "ReceiptAnswer",
     "Record",
     "RemoteFull",
     "RemoteReadOnly",
     "RemoteRefused",
     "RenameRefused",
+    "SentFile",
     "Source",
     "SourceChanged",
     "Stalled",
+    "Standing",
     "TemporaryName",
     "Unreachable",
     "Unusable",
     "Vanished",
+    "Verdict",
     "VerificationFailed",
+    "alert_text",
     "connect",
     "deliver",
     "describe_private_key",
+    "judge_answers",
+    "judge_feed",
+    "judge_feeds",
     "load_private_key",
     "parse_host_key",
+    "poll_answers",
     "shown_host_key",
 ]

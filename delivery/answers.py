@@ -1,8 +1,8 @@
 """What the partner answers: files that say accepted or rejected, renamed files, receipts with a row a file.
 
-`judge` is pure: what was sent, what lies in the folders, and the partner's rules give a verdict. `poll` fetches what
-`judge` needs over one connection. No answer yet is a verdict too ("waiting"); an answer that contradicts itself or what
-was sent is rejected by us, with the reason, and never taken for good.
+`judge_answers` is pure: what was sent, what lies in the folders, and the partner's rules give a verdict. `poll_answers`
+fetches what it needs over one connection. No answer yet is a verdict too ("waiting"); an answer that contradicts itself,
+or what was sent, is rejected by us with the reason and never taken for good.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Found:
     folders: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
 
 
-def poll(
+def poll_answers(
     settings: ConnectionSettings, rules: Sequence[AnswerRule], sent: Sequence[SentFile], *, batch: str = ""
 ) -> Verdict:
     """Look once, over one connection, and judge."""
@@ -127,10 +127,10 @@ def poll(
             if isinstance(rule, ReceiptAnswer) or rule.reason == "content":
                 for name in sorted(_matches(rule, folders[rule.folder], sent, batch)):
                     folders[rule.folder][name] = session.run(read_small(session, posixpath.join(rule.folder, name)))
-    return judge(Found(folders), rules, sent, batch=batch)
+    return judge_answers(Found(folders), rules, sent, batch=batch)
 
 
-def judge(found: Found, rules: Sequence[AnswerRule], sent: Sequence[SentFile], *, batch: str = "") -> Verdict:
+def judge_answers(found: Found, rules: Sequence[AnswerRule], sent: Sequence[SentFile], *, batch: str = "") -> Verdict:
     """Apply the rules in order. A rejection outweighs an acceptance: both at once is a contradiction to look into."""
     said: dict[str, list[FileVerdict]] = {file.name: [] for file in sent}
     for rule in rules:

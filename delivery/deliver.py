@@ -12,11 +12,11 @@ from delivery.errors import DeadlinePassed, DeliveryError, Unusable
 from delivery.policy import Outcome, Policy
 from delivery.progress import Journal
 from delivery.session import Story
-from delivery.source import AHEAD, READ_BYTES, Source, readers
+from delivery.source import AHEAD, RANGE_BYTES, Source, range_bytes, readers
 from delivery.split import send_split
 from delivery.upload import Job, send
 
-_BUDGET_BYTES = 2 * (AHEAD + 1) * READ_BYTES  # of sources held in memory by all the files in flight
+_BUDGET_BYTES = 2 * (AHEAD + 1) * RANGE_BYTES  # of sources held in memory by all the files in flight
 _LONGEST_WAIT = 60.0
 
 
@@ -116,7 +116,7 @@ class _Delivery:
             for job in jobs:
                 if failed:  # those under way end; no new one begins
                     return
-                yield min(job.source.size, (AHEAD + 1) * READ_BYTES), send(job, session, pool), ended(job)
+                yield min(job.source.size, (AHEAD + 1) * range_bytes(job.source)), send(job, session, pool), ended(job)
 
         def ended(job: Job) -> Callable[[Outcome | DeliveryError], None]:
             return lambda result: failed.append(result) if isinstance(result, DeliveryError) else self._done(job)

@@ -139,7 +139,7 @@ class Standing:
         return f"{self.partner}.{self.feed}.{self.business_date}.{self.state.replace(' ', '-')}"
 
 
-def judge(expectation: Expectation, business_date: date, now: datetime, facts: Facts | None = None) -> Standing:
+def judge_feed(expectation: Expectation, business_date: date, now: datetime, facts: Facts | None = None) -> Standing:
     """Say how a feed stands for one business date. A failed batch is "failed" until the deadline makes it worse."""
     assert now.tzinfo is not None, "times are aware"
     facts = facts or Facts()
@@ -172,7 +172,7 @@ def judge(expectation: Expectation, business_date: date, now: datetime, facts: F
     return standing("open")
 
 
-def judge_all(
+def judge_feeds(
     expectations: Iterable[Expectation],
     now: datetime,
     facts: Mapping[tuple[str, str, date], Facts],
@@ -185,7 +185,7 @@ def judge_all(
         today = now.astimezone(ZoneInfo(expectation.time_zone)).date()
         for back in range(back_days, -1, -1):
             day = today - timedelta(days=back)
-            standings.append(judge(expectation, day, now, facts.get((expectation.partner, expectation.feed, day))))
+            standings.append(judge_feed(expectation, day, now, facts.get((expectation.partner, expectation.feed, day))))
     return standings
 
 

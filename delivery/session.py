@@ -79,7 +79,8 @@ class _Task(Generic[T]):
 class _Sent:
     task: _Task[Any]
     place: int  # index among the replies of the step; for a write its length
-    write: Write | None = None
+    offset: int = 0
+    acknowledged: Callable[[int, int], None] | None = None  # of a write; its data is not held until the answer comes
 
 
 class Session:
@@ -137,7 +138,7 @@ class Session:
     def send_write(self, write: Write, task: _Task[Any]) -> None:
         self._number = (self._number + 1) & 0xFFFFFFFF
         length = len(write.data)
-        self._pending[self._number] = _Sent(task, length, write)
+        self._pending[self._number] = _Sent(task, length, write.offset, write.acknowledged)
         self._in_flight_bytes += length
         head = wire.write_head(self._number, write.handle, write.offset, length)
         self._queue(b"".join((head, write.data)))
@@ -159,7 +160,7 @@ class Session:
             sent = self._pending.pop(number, None)
             if sent is None:
                 raise ProtocolViolation(f"the server answered request {number}, which was not asked")
-            if sent.write is not None:
+            if sent.acknowledged is not None:
                 self._in_flight_bytes -= sent.place
             yield sent, reply
 
@@ -340,10 +341,10 @@ class _Run(Generic[T]):
 
     def _take(self, sent: _Sent, reply: Reply) -> None:
         task = sent.task
-        if sent.write is not None:
+        if sent.acknowledged is not None:
             task.unacknowledged -= 1
             if isinstance(reply, Status) and reply.code == wire.OK:
-                sent.write.acknowledged(sent.write.offset, sent.write.offset + sent.place)
+                sent.acknowledged(sent.offset, sent.offset + sent.place)
             elif task.refused is None:
                 task.refused = reply if isinstance(reply, Status) else Status(wire.BAD_MESSAGE)
             self._wake_if_drained(task)

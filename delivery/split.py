@@ -12,7 +12,7 @@ from delivery.errors import DeliveryError
 from delivery.policy import Outcome
 from delivery.progress import Span
 from delivery.session import Session
-from delivery.source import AHEAD, READ_BYTES, Prefetch
+from delivery.source import AHEAD, RANGE_BYTES, Prefetch
 from delivery.upload import Job, Plan, prepare, publish, write
 
 _GOING_ON = Plan([], create=False)  # the file is there: created by the main connection
@@ -28,7 +28,7 @@ def send_split(
     if isinstance(plan, Outcome):
         return plan
     session.run(write(job, session, [], plan, whole=False))  # creates or cuts the file, once
-    pieces = _Pieces(plan.spans, min(READ_BYTES, _MEMORY_BYTES // (AHEAD + 1) // job.policy.connections))
+    pieces = _Pieces(plan.spans, min(RANGE_BYTES, _MEMORY_BYTES // (AHEAD + 1) // job.policy.connections))
     helpers = [
         threading.Thread(target=_help, args=(job, connection, pieces, pool), name=f"split {number}", daemon=True)
         for number in range(1, min(job.policy.connections, len(pieces)))
@@ -42,7 +42,7 @@ def send_split(
         for helper in helpers:
             helper.join()
     if left := job.acknowledged.missing(job.source.size):  # what broken helpers had taken
-        _write_pieces(job, session, _Pieces(left, READ_BYTES), pool, record)
+        _write_pieces(job, session, _Pieces(left, RANGE_BYTES), pool, record)
     session.run(write(job, session, [], _GOING_ON, whole=True))  # proves the size
     return session.run(publish(job, session), record=record)
 

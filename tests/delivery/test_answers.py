@@ -7,8 +7,19 @@ import os
 import pytest
 from delivery_servers import AsyncSsh, OpenSsh, policy_for
 
-from delivery import BytesSource, FolderMissing, Unusable, deliver
-from delivery.answers import FileAnswer, Found, ReceiptAnswer, SentFile, Verdict, judge, poll
+from delivery import (
+    BytesSource,
+    FileAnswer,
+    FolderMissing,
+    Found,
+    ReceiptAnswer,
+    SentFile,
+    Unusable,
+    Verdict,
+    deliver,
+    judge_answers,
+    poll_answers,
+)
 
 SENT = [SentFile(name="a.sealed", records=10), SentFile(name="b.sealed", records=5)]
 ACK = FileAnswer(folder="/out", pattern="{name}.ack", says="accepted")
@@ -36,12 +47,12 @@ def receipt(*rows: str) -> Found:
 
 
 def test_no_answer_is_waiting() -> None:
-    assert judge(Found(), [ACK, ERR], SENT).says == "waiting"
+    assert judge_answers(Found(), [ACK, ERR], SENT).says == "waiting"
 
 
 def test_a_batch_is_acknowledged_when_every_file_is() -> None:
-    one = judge(Found({"/out": {"a.sealed.ack": b""}}), [ACK], SENT)
-    both = judge(Found({"/out": {"a.sealed.ack": b"", "b.sealed.ack": b""}}), [ACK], SENT)
+    one = judge_answers(Found({"/out": {"a.sealed.ack": b""}}), [ACK], SENT)
+    both = judge_answers(Found({"/out": {"a.sealed.ack": b"", "b.sealed.ack": b""}}), [ACK], SENT)
 
     assert (one.says, said(one)) == ("waiting", {"a.sealed": "accepted", "b.sealed": "waiting"})
     assert both.says == "acknowledged"
@@ -50,25 +61,31 @@ def test_a_batch_is_acknowledged_when_every_file_is() -> None:
 def test_one_rejected_file_rejects_the_batch_with_the_partners_words() -> None:
     found = Found({"/out": {"a.sealed.ack": b"", "b.sealed.err": b"E17\r\nbad \x1b[31mkey\x00\n"}})
 
-    verdict = judge(found, [ACK, ERR], SENT)
+    verdict = judge_answers(found, [ACK, ERR], SENT)
 
     assert verdict.says == "rejected"
     assert verdict.reason == "b.sealed: E17 bad [31mkey"
 
 
 def test_a_renamed_file_is_a_rejection() -> None:
-    verdict = judge(Found({"/in": {"a_rejected.sealed": b"", "b.sealed": b""}}), [RENAMED], SENT)
+    verdict = judge_answers(Found({"/in": {"a_rejected.sealed": b"", "b.sealed": b""}}), [RENAMED], SENT)
 
     assert said(verdict) == {"a.sealed": "rejected", "b.sealed": "waiting"}
     assert verdict.files[0].answer == "/in/a_rejected.sealed"
 
 
 def test_accepted_and_rejected_at_once_is_a_rejection() -> None:
-    assert judge(Found({"/out": {"a.sealed.ack": b"", "a.sealed.err": b"late"}}), [ACK, ERR], SENT).says == "rejected"
+    assert (
+        judge_answers(Found({"/out": {"a.sealed.ack": b"", "a.sealed.err": b"late"}}), [ACK, ERR], SENT).says
+        == "rejected"
+    )
 
 
 def test_a_receipt_acknowledges_when_the_counts_agree() -> None:
-    assert judge(receipt("a.sealed,OK,,10,0", "b.sealed,OK,,5,0"), [RECEIPT], SENT, batch="b1").says == "acknowledged"
+    assert (
+        judge_answers(receipt("a.sealed,OK,,10,0", "b.sealed,OK,,5,0"), [RECEIPT], SENT, batch="b1").says
+        == "acknowledged"
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,18 +101,18 @@ def test_a_receipt_acknowledges_when_the_counts_agree() -> None:
     ],
 )
 def test_a_receipt_that_does_not_add_up_is_a_rejection(row: str, reason: str) -> None:
-    verdict = judge(receipt(row), [RECEIPT], SENT, batch="b1")
+    verdict = judge_answers(receipt(row), [RECEIPT], SENT, batch="b1")
 
     assert verdict.says == "rejected"
     assert reason in verdict.reason
 
 
 def test_another_batchs_receipt_is_not_ours() -> None:
-    assert judge(receipt("a.sealed,OK,,10,0"), [RECEIPT], SENT, batch="b2").says == "waiting"
+    assert judge_answers(receipt("a.sealed,OK,,10,0"), [RECEIPT], SENT, batch="b2").says == "waiting"
 
 
 def test_a_receipt_in_another_encoding_is_a_rejection() -> None:
-    verdict = judge(Found({"/out": {"receipt-b1.csv": b"file,status\n\xff,OK\n"}}), [RECEIPT], SENT, batch="b1")
+    verdict = judge_answers(Found({"/out": {"receipt-b1.csv": b"file,status\n\xff,OK\n"}}), [RECEIPT], SENT, batch="b1")
 
     assert "is not utf-8" in verdict.reason
 
@@ -112,13 +129,13 @@ def test_a_receipt_without_a_header_is_read_by_number() -> None:
         rejected=frozenset({"99"}),
     )
 
-    verdict = judge(Found({"/out": {"x.txt": b"00;a.sealed\n99; b.sealed\n"}}), [rule], SENT)
+    verdict = judge_answers(Found({"/out": {"x.txt": b"00;a.sealed\n99; b.sealed\n"}}), [rule], SENT)
 
     assert said(verdict) == {"a.sealed": "accepted", "b.sealed": "rejected"}
 
 
 def test_names_are_no_wildcards() -> None:
-    verdict = judge(Found({"/out": {"ab.ack": b""}}), [ACK], [SentFile(name="a?"), SentFile(name="[ab]")])
+    verdict = judge_answers(Found({"/out": {"ab.ack": b""}}), [ACK], [SentFile(name="a?"), SentFile(name="[ab]")])
 
     assert verdict.says == "waiting"
 
@@ -136,11 +153,11 @@ def test_answers_are_fetched_from_a_server(server: OpenSsh | AsyncSsh) -> None:
         FileAnswer(folder=f"{root}/out", pattern="{name}.ack", says="accepted"),
         FileAnswer(folder=f"{root}/out", pattern="{name}.err", says="rejected", reason="content"),
     ]
-    before = poll(server.settings(), rules, SENT)
+    before = poll_answers(server.settings(), rules, SENT)
     (server.files / "out" / "a.sealed.ack").write_bytes(b"")
     (server.files / "out" / "b.sealed.err").write_bytes(b"key unknown\n" + b"x" * 3_000_000)
 
-    after = poll(server.settings(), rules, SENT)
+    after = poll_answers(server.settings(), rules, SENT)
 
     assert before.says == "waiting"
     assert after.says == "rejected"
@@ -156,11 +173,11 @@ def test_a_server_that_rejects_by_renaming_is_understood(asyncssh_server: AsyncS
     )
     rule = FileAnswer(folder="/", pattern="{stem}_rejected*", says="rejected")
 
-    verdict = poll(asyncssh_server.settings(), [rule], [SentFile(name="a.sealed")])
+    verdict = poll_answers(asyncssh_server.settings(), [rule], [SentFile(name="a.sealed")])
 
     assert verdict.reason == "a.sealed: the partner's answer is a_rejected.sealed"
 
 
 def test_a_missing_answer_folder_is_named(server: OpenSsh | AsyncSsh) -> None:
     with pytest.raises(FolderMissing):
-        poll(server.settings(), [FileAnswer(folder="/no/such", pattern="{name}", says="accepted")], SENT)
+        poll_answers(server.settings(), [FileAnswer(folder="/no/such", pattern="{name}", says="accepted")], SENT)

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from delivery import Unusable
-from delivery.expectations import Calendar, Expectation, Facts, alert_text, judge, judge_all
+from delivery import Calendar, Expectation, Facts, Unusable, alert_text, judge_feed, judge_feeds
 
 WORKING_DAYS = frozenset({"mon", "tue", "wed", "thu", "fri"})
 ENGLAND = Calendar(days=WORKING_DAYS, country="GB", subdivision="ENG")
@@ -44,7 +43,7 @@ def at(text: str) -> datetime:
     ],
 )
 def test_nothing_on_record_becomes_due_then_late_then_missing(now: str, state: str) -> None:
-    standing = judge(expectation(), DAY, at(now))
+    standing = judge_feed(expectation(), DAY, at(now))
 
     assert standing.state == state
     if state in ("late", "missing"):
@@ -54,12 +53,12 @@ def test_nothing_on_record_becomes_due_then_late_then_missing(now: str, state: s
 def test_a_delivery_in_time_is_delivered() -> None:
     facts = Facts(batch="b", state="delivered", delivered_at=at("2026-11-24 06:00"))
 
-    assert judge(expectation(), DAY, at("2026-11-25 00:00"), facts).state == "delivered"
+    assert judge_feed(expectation(), DAY, at("2026-11-25 00:00"), facts).state == "delivered"
 
 
 def test_a_delivery_after_the_deadline_says_by_how_much() -> None:
     facts = Facts(batch="b", delivered_at=at("2026-11-24 06:45"))
-    standing = judge(expectation(), DAY, at("2026-11-25 00:00"), facts)
+    standing = judge_feed(expectation(), DAY, at("2026-11-25 00:00"), facts)
 
     assert (standing.state, standing.reason) == ("delivered late", "45 min late")
     assert not standing.is_alarming
@@ -68,14 +67,14 @@ def test_a_delivery_after_the_deadline_says_by_how_much() -> None:
 def test_a_failure_alarms_before_the_deadline_and_is_the_cause_after_it() -> None:
     facts = Facts(batch="b", state="failed", failure="certificate ended")
 
-    assert judge(expectation(), DAY, at("2026-11-23 22:00"), facts).state == "failed"
-    late = judge(expectation(), DAY, at("2026-11-24 07:00"), facts)
+    assert judge_feed(expectation(), DAY, at("2026-11-23 22:00"), facts).state == "failed"
+    late = judge_feed(expectation(), DAY, at("2026-11-24 07:00"), facts)
     assert (late.state, late.reason) == ("late", "certificate ended")
 
 
 def test_a_stuck_batch_is_late_with_its_state() -> None:
     assert (
-        judge(expectation(), DAY, at("2026-11-24 07:00"), Facts(batch="b", state="sealing")).reason
+        judge_feed(expectation(), DAY, at("2026-11-24 07:00"), Facts(batch="b", state="sealing")).reason
         == "the batch is sealing"
     )
 
@@ -90,7 +89,7 @@ def test_a_stuck_batch_is_late_with_its_state() -> None:
     ],
 )
 def test_the_holiday_calendar_is_the_partners(day: date, why: str) -> None:
-    standing = judge(expectation(), day, at("2027-02-01 00:00"))
+    standing = judge_feed(expectation(), day, at("2027-02-01 00:00"))
 
     assert standing.state == ("not expected" if why else "missing")
     assert standing.reason.startswith(why or "no batch")
@@ -126,13 +125,13 @@ def test_a_deadline_that_a_clock_change_skips_counts() -> None:
 
 
 def test_nothing_is_missing_from_before_a_feed_began() -> None:
-    assert judge(expectation(since=date(2026, 11, 24)), DAY, at("2026-12-01 00:00")).state == "not expected"
+    assert judge_feed(expectation(since=date(2026, 11, 24)), DAY, at("2026-12-01 00:00")).state == "not expected"
 
 
 def test_all_feeds_are_judged_for_the_days_back() -> None:
     delivered = {("northwind", "accruals", date(2026, 11, 19)): Facts(batch="b", delivered_at=at("2026-11-20 01:00"))}
 
-    standings = judge_all([expectation()], at("2026-11-23 12:00"), delivered, back_days=4)
+    standings = judge_feeds([expectation()], at("2026-11-23 12:00"), delivered, back_days=4)
 
     assert [(str(standing.business_date), standing.state) for standing in standings] == [
         ("2026-11-19", "delivered"),
@@ -146,14 +145,14 @@ def test_all_feeds_are_judged_for_the_days_back() -> None:
 def test_today_is_the_partners_today() -> None:
     tokyo = expectation(time_zone="Asia/Tokyo", calendar=Calendar())
 
-    standings = judge_all([tokyo], at("2026-11-23 20:00"), {}, back_days=0)
+    standings = judge_feeds([tokyo], at("2026-11-23 20:00"), {}, back_days=0)
 
     assert standings[0].business_date == date(2026, 11, 24)
 
 
 def test_an_alert_says_what_since_when_and_what_to_do() -> None:
     now = at("2026-11-24 09:30")
-    standing = judge(expectation(), DAY, now)
+    standing = judge_feed(expectation(), DAY, now)
 
     subject, body = alert_text(standing, now, time_zone="Europe/London")
 
