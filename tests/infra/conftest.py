@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from infra_fakes import FACTORY_ID, FakeFactory
-from templates import CHECKER, SETS, Template, evaluate
+from infra_templates import CHECKER, SETS, Template, evaluate
 
 from infra.deploy.arm import Factory
 from local.services.certificates import CertificateAuthority

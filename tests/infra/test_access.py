@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 import pytest
-from templates import ROOT, Template
+from infra_templates import ROOT, Template
 
 from infra.docs import roles
 

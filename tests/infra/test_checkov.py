@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from templates import Template
+from infra_templates import Template
 
 ACCEPTED = {
     "CKV_AZURE_13": "asked of the app settings resource, which has no authentication of its own; entraClientId is the opt-in",

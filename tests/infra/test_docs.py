@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from templates import ROOT
+from infra_templates import ROOT
 
 from infra.docs import picture
 

@@ -13,7 +13,7 @@ from azure.core.exceptions import HttpResponseError, ServiceRequestError
 from azure.identity import DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 from infra_fakes import FACTORY_ID, FakeFactory
-from templates import ROOT
+from infra_templates import ROOT
 
 from infra.hooks import app, commands, factory, grants, image, stage
 from infra.hooks.commands import HookError

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from templates import ROOT, Template
+from infra_templates import ROOT, Template
 
 DEPLOYED = ["function_app.py", *(f"{name}/**/*.py" for name in ("batches", "delivery", "encryption", "partners"))]
 # Read by the Functions host, by azure-identity or by OpenTelemetry, not by our code.

@@ -9,7 +9,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from templates import ROOT, Template
+from infra_templates import ROOT, Template
 
 STORAGE = "Microsoft.Storage/storageAccounts"
 SITE = "Microsoft.Web/sites"
