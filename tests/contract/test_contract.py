@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from conftest import Target
+from contract_target import Target
 
 pytestmark = pytest.mark.xdist_group("stack")
 
