@@ -27,16 +27,6 @@ if TYPE_CHECKING:
     from local.factory.services import Data
 
 BATCH_BYTES = 1024 * 1024
-DATASET_OF = {
-    "AzurePostgreSqlSource": "AzurePostgreSqlTable",
-    "DelimitedTextSource": "DelimitedText",
-    "JsonSource": "Json",
-    "BinarySource": "Binary",
-    "AzurePostgreSqlSink": "AzurePostgreSqlTable",
-    "DelimitedTextSink": "DelimitedText",
-    "JsonSink": "Json",
-    "BinarySink": "Binary",
-}
 
 
 @dataclass(slots=True, kw_only=True)

@@ -117,15 +117,13 @@ def _services(factory: Factory) -> Iterator[Finding]:
 
 
 def _sftp(file: str, properties: Mapping[str, Any]) -> Iterator[Finding]:
-    from local.factory.sftp_store import FINGERPRINT
-
     wanted = "password" if properties.get("authenticationType") == "Basic" else "privateKeyContent"
     if wanted not in properties:
         yield Finding(
             file=file, path="", message=f"authenticationType {properties.get('authenticationType')} needs {wanted!r}"
         )
     pinned = properties.get("hostKeyFingerprint")
-    if isinstance(pinned, str) and not is_dynamic(pinned) and not FINGERPRINT.fullmatch(pinned):
+    if isinstance(pinned, str) and not is_dynamic(pinned) and not subset.FINGERPRINT.fullmatch(pinned):
         yield Finding(
             file=file,
             path="hostKeyFingerprint",
@@ -326,13 +324,13 @@ def _location(factory: Factory, item: Any) -> tuple[str | None, str | None]:
 
 
 def _looks(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:  # noqa: ARG001
-    from local.factory.copying import DATASET_OF
-
     kind, location = _location(factory, activity.properties.get("dataset"))
     source = activity.properties.get("source")
-    if isinstance(source, Mapping) and kind and DATASET_OF.get(str(source.get("type"))) not in {None, kind}:
+    if isinstance(source, Mapping) and kind and subset.DATASET_OF.get(str(source.get("type"))) not in {None, kind}:
         yield found(
-            activity, "source.type", f"{source['type']} reads {DATASET_OF[source['type']]}, and the dataset is {kind}"
+            activity,
+            "source.type",
+            f"{source['type']} reads {subset.DATASET_OF[source['type']]}, and the dataset is {kind}",
         )
     holder, prefix = (source, "source.") if isinstance(source, Mapping) else (activity.properties, "")
     yield from _settings(activity, holder, f"{prefix}storeSettings", location, LOCATION_READS)
@@ -353,8 +351,6 @@ def _settings(
 
 
 def _copy(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:  # noqa: ARG001
-    from local.factory.copying import DATASET_OF
-
     ends = (
         ("source", "inputs", activity.inputs, LOCATION_READS),
         ("sink", "outputs", activity.outputs, LOCATION_WRITES),
@@ -369,9 +365,11 @@ def _copy(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[
             continue
         kind, location = _location(factory, items[0])
         kinds.append(str(end.get("type")))
-        if kind and DATASET_OF.get(str(end.get("type"))) not in {None, kind}:
+        if kind and subset.DATASET_OF.get(str(end.get("type"))) not in {None, kind}:
             yield found(
-                activity, f"{key}.type", f"{end['type']} goes with {DATASET_OF[end['type']]}, and the dataset is {kind}"
+                activity,
+                f"{key}.type",
+                f"{end['type']} goes with {subset.DATASET_OF[end['type']]}, and the dataset is {kind}",
             )
         yield from _settings(activity, end, f"{key}.storeSettings", location, wanted)
         if key == "sink" and location == "HttpServerLocation":

@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import io
 import posixpath
-import re
 import socket
 import stat
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ import paramiko
 
 from local.factory.errors import ActivityError
 from local.factory.stores import Entry
+from local.factory.subset import FINGERPRINT
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,10 +35,6 @@ PIECE_BYTES = 32 * 1024
 RSA_BANNER = "-----BEGIN RSA PRIVATE KEY-----"
 KEY_MEND = "ssh-keygen -t rsa -b 4096 -m PEM -f key, then store base64 -w0 key in Key Vault"
 HOST_KEY_TYPES = ("rsa-sha2-512", "rsa-sha2-256", "ecdsa-sha2-nistp256", "ssh-ed25519")
-FINGERPRINT = re.compile(
-    r"(?:(?P<type>[a-z0-9@.-]+) (?P<bits>\d+) )?"
-    r"(?:(?:MD5:)?(?P<md5>[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){15})|SHA256:(?P<sha256>[A-Za-z0-9+/]{43})=?)"
-)
 
 
 def load_private_key(text: str, passphrase: str | None) -> paramiko.RSAKey:

@@ -6,6 +6,7 @@ ignored: a property that Azure knows and this list does not is refused by name b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -148,6 +149,23 @@ RETURN_TYPES = {
     "Array": {"content": array(required=True)},
     "Object": {"content": array(required=True)},
 }
+
+# Which dataset type a source or sink of a Copy goes with.
+DATASET_OF = {
+    "AzurePostgreSqlSource": "AzurePostgreSqlTable",
+    "DelimitedTextSource": "DelimitedText",
+    "JsonSource": "Json",
+    "BinarySource": "Binary",
+    "AzurePostgreSqlSink": "AzurePostgreSqlTable",
+    "DelimitedTextSink": "DelimitedText",
+    "JsonSink": "Json",
+    "BinarySink": "Binary",
+}
+# A host key as Data Factory writes it: MD5 with type and bits, or SHA-256.
+FINGERPRINT = re.compile(
+    r"(?:(?P<type>[a-z0-9@.-]+) (?P<bits>\d+) )?"
+    r"(?:(?:MD5:)?(?P<md5>[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){15})|SHA256:(?P<sha256>[A-Za-z0-9+/]{43})=?)"
+)
 
 ACTIVITIES: dict[str, ActivityKind] = {
     "ExecutePipeline": ActivityKind(

@@ -14,7 +14,10 @@ from local.factory import Factory, subset
 from local.factory.azure_schema import NOT_RUN, schema, schema_findings, walks
 from local.factory.cli import check
 from local.factory.derive_schema import used_types
+from local.factory.errors import InvalidFactoryError
+from local.factory.model import read_documents
 from local.factory.shapes import Shape
+
 
 def model_of(kind: str) -> tuple[str, Mapping[str, str]]:
     name = kind.rstrip("!").removeprefix("list:").removeprefix("model:")
@@ -131,8 +134,6 @@ FREE = {
 
 
 def test_a_misspelt_property_is_found_wherever_it_stands(repository: Path, tmp_path: Path) -> None:
-    from local.factory.errors import InvalidFactoryError
-
     missed = []
     documents = dict(seeded(repository))
     for relative, document in documents.items():
@@ -151,6 +152,8 @@ def test_a_misspelt_property_is_found_wherever_it_stands(repository: Path, tmp_p
             inside = any(key in FREE for key in _trail(changed, f"{key}x"))
             if inside:
                 continue
+            if read_documents({relative: changed}, "adf", []).findings:
+                continue  # its form gives it away; the rest needs the whole factory
             try:
                 Factory.from_documents({**documents, relative: changed})
             except InvalidFactoryError:
