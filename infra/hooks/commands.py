@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,10 +27,11 @@ class HookError(Exception):
         self.hint = hint
 
 
-def run(command: Sequence[str], *, show: bool = False, hint: str = "") -> str:
+def run(command: Sequence[str], *, show: bool = False, hint: str = "", extra: Mapping[str, str] | None = None) -> str:
     """Run a command in the repository's root and return what it wrote; with `show` it writes to the terminal instead.
 
-    The output of a command may be a secret: it is never part of an error's text, what it wrote to stderr is.
+    The output of a command may be a secret: it is never part of an error's text, what it wrote to stderr is. Secrets
+    that a command needs go into its environment (`extra`), never into its arguments, which every process can see.
     """
     program = shutil.which(command[0])
     if program is None:
@@ -38,6 +39,7 @@ def run(command: Sequence[str], *, show: bool = False, hint: str = "") -> str:
     done = subprocess.run(
         [program, *command[1:]],
         cwd=ROOT,
+        env=os.environ | (extra or {}),
         check=False,
         text=True,
         stdin=subprocess.DEVNULL,

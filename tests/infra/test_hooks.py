@@ -376,6 +376,27 @@ def test_a_deployed_app_is_asked_with_the_key_that_azure_made(
     programs("az", answer)
     monkeypatch.setenv("SEALIFT_FUNCTION_APP_ID", "/subscriptions/5ub/the/app")
 
+    monkeypatch.delenv("SEALIFT_CONTRACT_TESTS", raising=False)
     with WebServer("app", deployed()) as server:
         monkeypatch.setenv("SEALIFT_FUNCTION_APP_URL", server.url)
         app.main()
+
+
+def test_the_contract_suite_gets_the_key_through_its_environment_only(
+    programs: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answer = (
+        """case "$*" in *listKeys*) echo '{"functionKeys": {"default": "key"}}';; *) echo '{"properties": {}}';; esac"""
+    )
+    programs("az", answer)
+    log = programs("sealift", 'echo "$BASE_URL $KEY" >> "$0.environment"')
+    monkeypatch.setattr(app, "ROOT", tmp_path / "bin")
+    monkeypatch.setenv("SEALIFT_FUNCTION_APP_ID", "/subscriptions/5ub/the/app")
+    monkeypatch.setenv("SEALIFT_CONTRACT_TESTS", "true")
+
+    with WebServer("app", deployed()) as server:
+        monkeypatch.setenv("SEALIFT_FUNCTION_APP_URL", server.url)
+        app.main()
+
+    assert log.read_text().splitlines()[-1] == "sealift test -n0 tests/contract"
+    assert (tmp_path / "bin" / "sealift.environment").read_text() == f"{server.url} key\n"
