@@ -12,6 +12,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "test": ("local.checks:test_main", "the tests (all arguments go to pytest; --slow adds the slow ones)"),
     "lint": ("local.checks:lint_main", "the linters, the type checker and the pipeline checks"),
     "run": ("local.run:main", "run a pipeline of adf/ on local services"),
+    "batch": ("local.batch:main", "list | show | resend | replay | verify | purge: the operator's verbs"),
+    "census": ("local.census:main", "look for a canary, or for plaintext that is too old, wherever the product writes"),
     "trigger": ("local.run:trigger_main", "list or run the windows of a trigger"),
     "adf": ("local.factory.cli:main", "check | eval | cases: lint adf/, evaluate an expression, run golden cases"),
     "seal": ("local.sealing:seal_main", "seal a file for one or more certificates"),

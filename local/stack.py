@@ -63,6 +63,9 @@ class Connection:
     environment: dict[str, str] = field(repr=False)
     global_parameters: dict[str, Any]
     linked_services: dict[str, dict[str, Any]]
+    function_url: str
+    function_key: str = field(repr=False)
+    folder: str
 
     def overrides(self) -> Overrides:
         """Return the overrides of a pipeline run; this process must have `environment` by now."""
@@ -183,6 +186,9 @@ class Stack:
                 "encrypted_storage": {"serviceEndpoint": self.azurite.blob_url(ENCRYPTED)},
                 "function_app": {"functionAppUrl": self.function.url},
             },
+            function_url=self.function.url,
+            function_key=self.function_key,
+            folder=str(self.folder),
         )
 
     def verification_certificate(self) -> bytes:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from app_world import App, app_folder, app_settings, make_storage, running
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64EncodePolicy
@@ -15,6 +17,7 @@ from batches import Stores
 from encryption.vault import Vault
 from local.services.azurite import Azurite
 from local.services.certificates import CertificateAuthority
+from local.services.function_host import FunctionHost
 from local.services.identity import IdentityEndpoint
 from local.services.vault import KeyVault
 from local.stack import self_signed
@@ -56,3 +59,34 @@ def world(azurite: Azurite, key_vault: KeyVault) -> Iterator[World]:
     queue.close()
     for account in accounts.values():
         account.close()
+
+
+@pytest.fixture(scope="session")
+def app_storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Azurite, Stores]]:
+    """Storage of the hosted app: apart from the other tests', since the app names its containers and queues itself."""
+    with Azurite(tmp_path_factory.mktemp("app-azurite"), in_memory=True) as storage:
+        yield storage, make_storage(storage)
+
+
+@pytest.fixture(scope="session")
+def app_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return app_folder(tmp_path_factory.mktemp("app") / "code")
+
+
+@pytest.fixture(scope="module")
+def app(
+    app_storage: tuple[Azurite, Stores],
+    app_code: Path,
+    key_vault: KeyVault,
+    app_identity: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[App]:
+    use_certificate(key_vault, self_signed(PARTNER_KEY, "Northwind"))
+    settings = app_settings(app_storage[0], key_vault.url) | app_identity
+    with running(FunctionHost(app_code, settings, folder=tmp_path_factory.mktemp("host")), app_storage[1]) as app:
+        yield app
+
+
+@pytest.fixture(scope="session")
+def app_identity(authority: CertificateAuthority, identity: IdentityEndpoint) -> dict[str, str]:
+    return authority.environment | identity.environment("function-app")

@@ -1,0 +1,129 @@
+"""function_app.py on the local host, on storage of its own, with queue settings that a test can wait for."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import requests
+from azure.storage.blob import BlobServiceClient, ContainerClient
+from azure.storage.queue import QueueClient, TextBase64EncodePolicy
+
+import batches
+from batches import Record, Stores
+from batches import record as records
+from local.services.azurite import Azurite
+from local.services.function_host import FunctionHost
+from local.stack import CONTAINERS, HOST, QUEUES, ROOT
+
+QUICK = {"visibilityTimeout": "00:00:00", "maxPollingInterval": "00:00:01"}
+
+
+def app_folder(folder: Path) -> Path:
+    """Return the app as it is, but for a host.json whose retries come at once."""
+    folder.mkdir()
+    for name in ("function_app.py", "batches", "encryption", "partners", "delivery"):
+        (folder / name).symlink_to(ROOT / name)
+    settings = json.loads((ROOT / "host.json").read_text())
+    settings["extensions"]["queues"] |= QUICK
+    (folder / "host.json").write_text(json.dumps(settings))
+    return folder
+
+
+def app_settings(azurite: Azurite, vault_url: str, **storage: str) -> dict[str, str]:
+    """Return the app's settings; `storage` replaces connection strings, such as RawStorage."""
+    accounts = {"AzureWebJobsStorage": HOST, "RawStorage": "sealiftraw", "EncryptedStorage": "sealiftencrypted"}
+    connections = {name: azurite.connection_string(account) for name, account in accounts.items()}
+    return {**connections, **storage, "KEY_VAULT_URL": vault_url, "PARTNER_SFTP": "{}"}
+
+
+@dataclass
+class App:
+    """One running app, seen from outside, and the storage under it."""
+
+    host: FunctionHost
+    stores: Stores
+    session: requests.Session = field(default_factory=requests.Session)
+
+    def call(self, method: str, path: str, **more: Any) -> requests.Response:
+        headers = {"x-functions-key": self.host.key, **more.pop("headers", {})}
+        return self.session.request(method, f"{self.host.url}/api/{path}", headers=headers, timeout=60, **more)
+
+    def ok(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        answer = self.call(method, path, **more)
+        assert answer.status_code < 300, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+    def plan(self, day: date) -> dict[str, Any]:
+        window = {"windowStart": f"{day}T00:00:00Z", "windowEnd": f"{day + timedelta(days=1)}T00:00:00Z"}
+        return self.ok("POST", "batches", json={"partner": "northwind", "feed": "accruals", **window})
+
+    def plan_many(self, day: date, files: int) -> Record:
+        """Return a batch of many files: a partner file names one, the steps after Plan know no such limit."""
+        plan = self.plan(day)
+        batch = batches.BatchId.parse(plan["batch"])
+        names = [f"NW_{day:%Y%m%d}_{number:05d}.txt" for number in range(files)]
+        return records.update(self.stores.batches, batch, lambda record: record.model_copy(update={"files": names}))
+
+    def stage(self, record: Record, data: Callable[[str], bytes]) -> None:
+        for name in record.files:
+            self.stores.raw.upload_blob(f"{record.id.folder}/{name}", data(name), overwrite=True)
+
+    def state(self, batch: str) -> str:
+        return str(self.ok("GET", f"batches/{batch}")["state"])
+
+    def wait(self, batch: str, *states: str, seconds: float = 60) -> str:
+        deadline = time.monotonic() + seconds
+        while (state := self.state(batch)) not in states:
+            assert time.monotonic() < deadline, f"{batch} is still {state}"
+            time.sleep(0.1)  # between two looks, not for a time
+        return state
+
+    def log(self) -> str:
+        return self.host.log.read_text()
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the app's own events."""
+        found = []
+        for line in self.log().splitlines():
+            try:
+                message = json.loads(json.loads(line)["message"])
+            except (ValueError, KeyError, TypeError):
+                continue
+            if isinstance(message, dict) and "event" in message:
+                found.append(message)
+        return found
+
+
+def make_storage(azurite: Azurite) -> Stores:
+    """Make the containers and queues that the app expects."""
+    found: dict[str, ContainerClient] = {}
+    for account, names in CONTAINERS.items():
+        service = BlobServiceClient.from_connection_string(azurite.connection_string(account))
+        found |= {name: service.create_container(name) for name in names}
+    for name in QUEUES:
+        QueueClient.from_connection_string(azurite.connection_string(HOST), name).create_queue()
+    queue = QueueClient.from_connection_string(
+        azurite.connection_string(HOST), "seal", message_encode_policy=TextBase64EncodePolicy()
+    )
+    return Stores(raw=found["raw"], encrypted=found["encrypted"], batches=found["batches"], seal_queue=queue)
+
+
+@contextmanager
+def running(host: FunctionHost, stores: Stores) -> Iterator[App]:
+    with host, requests.Session() as session:
+        yield App(host, stores, session)
+
+
+def days(first: date) -> Iterator[date]:
+    """Return days that no other batch of the module has."""
+    while True:
+        yield first
+        first += timedelta(days=1)

@@ -1,0 +1,132 @@
+"""The running app: the operator's way through a batch, and what it never tells."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+from app_world import App, days
+from batch_world import ROWS
+
+from local.batch import ApiError, main
+
+DAYS = days(date(2025, 1, 6))
+CANARY = "M-CANARY-51c0ffee"
+
+
+@pytest.fixture
+def operator(app: App, monkeypatch: pytest.MonkeyPatch) -> App:
+    monkeypatch.setenv("SEALIFT_URL", app.host.url)
+    monkeypatch.setenv("SEALIFT_KEY", app.host.key)
+    return app
+
+
+def sealed(app: App, data: bytes = ROWS) -> str:
+    plan = app.plan(next(DAYS))
+    app.stores.raw.upload_blob(f"{plan['raw']['folder']}/{plan['raw']['file']}", data)
+    app.ok("POST", f"batches/{plan['batch']}/seal", json={"runId": "run-1"})
+    assert app.wait(plan["batch"], "sealed", "failed") == "sealed"
+    return str(plan["batch"])
+
+
+def delivered(app: App, data: bytes = ROWS) -> str:
+    batch = sealed(app, data)
+    status = app.ok("GET", f"batches/{batch}")
+    arrived = [{"name": file["to"], "bytes": file["bytes"]} for file in [*status["send"], *status["last"]]]
+    app.ok("POST", f"batches/{batch}/confirm", json={"arrived": arrived, "runId": "run-1"})
+    return batch
+
+
+def test_operator_follows_resends_and_verifies_a_batch(operator: App, capsys: pytest.CaptureFixture[str]):
+    batch = delivered(operator)
+
+    assert main(["list", "--limit", "5"]) == 0
+    assert f"{batch}  delivered" in capsys.readouterr().out
+    assert main(["resend", batch, "--reason", "swept too early"]) == 0
+    assert "delivery 2 is due" in capsys.readouterr().out
+    assert main(["show", batch]) == 0
+    shown = capsys.readouterr().out
+    assert "sealed, number" in shown
+    assert "swept too early" in shown
+    assert "by ./sealift batch" in shown
+    assert main(["verify", batch]) == 0
+    assert f"{batch} is whole" in capsys.readouterr().out
+
+
+def test_verify_ends_red_for_a_batch_that_is_not_whole(operator: App, capsys: pytest.CaptureFixture[str]):
+    batch = sealed(operator)
+    name = operator.ok("GET", f"batches/{batch}/verify")["files"][0]
+    folder = batch.replace(".", "/", 2)
+    operator.stores.encrypted.delete_blob(f"{folder}/{name}")
+    operator.stores.encrypted.upload_blob(f"{folder}/{name}", b"something else")
+
+    assert main(["--json", "verify", batch]) == 1
+    assert json.loads(capsys.readouterr().out)["ok"] is False
+
+
+def test_replay_goes_on_after_a_failure(operator: App, capsys: pytest.CaptureFixture[str]):
+    batch = sealed(operator)
+    operator.ok("POST", f"batches/{batch}/failed", json={"cause": "the partner's disk is full"})
+
+    assert main(["replay", batch, "--from", "deliver"]) == 0
+    assert "./sealift run deliver_batch --param partner=northwind" in capsys.readouterr().out
+    assert operator.state(batch) == "sealed"
+
+
+def test_purge_names_plaintext_that_nobody_delivered(operator: App, capsys: pytest.CaptureFixture[str]):
+    operator.stores.raw.upload_blob("stray/forgotten.txt", b"x")
+
+    assert main(["purge", "--hours", "0"]) == 1
+    assert "raw/stray/forgotten.txt" in capsys.readouterr().out
+    operator.stores.raw.delete_blob("stray/forgotten.txt")
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["resend", "northwind.accruals.1999-01-01.1", "--reason", "why not"], "never planned"),
+        (["show", "../../etc"], "not a batch id"),
+        (["resend", "nonsense", "--reason", "why not"], "not a batch id"),
+        (["list", "--limit", "0"], "not a number of batches"),
+        (["--key", "wrong", "list"], "does not take this key"),
+    ],
+)
+def test_operator_is_told_what_is_wrong(operator: App, argv: list[str], words: str):
+    with pytest.raises(ApiError, match=words) as caught:
+        main(argv)
+
+    assert caught.value.hint
+
+
+def test_operator_without_an_app_is_told_how_to_name_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("local.run.KEPT", Path("/nowhere/kept.json"))
+    monkeypatch.delenv("SEALIFT_URL", raising=False)
+
+    with pytest.raises(ApiError, match="a function app"):
+        main(["list"])
+
+
+def test_resend_without_a_reason_is_refused(app: App):
+    batch = delivered(app)
+
+    for reason in ("", "  ", "x"):
+        answer = app.call("POST", f"batches/{batch}/resend", json={"who": "ana", "reason": reason})
+        assert answer.status_code == 422
+    assert app.state(batch) == "delivered"
+
+
+def test_nothing_that_was_delivered_is_told_by_answers_or_logs(app: App):
+    batch = delivered(app, CANARY.encode() * 100)
+    told = [app.call("GET", f"batches/{batch}{path}").text for path in ("", "/ledger", "/verify")]
+    told += [app.call("GET", "batches").text, app.log()]
+
+    assert CANARY not in "".join(told)
+    assert app.host.key not in "".join(told)
+    assert "AccountKey=" not in "".join(told)
+
+
+def test_address_without_an_app_is_told(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(ApiError, match="does not answer"):
+        main(["--url", "http://127.0.0.1:9", "--key", "k", "list"])
