@@ -5,6 +5,7 @@ they quote rows and statements; what leaves this process is built here, from eve
 """
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -151,7 +152,8 @@ class Dbt:
         elif name == "FoundStats":
             self.events.parse_ended = self.events.parse_ended or time.monotonic()
         elif name == "NodeStart":
-            self.events.first_node = self.events.first_node or time.monotonic()
+            if self.events.first_node is None:
+                self._begin_nodes()
             self.events.paths[event.data.node_info.unique_id] = event.data.node_info.node_path
         elif name == "NodeFinished":
             self._print_node(event)
@@ -160,6 +162,12 @@ class Dbt:
         if level in _LEVELS and text.strip():
             line = {"time": _now(), "level": level, "event": name, "message": self._text(text)}
             self.events.log.append(json.dumps(line, ensure_ascii=False))
+
+    def _begin_nodes(self) -> None:
+        self.events.first_node = time.monotonic()
+        gc.freeze()
+        gc.enable()
+        print(f"{_now()} first node", flush=True)
 
     def _print_node(self, event: Any) -> None:
         node, result = event.data.node_info, event.data.run_result

@@ -26,6 +26,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from azure.core.exceptions import AzureError
+
 from dbt_runner.invocation import Dbt, Outcome, leave
 from dbt_runner.messages import clean
 from dbt_runner.request import DEADLINE_SECONDS, Request, RequestError, read_request
@@ -90,8 +92,6 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 def main(started: float) -> int:
     """Run once and return the exit code; the last line on standard output is the verdict as JSON."""
-    from azure.core.exceptions import AzureError
-
     from dbt_runner.artifacts import Artifacts, StorageError
 
     try:
@@ -247,11 +247,13 @@ class Run:
             try:
                 problem = self._restore()
                 importing.join()
-                self.timings["import"] = self._elapsed()
+                self.timings["ready"] = self._elapsed()
                 if problem is None:
                     self._work()
                 else:
                     self._conclude("error", problem)
+            except AzureError:
+                raise
             except Exception as error:  # noqa: BLE001 - a fault of ours is a verdict too; it must not leave a run without one
                 self._conclude("error", f"the runner failed: {clean(f'{type(error).__name__}: {error}', self.secrets)}")
             return self._finish()
