@@ -32,6 +32,7 @@ from delivery.errors import (
     DeliveryError,
     FolderMissing,
     HostKeyMismatch,
+    LoginBroken,
     NameTaken,
     NoCommonAlgorithm,
     ProtocolViolation,
@@ -47,6 +48,7 @@ from delivery.errors import (
     VerificationFailed,
 )
 from delivery.expectations import Calendar, Expectation, Facts, Standing, alert_text, judge_feed, judge_feeds
+from delivery.folders import remote_sizes
 from delivery.keys import HostKey, describe_private_key, load_private_key, parse_host_key
 from delivery.policy import Outcome, Policy, TemporaryName
 from delivery.progress import Journal, MemoryJournal, Record
@@ -75,6 +77,7 @@ __all__ = [
     "HostKey",
     "HostKeyMismatch",
     "Journal",
+    "LoginBroken",
     "MemoryJournal",
     "NameTaken",
     "NoCommonAlgorithm",
@@ -108,5 +111,6 @@ __all__ = [
     "load_private_key",
     "parse_host_key",
     "poll_answers",
+    "remote_sizes",
     "shown_host_key",
 ]

@@ -26,6 +26,7 @@ from delivery.errors import (
     DeadlinePassed,
     DeliveryError,
     HostKeyMismatch,
+    LoginBroken,
     NoCommonAlgorithm,
     ProtocolViolation,
     Stalled,
@@ -373,7 +374,8 @@ def _login_failed(error: Exception, settings: ConnectionSettings, method: str) -
             return AuthenticationRefused(f"{host} refuses the key of '{settings.user}'", hint=hint)
         hint = "compare the password in the vault with the partner's"
         return AuthenticationRefused(f"{host} refuses the password of '{settings.user}'", hint=hint)
-    return ConnectionLost(f"{host} broke the connection during the login: {words}", hint="it is tried again")
+    hint = "some servers hang up on a wrong key or password: ./sealift partner check shows how far it gets"
+    return LoginBroken(f"{host} broke the connection during the login of '{settings.user}': {words}", hint=hint)
 
 
 def shown_host_key(host: str, port: int, *, seconds: float = 20.0) -> HostKey:

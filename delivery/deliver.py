@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from delivery.connection import Connection, ConnectionSettings, connect
-from delivery.errors import DeadlinePassed, DeliveryError, Unusable
+from delivery.errors import DeadlinePassed, DeliveryError, LoginBroken, Unusable
 from delivery.policy import Outcome, Policy
 from delivery.progress import Journal
 from delivery.session import Story
@@ -18,6 +18,7 @@ from delivery.upload import Job, send
 
 _BUDGET_BYTES = 2 * (AHEAD + 1) * RANGE_BYTES  # of sources held in memory by all the files in flight
 _LONGEST_WAIT = 60.0
+_MOST_LOGINS = 2
 
 
 def deliver(
@@ -79,14 +80,16 @@ class _Delivery:
         return [job.outcome for job in self._jobs.values() if job.outcome is not None]
 
     def until_done(self, pool: ThreadPoolExecutor, sleep: Callable[[float], None]) -> None:
-        failures, before = 0, self._moved()
+        failures, logins, before = 0, 0, self._moved()
         while any(job.outcome is None for job in self._jobs.values()):
             try:
                 with connect(self._settings, deadline=self._deadline) as connection:
                     self._send_all(connection, pool)
             except DeliveryError as error:
                 self.keep([])
-                if not error.transient or isinstance(error, DeadlinePassed):
+                # Trying a login again and again gets an account locked.
+                logins = logins + 1 if isinstance(error, LoginBroken) else 0
+                if not error.transient or isinstance(error, DeadlinePassed) or logins == _MOST_LOGINS:
                     raise
                 moved = self._moved()
                 failures, before = (1 if moved > before else failures + 1), moved

@@ -4,6 +4,7 @@
     ├── Unreachable            no answer from the host                        transient
     ├── Busy                   the server takes no more connections now       transient
     ├── ConnectionLost         the connection broke                           transient
+    │   └── LoginBroken        … while we logged in; tried twice at most      transient
     ├── Stalled                connected, but nothing moved for too long      transient
     ├── DeadlinePassed         our own time for the delivery is used up       transient
     ├── HostKeyMismatch        not the server that was pinned
@@ -60,6 +61,10 @@ class Busy(DeliveryError):
 class ConnectionLost(DeliveryError):
     status = 503
     transient = True
+
+
+class LoginBroken(ConnectionLost):
+    """The server hung up while we logged in: some answer a refused key or password like this."""
 
 
 class Stalled(DeliveryError):

@@ -1,14 +1,27 @@
-"""Small looks into a partner's folders: list one, fetch a small file, put one. Stories for `Session.run`."""
+"""Small looks into a partner's folders: list one, fetch a small file, put one. The rest are stories for `Session.run`."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import posixpath
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from delivery import wire
+from delivery.connection import ConnectionSettings, connect
 from delivery.errors import FolderMissing, RemoteReadOnly, RemoteRefused
 from delivery.session import Session, Step
+from delivery.upload import stats
 from delivery.wire import Attributes, Data, Handle, Names, Reply, Status
+
+
+def remote_sizes(settings: ConnectionSettings, folder: str, names: Sequence[str]) -> dict[str, int | None]:
+    """Look, over one connection, how big these files are; None where nothing has that name."""
+    paths = [posixpath.join(folder, name) for name in names]
+    found: list[Attributes | None] = []
+    with connect(settings) as connection:
+        for start in range(0, len(paths), 128):
+            found += connection.session.run(stats(*paths[start : start + 128]))
+    return {name: found_file.size if found_file else None for name, found_file in zip(names, found, strict=True)}
 
 
 def list_folder(path: str) -> Generator[Step, Any, dict[str, Attributes]]:
@@ -49,7 +62,7 @@ def read_small(session: Session, path: str, most_bytes: int = 1 << 20) -> Genera
 def refused(reply: Reply, what: str) -> RemoteRefused:
     """Name the cause of a refusal as far as its code tells it."""
     code = reply.code if isinstance(reply, Status) else None
-    if code == wire.NO_SUCH_FILE:
+    if isinstance(reply, Status) and reply.is_missing:
         return FolderMissing(
             f"{what}: {reply}", hint="check the name, upper and lower case, and where the login starts"
         )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 Span = tuple[int, int]
 
@@ -22,6 +22,25 @@ class Record:
     acknowledged: tuple[Span, ...] = ()
     intended: bool = False
     sent: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return {
+            "sha256": self.sha256,
+            "acknowledged": [list(span) for span in self.acknowledged],
+            "intended": self.intended,
+            "sent": self.sent,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Return the record that `to_json` made this of."""
+        return cls(
+            sha256=value["sha256"],
+            acknowledged=tuple((start, end) for start, end in value["acknowledged"]),
+            intended=value["intended"],
+            sent=value["sent"],
+        )
 
 
 class Journal(Protocol):

@@ -49,7 +49,7 @@ class Job:
     acknowledged: Acknowledged = field(default_factory=Acknowledged)
     intended: bool = False
     outcome: Outcome | None = None
-    began: float = field(default_factory=time.monotonic)
+    began: float = 0.0
     final: str = ""
     temporary: str = ""
     in_place: bool = False  # the final name from the first byte
@@ -84,7 +84,7 @@ class Job:
             state=state,
             verified=verified,
             temporary_name="" if self.in_place else self.temporary,
-            seconds=time.monotonic() - self.began,
+            seconds=time.monotonic() - self.began if self.began else 0.0,
         )
         return self.outcome
 
@@ -128,6 +128,7 @@ def prepare(job: Job, session: Session) -> Generator[Step, Any, Plan | Outcome]:
     """Find out what is there already: all of it, a part that can be continued, or nothing."""
     if job.outcome is not None:
         return job.outcome
+    job.began = job.began or time.monotonic()
     size = job.source.size
     if job.in_place:
         final = temporary = yield from stat(job.final)
@@ -252,7 +253,7 @@ def write(
     flags = wire.FOR_WRITING | (wire.CREATE if plan.create else 0) | (wire.TRUNCATE if plan.cut else 0)
     (opened,) = yield [wire.open_file(job.temporary, flags, job.policy.permissions)]
     if not isinstance(opened, Handle):
-        if not plan.create and isinstance(opened, Status) and opened.code == wire.NO_SUCH_FILE:
+        if not plan.create and isinstance(opened, Status) and opened.is_missing:
             raise Moved(f"{job.temporary} was there and is gone", hint="another worker may have renamed it: look again")
         raise (yield from cause(opened, session, job, f"cannot create {job.temporary}"))
     handle, kept = opened.value, job.acknowledged.total
@@ -276,6 +277,8 @@ def write(
         if whole and job.policy.fsync and session.offers("fsync@openssh.com"):
             (reply,) = yield [wire.fsync(handle)]
             expect_ok(reply, f"cannot flush {job.temporary} to the server's disk")
+        if whole and job.in_place:
+            yield from intend(job)
     except DeliveryError as error:
         yield [wire.close(handle)]
         if isinstance(error, RemoteRefused) and type(error) is RemoteRefused:
@@ -326,11 +329,16 @@ def publish(job: Job, session: Session) -> Generator[Step, Any, Outcome]:
             )
         verified = "hash"
     if not job.in_place:
-        job.intended = True
-        yield Keep(job.source.name)
+        yield from intend(job)
         yield from give_final_name(job, session)
     yield from mark(job)
     return job.end("sent", verified)
+
+
+def intend(job: Job) -> Generator[Step, Any, None]:
+    """Put on record that the file is whole and about to be the partner's: from now on it may be taken at any time."""
+    job.intended = True
+    yield Keep(job.source.name)
 
 
 def give_final_name(job: Job, session: Session) -> Generator[Step, Any, None]:
@@ -445,7 +453,7 @@ def cause(reply: Reply | None, session: Session, job: Job, what: str) -> Generat
     folder = job.policy.folder
     words = message.lower()
     code = reply.code if isinstance(reply, Status) else None
-    if code == wire.NO_SUCH_FILE or "no such file" in words:
+    if (isinstance(reply, Status) and reply.is_missing) or "no such file" in words:
         return FolderMissing(
             message, hint="has the partner moved or renamed the folder? ./sealift partner check shows more"
         )
@@ -471,7 +479,7 @@ def expect_ok(reply: Reply, what: str) -> None:
 def _attributes(path: str, reply: Reply) -> Attributes | None:
     if isinstance(reply, Attributes):
         return reply
-    if isinstance(reply, Status) and reply.code == wire.NO_SUCH_FILE:
+    if isinstance(reply, Status) and reply.is_missing:
         return None
     if isinstance(reply, Status):
         raise RemoteReadOnly(

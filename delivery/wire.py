@@ -21,6 +21,8 @@ FOR_READING, FOR_WRITING, CREATE, TRUNCATE, EXCLUSIVE = 0x01, 0x02, 0x08, 0x10, 
 _HAS_SIZE, _HAS_OWNER, _HAS_PERMISSIONS, _HAS_TIMES, _HAS_EXTENDED = 0x01, 0x02, 0x04, 0x08, 0x80000000
 _MAXIMUM_REPLY = 1 << 20  # far above what any of our requests asks for: a larger length means we lost the frame
 
+_NO_SUCH_PATH = 10
+
 _TEXT = {
     OK: "ok",
     EOF: "end of file",
@@ -31,6 +33,7 @@ _TEXT = {
     NO_CONNECTION: "no connection",
     LOST: "connection lost",
     UNSUPPORTED: "operation unsupported",
+    _NO_SUCH_PATH: "no such folder",
 }
 
 
@@ -47,10 +50,16 @@ class Status:
     code: int
     message: str = ""
 
+    @property
+    def is_missing(self) -> bool:
+        """Nothing has that name; some servers of version 3 use the code of version 4 for a missing folder."""
+        return self.code in {NO_SUCH_FILE, _NO_SUCH_PATH}
+
     def __str__(self) -> str:
         """Put the meaning of the code first, then the server's own words where they add something."""
         text = _TEXT.get(self.code, f"status {self.code}")
-        words = self.message.strip()
+        # Somebody else's words end up in our logs: one line, printable, short.
+        words = "".join(letter if letter.isprintable() else " " for letter in self.message[:200]).strip()
         return text if not words or words.lower() == text else f"{text} ({words})"
 
 

@@ -265,6 +265,8 @@ class _Login(asyncssh.SSHServer):
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         self._server.logins.append(("publickey", username))
+        if self._server.hang_up_at_login:
+            self._server.connections[-1].abort()
         return (
             username == "partner" and key.public_data == asyncssh.import_public_key(self._server.public_key).public_data
         )
@@ -305,6 +307,7 @@ class AsyncSsh:
         self.connections: list[Any] = []
         self.handles: list[Any] = []
         self.methods = {"publickey"}
+        self.hang_up_at_login = False
         self.prompts: list[tuple[str, bool]] = [("Password: ", False)]
         self.private_key, self.public_key = make_key()
         self._options = options

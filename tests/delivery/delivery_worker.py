@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 
 from delivery import BytesSource, ConnectionSettings, FileSource, Policy, Record, Source, deliver
@@ -20,8 +19,7 @@ class FileJournal:
             for line in path.read_text().splitlines():
                 if line.endswith("}}"):  # a line cut by the kill is no record
                     for name, values in json.loads(line).items():
-                        values["acknowledged"] = tuple((start, end) for start, end in values["acknowledged"])
-                        self._records[name] = Record(**values)
+                        self._records[name] = Record.from_json(values)
 
     def recall(self, name: str) -> Record | None:
         return self._records.get(name)
@@ -29,7 +27,7 @@ class FileJournal:
     def keep(self, records: dict[str, Record]) -> None:
         self._records.update(records)
         with self._path.open("a") as file:
-            file.write("\n" + json.dumps({name: asdict(record) for name, record in records.items()}) + "\n")
+            file.write("\n" + json.dumps({name: record.to_json() for name, record in records.items()}) + "\n")
             file.flush()
             os.fsync(file.fileno())
 

@@ -19,6 +19,7 @@ from delivery import (
     ConnectionSettings,
     DeliveryError,
     HostKeyMismatch,
+    LoginBroken,
     NoCommonAlgorithm,
     ProtocolViolation,
     Unreachable,
@@ -158,6 +159,16 @@ def test_an_unknown_key_is_refused_once_and_not_tried_again(asyncssh_server: Asy
         )
 
     assert asyncssh_server.logins.count(("begin", "partner")) == 1
+
+
+def test_a_server_that_hangs_up_at_the_login_is_tried_twice_only(server_with: Any) -> None:
+    server = server_with()
+    server.hang_up_at_login = True
+
+    with pytest.raises(LoginBroken):
+        deliver([BytesSource("a", b"")], settings=server.settings(), policy=policy_for(server), sleep=lambda _: None)
+
+    assert server.logins.count(("begin", "partner")) == 2
 
 
 def test_a_wrong_password_is_refused(server_with: Any) -> None:

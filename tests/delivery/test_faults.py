@@ -22,6 +22,7 @@ from delivery import (
     MemoryJournal,
     NameTaken,
     Policy,
+    Record,
     RemoteFull,
     RemoteReadOnly,
     RemoteRefused,
@@ -513,6 +514,29 @@ def test_a_sweeper_beside_a_real_sshd_gets_each_file_once(openssh_server: OpenSs
     assert sorted([*taken, *found(openssh_server)]) == [source.name for source in sources]
 
 
+def test_a_file_taken_while_written_in_place_is_recorded_before_it_is_closed(asyncssh_server: AsyncSsh) -> None:
+    journal = MemoryJournal()
+    intended: list[bool] = []
+    keep = journal.keep
+
+    def look(records: dict[str, Record]) -> None:
+        intended.extend(record.intended and not record.sent for record in records.values())
+        keep(records)
+
+    journal.keep = look  # type: ignore[method-assign]
+    policy = policy_for(asyncssh_server, temporary=TemporaryName(kind="none"), confirm=False)
+    sources = small(1)
+    deliver(sources, settings=asyncssh_server.settings(), policy=policy, journal=journal)
+    (asyncssh_server.files / "file-0000.sealed").unlink()
+    journal.records = {name: Record(sha256=record.sha256, intended=True) for name, record in journal.records.items()}
+
+    (outcome,) = deliver(sources, settings=asyncssh_server.settings(), policy=policy, journal=journal)
+
+    assert intended[0]
+    assert outcome.state == "sent"
+    assert found(asyncssh_server) == {}
+
+
 # --- limits ---
 
 
@@ -602,8 +626,6 @@ def test_another_file_left_behind_is_never_continued(server: Server, policy: Pol
     source, journal = big(4 << 20), MemoryJournal()
     temporary = server.files / policy.temporary.path("", source.name, source.sha256)
     temporary.write_bytes(bytes(2 << 20))
-    from delivery import Record
-
     journal.records[source.name] = Record(sha256=source.sha256, acknowledged=((0, 2 << 20),))
 
     deliver([source], settings=server.settings(), policy=policy, journal=journal)
