@@ -147,6 +147,13 @@ class Batch:
         if self._size >= BATCH_BYTES:
             self.flush()
 
+    def block(self, piece: bytes, lines: int) -> None:
+        """Take many lines at once."""
+        self.flush()
+        self._output.write(piece)
+        self._tally.data_written += len(piece)
+        self.count += lines
+
     def flush(self) -> None:
         if self._lines:
             self._output.write(b"".join(self._lines))
@@ -174,12 +181,16 @@ def csv_options(layout: Layout) -> sql.Composable:
     return sql.SQL("{}, FORCE_QUOTE *").format(options) if layout.quote_all else options
 
 
-def pass_lines(lines: Iterator[bytes], layout: Layout, write: Batch) -> None:
+def pass_lines(batches: Iterator[list[bytes]], layout: Layout, write: Batch) -> None:
     """Pass COPY's lines on with the row delimiter and encoding asked for."""
     carriage = layout.row_delimiter == "\r\n"
-    for line in lines:
-        ended = line[:-1] + b"\r\n" if carriage else line
-        write(ended if layout.encoding == "utf-8" else layout.encode(ended.decode()))
+    for lines in batches:
+        block = b"".join(lines)
+        if carriage and block.count(b"\n") == len(lines):
+            block = block.replace(b"\n", b"\r\n")
+        elif carriage:  # some value holds a line break, which stays as it is
+            block = b"".join([line[:-1] + b"\r\n" for line in lines])
+        write.block(block if layout.encoding == "utf-8" else layout.encode(block.decode()), len(lines))
 
 
 # Any rows to any rows

@@ -209,7 +209,7 @@ def name_rules(file: str, name: str, limit: int = PIPELINE_NAME_LIMIT) -> Iterat
 
 def _pipeline(factory: Factory, pipeline: Pipeline) -> Iterator[Finding]:
     yield from name_rules(pipeline.file, pipeline.name)
-    if not pipeline.activities:
+    if not pipeline.document.get("activities"):
         yield Finding(file=pipeline.file, path="activities", message="a pipeline needs at least one activity")
     seen: dict[str, Activity] = {}
     for activity in pipeline.walk():

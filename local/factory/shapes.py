@@ -140,6 +140,9 @@ def check(value: Any, shape: Shape, path: str, *, evaluated: bool = False) -> It
     `evaluated` says that expressions were already replaced: text that reads as a number or boolean then passes for
     one, because interpolation only ever makes text.
     """
+    if shape.kind == "expression" and not is_expression_object(value):
+        yield path, 'must be an expression object: {"value": "@...", "type": "Expression"}'
+        return
     if not evaluated and is_dynamic(value):
         if is_expression_object(value) and not isinstance(value["value"], str):
             yield path, "an expression's value must be a string"
@@ -163,8 +166,6 @@ def check(value: Any, shape: Shape, path: str, *, evaluated: bool = False) -> It
             yield from _check_reference(value, shape, path, evaluated=evaluated)
         case "secret":
             yield from _check_secret(value, path, evaluated=evaluated)
-        case "expression":
-            yield path, 'must be an expression object: {"value": "@...", "type": "Expression"}'
 
 
 def _check_text(value: Any, shape: Shape, path: str) -> Iterator[Problem]:

@@ -1,0 +1,395 @@
+"""Each rule of the lint, by a small factory that breaks it, and the message that names file, place and reason."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factory_support import (
+    PATHS,
+    SERVICES,
+    Documents,
+    activity,
+    after,
+    blob_location,
+    dataset,
+    expression,
+    linked_service,
+    pipeline,
+    secret,
+    set_variable,
+    to,
+)
+
+from local.factory import Factory, InvalidFactoryError
+from local.factory.cli import check_main
+from local.factory.lint import lint
+from local.factory.model import read_documents
+
+WAIT = activity("W", "Wait", {"waitTimeInSeconds": 1})
+STRING = {"v": {"type": "String"}}
+BLOB = dataset("blob", "Binary", "storage", {"location": blob_location()}, **PATHS)
+FAIL = activity("Stop", "Fail", {"message": "m", "errorCode": "1"})
+
+
+def messages(documents: Documents) -> list[str]:
+    factory = read_documents(dict(documents), "adf", [])
+    return [str(finding) for finding in (*factory.findings, *lint(factory))]
+
+
+def only(documents: Documents, *ignored: str) -> str:
+    """Return the one finding that is no advice about unused things."""
+    found = [
+        text
+        for text in messages(documents)
+        if "never used" not in text and "nothing refers" not in text and text not in ignored
+    ]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def loop(*activities: dict[str, Any], name: str = "Loop") -> dict[str, Any]:
+    return activity(name, "ForEach", {"items": expression("@range(1,2)"), "activities": list(activities)})
+
+
+def test_a_sound_factory_has_no_findings() -> None:
+    assert messages(pipeline([WAIT])) == []
+
+
+def test_an_unknown_function_is_named_with_file_place_and_the_nearest() -> None:
+    text = only(pipeline([WAIT, set_variable("Set", "v", expression("@cocnat('a', 'b')"))], variables=STRING))
+
+    assert (
+        text == "adf/pipeline/main.json: activities[1] 'Set' value: unknown function 'cocnat'; did you mean 'concat'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("@pipeline().parameters.x", "no parameter 'x'"),
+        ("@pipeline().globalParameters.x", "no global parameter 'x'"),
+        ("@pipeline().RunID2", "pipeline() has no property 'RunID2'; did you mean 'RunId'?"),
+        ("@variables('x')", "no variable 'x'"),
+        ("@variables('v')", "a variable must not refer to itself"),
+        ("@item()", "item() exists only inside ForEach"),
+        ("@activity('X').output", "no activity 'X'"),
+        ("@activity('W').output", "activity 'W' has not run here"),
+        ("@dataset().x", "dataset() does not exist in a pipeline"),
+        ("@concat('a'", ""),
+        ("text @{add(1,}", ""),
+    ],
+)
+def test_expressions_that_cannot_work_are_found(value: str, said: str) -> None:
+    found = only(pipeline([WAIT, set_variable("Set", "v", value)], variables=STRING))
+
+    assert found.startswith("adf/pipeline/main.json: activities[1] 'Set' value: ")
+    assert said in found
+
+
+def test_item_is_fine_in_loops_and_filters_and_upstream_is_inherited() -> None:
+    inner = activity(
+        "If", "IfCondition", {"expression": expression("@equals(item(), activity('W').output)"), "ifTrueActivities": []}
+    )
+    keep = activity(
+        "Keep", "Filter", {"items": expression("@range(1,2)"), "condition": expression("@equals(item(), 1)")}
+    )
+    outer = {**loop(inner), "dependsOn": after("W")}
+
+    assert messages(pipeline([WAIT, keep, outer])) == []
+
+
+def test_an_inner_activity_is_not_seen_from_outside_its_container() -> None:
+    peek = set_variable("Peek", "v", expression("@string(activity('W').output)"), dependsOn=after("Loop"))
+
+    assert "has not run here" in only(pipeline([loop(WAIT), peek], variables=STRING))
+
+
+@pytest.mark.parametrize(
+    ("activities", "said"),
+    [
+        ([WAIT, WAIT], "stands twice"),
+        ([WAIT, {**WAIT, "name": "w"}], "stands twice"),
+        ([{**WAIT, "dependsOn": after("X")}], "no activity 'X' beside it"),
+        (
+            [{**WAIT, "dependsOn": after("V")}, {**WAIT, "name": "V", "dependsOn": after("W")}],
+            "waits for itself: W -> V -> W",
+        ),
+        (
+            [WAIT, {**WAIT, "name": "V", "dependsOn": after("W", "Completed", "Failed")}],
+            "Completed must not stand beside",
+        ),
+        ([WAIT, {**WAIT, "name": "V", "dependsOn": after("W", "Success")}], "'Success' is not one of Succeeded"),
+        ([{**WAIT, "name": "a/b"}], "must not hold /"),
+        ([{**WAIT, "name": "x" * 56}], "longer than 55"),
+        (
+            [{**WAIT, "type": "Wiat"}],
+            "activity type 'Wiat' is not one that the local executor runs; did you mean 'Wait'?",
+        ),
+        ([{**WAIT, "colour": "red"}], "unknown property 'colour'"),
+        ([activity("W", "Wait", {"waitTimeInSecond": 1, "waitTimeInSeconds": 1})], "did you mean 'waitTimeInSeconds'?"),
+        ([activity("W", "Wait", {"waitTimeInSeconds": "1"})], "must be an integer, not a string"),
+        ([activity("W", "Wait", {})], "lacks the property 'waitTimeInSeconds'"),
+        ([loop(loop(WAIT, name="In"))], "ForEach must not stand inside ForEach"),
+        (
+            [loop(activity("U", "Until", {"expression": expression("@equals(1,1)"), "activities": [WAIT]}))],
+            "Until must not stand inside ForEach",
+        ),
+        ([activity("F", "ForEach", {"items": "@range(1,2)", "activities": [WAIT]})], "must be an expression object"),
+        (
+            [activity("F", "ForEach", {"items": expression("@range(1,2)"), "activities": [WAIT], "batchCount": 51})],
+            "51 is above 50",
+        ),
+        ([activity("C", "WebActivity", {"url": "https://x", "method": "GET", "body": "{}"})], "GET takes no body"),
+        ([activity("C", "WebActivity", {"url": "https://x", "method": "POST"})], "POST needs a body"),
+        ([activity("C", "WebActivity", {"url": "ftp://x", "method": "GET"})], "must begin with https://"),
+        (
+            [activity("C", "WebActivity", {"url": "https://x", "method": "GET", "disableCertValidation": True})],
+            "certificates are always checked",
+        ),
+        (
+            [activity("C", "WebActivity", {"url": "https://x", "method": "GET"}, policy={"timeout": "8.00:00:00"})],
+            "longer than Azure allows",
+        ),
+        (
+            [activity("C", "WebActivity", {"url": "https://x", "method": "GET"}, policy={"retryIntervalInSeconds": 5})],
+            "5 is below 30",
+        ),
+        ([{**WAIT, "policy": {"retry": 1}}], "unknown property 'policy'"),
+        (
+            [activity("E", "ExecutePipeline", {"pipeline": {"referenceName": "x", "type": "PipelineReference"}})],
+            "no pipeline 'x'",
+        ),
+        (
+            [activity("E", "ExecutePipeline", {"pipeline": {"referenceName": "main", "type": "PipelineReference"}})],
+            "call each other in a circle",
+        ),
+        ([set_variable("S", "nope", "x")], "no variable 'nope'"),
+        ([activity("A", "AppendVariable", {"variableName": "v", "value": "x"})], "AppendVariable needs an Array"),
+        ([set_variable("S", "v", {"type": "Expression", "valeu": "@add(1,1)"})], "is almost an expression"),
+        ([set_variable("S", "v", "DefaultEndpointsProtocol=https;AccountKey=abc")], "looks like a secret inline"),
+        (
+            [activity("S", "Switch", {"on": expression("@string(1)"), "cases": [{"value": "1"}, {"value": "1"}]})],
+            "'1' stands twice",
+        ),
+        ([], "needs at least one activity"),
+    ],
+)
+def test_activities_that_azure_or_the_executor_refuses_are_found(activities: list[dict[str, Any]], said: str) -> None:
+    assert any(said in text for text in messages(pipeline(activities, variables=STRING)))
+
+
+def test_declared_things_that_nothing_uses_are_advice_that_stops_no_run() -> None:
+    documents = pipeline([WAIT], variables=STRING, parameters={"p": {"type": "string"}}) | SERVICES
+
+    found = messages(documents)
+
+    assert "adf/pipeline/main.json: parameters.p: is declared and never used" in found
+    assert "adf/pipeline/main.json: variables.v: is declared and never used" in found
+    assert "adf/linkedService/storage.json: nothing refers to it" in found
+    assert Factory.from_documents(documents).pipelines
+
+
+def test_a_failure_path_that_ends_well_turns_the_run_green() -> None:
+    handle = activity("Tell", "Wait", {"waitTimeInSeconds": 1}, dependsOn=after("W", "Failed"))
+
+    assert only(pipeline([WAIT, handle])) == (
+        "adf/pipeline/main.json: activities[0] 'W': when it fails, 'Tell' handles it and the run turns green; "
+        "end that path in a Fail"
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [{**FAIL, "dependsOn": after("Tell")}],
+        [activity("On", "Wait", {"waitTimeInSeconds": 1}, dependsOn=after("W"))],
+        [activity("Or", "IfCondition", {"expression": expression("@equals(1,1)"), "ifTrueActivities": [FAIL],
+                                        "ifFalseActivities": [{**FAIL, "name": "Stop too"}]}, dependsOn=after("Tell"))],
+    ],
+)  # fmt: skip
+def test_a_failure_path_that_keeps_the_run_red_is_fine(more: list[dict[str, Any]]) -> None:
+    handle = activity("Tell", "Wait", {"waitTimeInSeconds": 1}, dependsOn=after("W", "Failed"))
+
+    assert messages(pipeline([WAIT, handle, *more])) == []
+
+
+def test_a_deliberate_failure_path_says_so() -> None:
+    why = [{"name": "failureIsHandled", "value": "the log is a courtesy"}]
+    handle = activity("Tell", "Wait", {"waitTimeInSeconds": 1}, dependsOn=after("W", "Failed"))
+
+    assert messages(pipeline([{**WAIT, "userProperties": why}, handle])) == []
+
+
+def test_pipelines_that_call_each_other_are_found() -> None:
+    def call(target: str) -> dict[str, Any]:
+        return activity("E", "ExecutePipeline", {"pipeline": {"referenceName": target, "type": "PipelineReference"}})
+
+    other = {"pipeline/other.json": {"name": "other", "properties": {"activities": [call("main")]}}}
+
+    assert "main -> other -> main" in only(pipeline([call("other")]) | other)
+
+
+def copy_of(source: dict[str, Any], sink: dict[str, Any], origin: str = "blob", target: str = "blob") -> Documents:
+    return pipeline(
+        [activity("C", "Copy", {"source": source, "sink": sink}, inputs=[to(origin)], outputs=[to(target)])]
+    )
+
+
+BINARY_SOURCE = {"type": "BinarySource", "storeSettings": {"type": "AzureBlobStorageReadSettings"}}
+BINARY_SINK = {"type": "BinarySink", "storeSettings": {"type": "AzureBlobStorageWriteSettings"}}
+
+
+@pytest.mark.parametrize(
+    ("documents", "said"),
+    [
+        (copy_of({"type": "JsonSource"}, BINARY_SINK), "goes with Json, and the dataset is Binary"),
+        (
+            copy_of({**BINARY_SOURCE, "storeSettings": {"type": "SftpReadSettings"}}, BINARY_SINK),
+            "must be AzureBlobStorageReadSettings",
+        ),
+        (copy_of({**BINARY_SOURCE, "recursive": True}, BINARY_SINK), "unknown property 'recursive'"),
+        (copy_of({**BINARY_SOURCE, "type": "ParquetSource"}, BINARY_SINK), "unknown type 'ParquetSource'"),
+        (copy_of(BINARY_SOURCE, BINARY_SINK, "blbo"), "no dataset 'blbo'; did you mean 'blob'?"),
+    ],
+)
+def test_copies_that_do_not_fit_together_are_found(documents: Documents, said: str) -> None:
+    assert any(said in text for text in messages({**SERVICES, **BLOB, **documents}))
+
+
+APP = {"functionAppUrl": "https://x"}
+INLINE = {"type": "SecureString", "value": "abc"}
+SFTP = {
+    "host": "h",
+    "authenticationType": "Basic",
+    "userName": "u",
+    "password": secret("x"),
+    "hostKeyFingerprint": "SHA256:" + "A" * 43,
+}
+
+
+def database(**outer: Any) -> Documents:
+    properties = {"server": "s", "database": "d", "username": "u", "password": secret("x")}
+    return linked_service("db", "AzurePostgreSql", properties, **outer)
+
+
+@pytest.mark.parametrize(
+    ("documents", "said"),
+    [
+        (database(version="1.0"), "version: must be '2.0'"),
+        (linked_service("app", "AzureFunction", {**APP, "functionKey": "abc"}), "holds a secret inline"),
+        (linked_service("app", "AzureFunction", {**APP, "functionKey": INLINE}), "holds a secret inline"),
+        (
+            linked_service("s", "AzureBlobStorage", {"serviceEndpoint": "x", "connectionString": "y"}),
+            "property 'connectionString'",
+        ),
+        (linked_service("p", "Sftp", {**SFTP, "authenticationType": "SshPublicKey"}), "needs 'privateKeyContent'"),
+        (linked_service("p", "Sftp", {**SFTP, "hostKeyFingerprint": "aa:bb"}), "has neither the form"),
+        (linked_service("p", "Sftp", {**SFTP, "skipHostKeyValidation": True}), "the server's key is always checked"),
+        (linked_service("p", "Sftp", {"host": "h", "userName": "u"}), "lacks the property 'hostKeyFingerprint'"),
+        (linked_service("x", "Oracle", {}), "linked service type 'Oracle'"),
+        (dataset("d", "Binary", "nowhere", {"location": blob_location()}, **PATHS), "no linked service 'nowhere'"),
+        (
+            dataset("d", "Binary", "warehouse", {"location": blob_location()}, **PATHS),
+            "is a AzurePostgreSql, not AzureBlob",
+        ),
+        (dataset("d", "Binary", "storage", {"location": blob_location()}), "no parameter 'folder'"),
+        (
+            {"pipeline/a.json": {"name": "b", "properties": {"activities": [WAIT]}}},
+            "'b' must equal the file's name 'a'",
+        ),
+        (
+            {"pipeline/a.json": {"name": "a", "type": "datasets", "properties": {"activities": [WAIT]}}},
+            "'datasets' must be",
+        ),
+        ({"pipeline/a.json": {"name": "a", "propertys": {}}}, "did you mean 'properties'?"),
+        ({"dashboard/a.json": {}}, "does not belong here"),
+    ],
+)
+def test_files_that_azure_or_the_executor_refuses_are_found(documents: Documents, said: str) -> None:
+    assert any(said in text for text in messages({**SERVICES, **documents})), messages({**SERVICES, **documents})
+
+
+def trigger(**typed: Any) -> Documents:
+    properties = {
+        "frequency": "Hour",
+        "interval": 24,
+        "startTime": "2026-11-01T00:00:00Z",
+        "maxConcurrency": 1,
+        **typed,
+    }
+    call = {
+        "pipelineReference": {"referenceName": "main", "type": "PipelineReference"},
+        "parameters": typed.pop("parameters", {}),
+    }
+    properties.pop("parameters", None)
+    return {
+        "trigger/t.json": {
+            "name": "t",
+            "properties": {"type": "TumblingWindowTrigger", "pipeline": call, "typeProperties": properties},
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"frequency": "Day"}, "'Day' is not one of Minute, Hour, Month"),
+        ({"maxConcurrency": 51}, "51 is above 50"),
+        ({"startTime": "2026-11-01T00:00:00"}, "must be UTC"),
+        ({"startTime": "tomorrow"}, "is not a date-time"),
+        ({"frequency": "Minute", "interval": 3}, "at least 5 minutes"),
+        (
+            {"dependsOn": [{"type": "SelfDependencyTumblingWindowTriggerReference", "offset": "1.00:00:00"}]},
+            "its offset is negative",
+        ),
+        ({"parameters": {"x": 1}}, "pipeline 'main' has no parameter 'x'"),
+        ({"parameters": {"x": "@variables('v')"}}, "variables() does not exist in a trigger"),
+        ({"colour": 1}, "unknown property 'colour'"),
+    ],
+)
+def test_triggers_that_azure_refuses_are_found(change: dict[str, Any], said: str) -> None:
+    assert any(said in text for text in messages(pipeline([WAIT]) | trigger(**change)))
+
+
+def holding(activities: str) -> str:
+    return '{"name": "main", "properties": {"activities": ' + activities + "}}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "null", "3", '{"name": 1}', '{"a": 1, "a": 2}', '{"a": NaN}', "\ud83d", holding("{}"),
+        holding('[null, 3, {"name": "A"}, {"name": "A", "type": "ForEach", "typeProperties": []}]'),
+        holding('[{"name": "A", "type": "Switch", "typeProperties": {"on": 1, "cases": [null, {"value": []}]}}]'),
+        holding('[{"name": "A", "type": "Copy", "typeProperties": {"source": {"type": []}, "sink": 1}, "inputs": [1]}]'),
+        holding('[{"name": "A", "type": "Wait", "dependsOn": [{"activity": []}], "typeProperties": {"waitTimeInSeconds": {}}}]'),
+        '{"name": "main", "properties": {"parameters": [], "variables": 3, "activities": []}}',
+    ],
+)  # fmt: skip
+def test_broken_files_are_findings_and_never_a_crash(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "main.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+
+    with pytest.raises(InvalidFactoryError) as caught:
+        Factory.load(tmp_path)
+
+    assert caught.value.findings
+    assert caught.value.hint
+
+
+def test_check_prints_findings_and_exits_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "main.json").write_text(
+        json.dumps(pipeline([{**WAIT, "colour": 1}])["pipeline/main.json"])
+    )
+
+    code = check_main([str(tmp_path)])
+
+    assert code == 1
+    assert (
+        capsys.readouterr().out
+        == f"{tmp_path}/pipeline/main.json: activities[0] 'W' colour: unknown property 'colour'\n"
+    )
