@@ -65,6 +65,7 @@ class Connection:
     linked_services: dict[str, dict[str, Any]]
     function_url: str
     function_key: str = field(repr=False)
+    accounts: list[str]
     folder: str
 
     def overrides(self) -> Overrides:
@@ -188,6 +189,7 @@ class Stack:
             },
             function_url=self.function.url,
             function_key=self.function_key,
+            accounts=[f"{self.azurite.blob_url(name)} {self.azurite.queue_url(name)}" for name in CONTAINERS],
             folder=str(self.folder),
         )
 

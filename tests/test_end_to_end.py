@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import requests
 
+from local.census import Canary, census
 from local.demo import BATCH, Result, deliver, inbox
 from local.factory import Factory, PipelineRun, run_pipeline
 from local.partner_side import expected_file, open_batch
@@ -125,6 +126,17 @@ def test_canary_row_is_nowhere_but_with_the_partner(stack: Stack, night: Result,
     assert len(places) > 15
     assert [place for place, content in places.items() if CANARY.encode() in content] == []
     assert not [name for name in places if name.startswith("raw/")]
+
+
+def test_census_looks_everywhere_and_finds_nothing(stack: Stack, night: Result):
+    limits = {"older_than": timedelta(hours=1), "now": datetime.now(UTC)}
+
+    items = list(census(stack.connection().accounts, [stack.folder], Canary(CANARY), **limits))
+
+    assert [item for item in items if item.finding] == []
+    places = {item.place for item in items}
+    assert places >= {"container encrypted", "container batches", "container dbt", "queue seal", "queue deliver-poison"}
+    assert {place.rpartition("/")[2] for place in places} >= {"function", "sftp", "vault"}
 
 
 def test_certificates_are_read_in_the_sealing_worker_and_at_no_other_time(stack: Stack, night: Result):
