@@ -14,18 +14,19 @@ import signal
 import sys
 import threading
 import time
+import urllib.request
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import unquote
+from urllib.parse import parse_qsl
 
 from local.services.certificates import write_private
 from local.services.function_pool import CallFailed, WorkerPool
 from local.services.function_queues import LEASE_SECONDS, QueueListener, queue_client
-from local.services.function_routes import Keys, Route, find_route, parse_route, sort_routes
+from local.services.function_routes import Keys, Route, decode_path, find_route, parse_route, sort_routes
 from local.services.function_settings import AppRefused, HostSettings, read_host_json, resolve_setting
 from local.services.processes import Process, base_environment
 from local.services.web import Request, Response, WebServer, json_response
@@ -109,6 +110,13 @@ class FunctionHost:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
+
+    def worker_pids(self) -> list[int]:
+        """Return the process ids of the workers that are alive now."""
+        request = urllib.request.Request(f"{self.url}/admin/host/status", headers={"x-functions-key": self.master_key})  # noqa: S310 - our own loopback address
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - see above
+            pids: list[int] = json.load(answer)["workerProcessIds"]
+        return pids
 
     def _announcement(self) -> dict[str, Any] | None:
         assert self._process is not None
@@ -219,15 +227,17 @@ class Host:
         return base64.b64encode(raw).decode() if self._settings.queues.base64 else raw.decode()
 
     def _answer(self, request: Request) -> Response:
-        escaped = request.target.partition("?")[0]
-        if escaped == "/":
+        path = decode_path(request.target.partition("?")[0])
+        if path is None:
+            return Response(status=400)
+        if path == "/":
             return Response(status=200)
-        if escaped == "/admin" or escaped.startswith("/admin/"):
+        if path == "/admin" or path.startswith("/admin/"):
             return self._answer_admin(request)
         prefix = f"/{self._settings.route_prefix}" if self._settings.route_prefix else ""
-        if not escaped.lower().startswith(prefix.lower() + "/"):
+        if not path.lower().startswith(prefix.lower() + "/"):
             return Response(status=404)
-        found = find_route(self._routes, request.method, escaped[len(prefix) :], unquote)
+        found = find_route(self._routes, request.method, path[len(prefix) :])
         if found is None:
             return Response(status=404)
         route, parameters = found
@@ -245,7 +255,7 @@ class Host:
             "method": request.method,
             "url": f"http://{headers.get('host', '')}{request.target}",
             "headers": headers,
-            "query": {name: value for name, value in request.query.items() if value},
+            "query": _query(request),
             "params": dict(parameters),
             # The host hands a chunked body on as an empty one; clients must send Content-Length.
             "body": request.body if request.has_length else b"",
@@ -262,7 +272,7 @@ class Host:
         names = [binding["name"] for binding in self.pool.functions[function]["bindings"] if binding["type"] == "http"]
         answer = next((outputs[name] for name in names if name in outputs), None)
         if answer is None:
-            return Response(status=204 if names else 200)
+            return Response(status=200)
         return Response(status=answer["status"], body=answer["body"], headers=answer["headers"])
 
     def _answer_admin(self, request: Request) -> Response:
@@ -302,6 +312,14 @@ class Host:
             case _:
                 return Response(status=404)
         return Response(status=202)
+
+
+def _query(request: Request) -> dict[str, str]:
+    """Return the query as the host hands it on: repeated names are joined, empty values dropped."""
+    joined: dict[str, str] = {}
+    for name, value in parse_qsl(request.target.partition("?")[2], keep_blank_values=True):
+        joined[name] = f"{joined[name]},{value}" if name in joined else value
+    return {name: value for name, value in joined.items() if value}
 
 
 def _given_key(request: Request) -> str | None:

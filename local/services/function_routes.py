@@ -6,8 +6,9 @@ not 405; a route without methods takes all.
 
 import hmac
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 from local.services.function_settings import AppRefused
 
@@ -95,12 +96,33 @@ def sort_routes(routes: Iterable[Route]) -> list[Route]:
     return sorted(routes, key=lambda route: route.rank)
 
 
-def find_route(
-    routes: Iterable[Route], method: str, path: str, unescape: Callable[[str], str]
-) -> tuple[Route, dict[str, str]] | None:
-    """Return the first route for a still escaped path below the prefix, with its parameters unescaped."""
+def decode_path(escaped: str) -> str | None:
+    """Decode a path as Kestrel does before routing; None for one that it answers with 400.
+
+    Dot segments are resolved after decoding, and `%2F` stays as it is: no escape can put a slash into a parameter.
+    """
+    try:
+        decoded = "%2F".join(unquote_to_bytes(piece).decode() for piece in re.split("%2[fF]", escaped))
+    except UnicodeDecodeError:
+        return None
+    if "\0" in decoded:
+        return None
+    segments: list[str] = []
+    parts = decoded.split("/")[1:]
+    for index, segment in enumerate(parts):
+        if segment == "..":
+            segments = segments[:-1]
+        elif segment != ".":
+            segments.append(segment)
+        if segment in (".", "..") and index == len(parts) - 1:
+            segments.append("")
+    return "/" + "/".join(segments)
+
+
+def find_route(routes: Iterable[Route], method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+    """Return the first route for a decoded path below the prefix, with its parameters."""
     for route in routes:
         found = route.pattern.match(path)
         if found and (route.methods is None or method in route.methods):
-            return route, {name: unescape(value) for name, value in found.groupdict().items() if value is not None}
+            return route, {name: value for name, value in found.groupdict().items() if value is not None}
     return None

@@ -182,9 +182,11 @@ class _Connection(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
         length = self.headers.get("Content-Length")
+        if length is not None and (not length.isascii() or not length.isdigit()):
+            self._refuse(400)
+            return
         if int(length or 0) > MAX_BODY_BYTES:
-            self.close_connection = True
-            self._send(Response(status=413))
+            self._refuse(413)
             return
         body = self._read_chunks() if chunked else self.rfile.read(int(length or 0))
         parts = urlsplit(self.path)
@@ -204,6 +206,11 @@ class _Connection(BaseHTTPRequestHandler):
                 self.close_connection = True
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _answer  # noqa: N815 - the base class's names
+
+    def _refuse(self, status: int) -> None:
+        """Answer without reading the body, which ends the connection."""
+        self.close_connection = True
+        self._send(Response(status=status))
 
     def _read_chunks(self) -> bytes:
         pieces: list[bytes] = []

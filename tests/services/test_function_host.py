@@ -47,12 +47,12 @@ Call = Callable[..., requests.Response]
 
 def test_request_reaches_the_function_as_azure_hands_it_on(call: Call, host: FunctionHost) -> None:
     headers = {"X-Mixed-Case": "1", "x-functions-key": "host-key"}
-    seen = call("POST", "/api/echo/abc/7?a=1&empty=&b=%C3%A9", headers=headers, data=b"{}").json()
+    seen = call("POST", "/api/echo/abc/7?a=1&empty=&b=%C3%A9&a=2", headers=headers, data=b"{}").json()
 
     assert seen["method"] == "POST"
     assert seen["route"] == {"name": "abc", "number": "7"}
-    assert seen["query"] == {"a": "1", "b": "\u00e9"}
-    assert seen["url"] == f"{host.url}/api/echo/abc/7?a=1&empty=&b=%C3%A9"
+    assert seen["query"] == {"a": "1,2", "b": "\u00e9"}
+    assert seen["url"] == f"{host.url}/api/echo/abc/7?a=1&empty=&b=%C3%A9&a=2"
     assert seen["body"] == "{}"
     assert seen["headers"]["x-mixed-case"] == "1"
 
@@ -84,6 +84,7 @@ def test_repeated_headers_are_joined(host: FunctionHost) -> None:
         ("GET", "/api/nowhere", "host-key", 404),
         ("GET", "/other/echo/abc", "host-key", 404),
         ("GET", "/api/open", None, 200),
+        ("GET", "/api/rest/%00", "host-key", 400),
         ("GET", "/api/closed", "host-key", 401),
         ("GET", "/api/status/418", "host-key", 418),
         ("GET", "/api/boom", "host-key", 500),
@@ -181,6 +182,15 @@ def test_other_calls_of_a_killed_worker_fail_too(call: Call, host: FunctionHost)
 
         assert pending.result().status_code == 500
     assert call("GET", "/api/open", None).ok
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "1e3", "99999999999"])
+def test_length_that_makes_no_sense_ends_the_connection(host: FunctionHost, length: str) -> None:
+    with socket.create_connection(("127.0.0.1", int(host.url.rsplit(":")[-1])), timeout=10) as connection:
+        connection.sendall(f"POST /api/open HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413"))
 
 
 def test_body_over_the_limit_is_refused(call: Call) -> None:

@@ -1,6 +1,8 @@
 import base64
 import json
 import os
+import random
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -200,6 +202,27 @@ def test_two_hosts_share_one_queue(tmp_path: Path, queues: Azurite) -> None:
 
     assert len(scene.journal("work")) == 20
     assert len(scene.workers()) == 2
+
+
+def test_no_message_is_lost_when_workers_are_killed_at_any_moment(tmp_path: Path, queues: Azurite) -> None:
+    """Two hosts on one queue, every message sent twice, workers killed with SIGKILL: each order is carried out."""
+    settings = {"batchSize": 2, "newBatchThreshold": 1, "maxDequeueCount": 50, "maxPollingInterval": "00:00:00.100"}
+    scene = Scene(tmp_path, queues, workers=2, extensions={"queues": settings})
+    second = FunctionHost(scene.host.app_folder, scene.settings, folder=tmp_path / "second", workers=2)
+    orders = [{"n": number, "wait": 0.2} for number in range(30)]
+    chance = random.Random(20261121)
+    for order in orders * 2:
+        scene.send(order)
+    with scene.host, second:
+        for _ in range(15):
+            time.sleep(chance.uniform(0.05, 0.3))  # not a wait for something: the moment of death is what varies
+            pids = scene.host.worker_pids() + second.worker_pids()
+            if pids:
+                os.kill(chance.choice(pids), signal.SIGKILL)
+        wait_for(lambda: {json.dumps(order) for order in orders} <= set(scene.journal("done")), seconds=90)
+        wait_for(scene.is_empty, seconds=60)
+
+    assert scene.journal("poison") == []
 
 
 def test_output_binding_sends_a_message_that_a_trigger_receives(tmp_path: Path, queues: Azurite) -> None:

@@ -1,8 +1,6 @@
-from urllib.parse import unquote
-
 import pytest
 
-from local.services.function_routes import Keys, Route, find_route, parse_route, sort_routes
+from local.services.function_routes import Keys, Route, decode_path, find_route, parse_route, sort_routes
 from local.services.function_settings import AppRefused
 
 ROUTES = sort_routes(
@@ -20,7 +18,9 @@ ROUTES = sort_routes(
 
 
 def found(method: str, path: str) -> tuple[str, dict[str, str]] | None:
-    match = find_route(ROUTES, method, path, unquote)
+    decoded = decode_path(path)
+    assert decoded is not None
+    match = find_route(ROUTES, method, decoded)
     return (match[0].function, match[1]) if match else None
 
 
@@ -32,7 +32,11 @@ def found(method: str, path: str) -> tuple[str, dict[str, str]] | None:
         ("GET", "/batches/latest", ("latest", {})),
         ("GET", "/batches/12", ("numbered", {"number": "12"})),
         ("GET", "/batches/a/", ("one", {"id": "a"})),
-        ("GET", "/batches/a%2Fb", ("one", {"id": "a/b"})),
+        ("GET", "/batches/a%2fb", ("one", {"id": "a%2Fb"})),
+        ("GET", "/batches/%C3%A9%20x", ("one", {"id": "\u00e9 x"})),
+        ("GET", "/batches/a/../b", ("one", {"id": "b"})),
+        ("GET", "/batches/x/%2e%2e/y", ("one", {"id": "y"})),
+        ("GET", "/batches/..", None),
         ("POST", "/batches/x/seal", ("seal", {"id": "x"})),
         ("POST", "/batches", ("make", {})),
         ("DELETE", "/batches/x", None),
@@ -51,6 +55,11 @@ def test_request_goes_to_the_most_exact_route(
     method: str, path: str, expected: tuple[str, dict[str, str]] | None
 ) -> None:
     assert found(method, path) == expected
+
+
+@pytest.mark.parametrize("path", ["/batches/%00", "/batches/%FF", "/batches/%C3"])
+def test_path_that_cannot_be_decoded_is_refused(path: str) -> None:
+    assert decode_path(path) is None
 
 
 @pytest.mark.parametrize("template", ["a/{id:regex(x)}", "{*rest}/b", "a/{id?}/b", "a/{b}.{c}", "a/{b", "{id=1}"])
