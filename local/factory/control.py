@@ -75,8 +75,8 @@ class Call:
     properties: Mapping[str, Any]
     deadline: float
 
-    def scope(self, item: Any = None, **changes: Any) -> Scope:
-        return self.engine.scope(self.frame, self.place if item is None else _with_item(self.place, item), **changes)
+    def scope(self) -> Scope:
+        return self.engine.scope(self.frame, self.place)
 
     def evaluate(self, value: Any, path: str, scope: Scope | None = None) -> Any:
         """Evaluate more of the activity; an error names file and path."""
@@ -94,12 +94,6 @@ class Call:
             )
 
 
-def _with_item(place: Place, item: Any) -> Place:
-    return Place(
-        outcomes=place.outcomes, item=item, iteration=place.iteration, records=place.records, depth=place.depth
-    )
-
-
 class Engine:
     """Runs pipelines of one factory, many at a time if need be; a pipeline's `concurrency` holds across them."""
 
@@ -112,7 +106,7 @@ class Engine:
     ) -> None:
         self.factory = factory
         self.overrides = overrides
-        self.listener = Listener(on_event)
+        self.listener = Listener(on_event, self.cancel)
         self.handlers: dict[str, Handler] = {**CONTAINERS, **(handlers if handlers is not None else _connectors())}
         self.cancelled = threading.Event()
         self.services = _services(factory, overrides)
@@ -275,7 +269,7 @@ class Engine:
         """Run a list to its end and return each activity's record; activities that may run together do."""
         done: dict[str, ActivityRun] = {}
         waiting = list(activities)
-        ended: queue.SimpleQueue[tuple[Activity, ActivityRun]] = queue.SimpleQueue()
+        ended: queue.SimpleQueue[tuple[Activity, ActivityRun | BaseException]] = queue.SimpleQueue()
         running = 0
         while waiting or running:
             ready = [activity for activity in waiting if all(edge.activity in done for edge in activity.depends_on)]
@@ -298,13 +292,18 @@ class Engine:
                 continue
             activity, record = ended.get()
             running -= 1
+            if isinstance(record, BaseException):
+                self.cancel()
+                raise record
             done[activity.name] = record
         return done
 
-    def _run_into(
-        self, ended: queue.SimpleQueue[tuple[Activity, ActivityRun]], frame: Frame, activity: Activity, place: Place
-    ) -> None:
-        ended.put((activity, self._run_activity(frame, activity, place)))
+    def _run_into(self, ended: queue.SimpleQueue[Any], frame: Frame, activity: Activity, place: Place) -> None:
+        """Run an activity and say so whatever happens: a list that waits for a dead thread would wait for ever."""
+        try:
+            ended.put((activity, self._run_activity(frame, activity, place)))
+        except BaseException as fault:  # noqa: BLE001 - raised again by run_activities
+            ended.put((activity, fault))
 
     def _skip(self, frame: Frame, activity: Activity, place: Place) -> ActivityRun:
         now = self.overrides.clock()
@@ -615,17 +614,23 @@ def in_parallel(work: Callable[[int], None], count: int, workers: int, cancelled
         return
     indexes = iter(range(count))
     lock = threading.Lock()
+    faults: list[BaseException] = []
 
     def loop() -> None:
-        while not cancelled.is_set():
+        while not cancelled.is_set() and not faults:
             with lock:
                 index = next(indexes, None)
             if index is None:
                 return
-            work(index)
+            try:
+                work(index)
+            except BaseException as fault:  # noqa: BLE001 - raised again below, in the caller's thread
+                faults.append(fault)
 
     for thread in [_thread(loop) for _ in range(workers)]:
         thread.join()
+    if faults:
+        raise faults[0]
 
 
 def until(call: Call) -> dict[str, Any]:

@@ -47,6 +47,7 @@ CLOUD_ONLY = """## What only Azure can prove
 | line breaks between JSON objects (`setOfObjects`) | CR LF |
 | the status of an Until whose last turn had a failure | the expression decides: Succeeded |
 | a String variable without a default | null |
+| a parameter given a value of another type | refused, as is an unknown or missing one |
 | whether a faulty expression is retried | it is not |
 | whether the token goes along when WebActivity polls after a 202 | it does, to the same host only |
 | error codes and output fields beyond those that Microsoft documents | close, not equal |

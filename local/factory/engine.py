@@ -11,6 +11,7 @@ from local.factory.model import Factory
 from local.factory.runs import Event, Overrides, PipelineRun
 
 WAKE_SECONDS = 0.5
+GRACE_SECONDS = 10
 
 
 def run_pipeline(
@@ -58,8 +59,9 @@ def run_in(
             thread.join(WAKE_SECONDS)
     except KeyboardInterrupt:
         engine.cancel()
-        while thread.is_alive():
-            thread.join(WAKE_SECONDS)
-    if faults:
-        raise faults[0]
+        thread.join(GRACE_SECONDS)
+        if thread.is_alive():  # a call that cannot be broken off ends with this process
+            frame.run.status = "Cancelled"
+    if faults or engine.listener.fault:
+        raise faults[0] if faults else engine.listener.fault  # type: ignore[misc] # one of both is there
     return frame.run

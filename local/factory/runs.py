@@ -159,16 +159,23 @@ class Event:
 
 
 class Listener:
-    """Calls `on_event` from many threads, one event at a time."""
+    """Calls `on_event` from many threads, one event at a time. When it raises, `on_fault` is called and it hears no more."""
 
-    def __init__(self, on_event: Callable[[Event], None] | None) -> None:
+    def __init__(self, on_event: Callable[[Event], None] | None, on_fault: Callable[[], None]) -> None:
+        self.fault: BaseException | None = None
         self._on_event = on_event
+        self._on_fault = on_fault
         self._lock = threading.Lock()
 
     def tell(self, kind: str, run: PipelineRun, activity: ActivityRun | None = None, depth: int = 0) -> None:
-        if self._on_event is not None:
+        if self._on_event is None or self.fault is not None:
+            return
+        try:
             with self._lock:
                 self._on_event(Event(kind=kind, run=run, activity=activity, depth=depth))
+        except BaseException as fault:  # noqa: BLE001 - the door raises it once the run has stopped
+            self.fault = fault
+            self._on_fault()
 
 
 def _stamp(moment: datetime | None) -> str | None:

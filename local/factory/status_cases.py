@@ -85,8 +85,11 @@ class _Translation:
             if key in activity:
                 properties[key] = [self.activity(pipeline, inner, variables) for inner in activity[key]]
         kind, name = activity["type"], activity["name"]
-        if "outcome" in activity:
+        properties |= {key: activity[key] for key in ("isSequential", "batchCount", "timeout") if key in activity}
+        if "outcome" in activity:  # whatever it would do: here it ends as scripted
             self.outcomes[pipeline, name] = activity["outcome"]
+            kind = made["type"] = "Wait"
+            properties = {}
         if kind == "Wait":
             properties.setdefault("waitTimeInSeconds", 1)
         elif kind == "Fail":

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import psycopg
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
@@ -29,6 +30,7 @@ from factory_support import (
 )
 
 from local.factory import Factory, PipelineRun, run_pipeline
+from local.factory.control import Engine
 
 TABLE = dataset("table", "AzurePostgreSqlTable", "warehouse", {}, schema=[])
 BLOB_BINARY = dataset("blob", "Binary", "storage", {"location": blob_location()}, **PATHS)
@@ -101,6 +103,55 @@ def test_every_layout_property_shapes_the_text(cloud: Cloud) -> None:
 
     assert run.status == "Succeeded", run.message
     assert cloud.blob("extracts/out.csv") == "é;'it''s';NULL\n'NULL';'a;b';x\n".encode("latin-1")
+
+
+def test_a_line_break_in_a_value_stays_as_it_is(cloud: Cloud) -> None:
+    run = run_one(cloud, text_dataset(escapeChar='"') | TABLE, extract("values (E'a\nb', 'x'), ('c', E'\r\n')"))
+
+    assert run.status == "Succeeded", run.message
+    assert cloud.blob("extracts/out.csv") == b'"a\nb",x\r\nc,"\r\n"\r\n'
+
+
+def test_an_empty_result_is_an_empty_file(cloud: Cloud) -> None:
+    run = run_one(cloud, text_dataset() | TABLE, extract("select 1 as n where false"))
+
+    assert (run.status, cloud.blob("extracts/out.csv")) == ("Succeeded", b"")
+    assert run.activities[0].output["rowsCopied"] == 0
+
+
+def test_a_query_is_cut_off_at_its_timeout(cloud: Cloud) -> None:
+    slow = extract("select pg_sleep(30)::text as x")
+    slow["typeProperties"]["source"]["queryTimeout"] = "00:00:01"
+
+    run = run_one(cloud, text_dataset() | TABLE, slow)
+
+    assert "took longer than allowed" in run.message
+
+
+def test_cancelling_a_run_cancels_its_query(cloud: Cloud) -> None:
+    documents = {**SERVICES, **text_dataset(), **TABLE, **pipeline([extract("select pg_sleep(60)::text as x")])}
+    engine = Engine(Factory.from_documents(documents), cloud.overrides())
+    ready, frame = engine.start("main", {})
+    thread = threading.Thread(target=engine.run, args=(ready, frame))
+    thread.start()
+    while not active_queries(cloud):
+        thread.join(0.02)
+
+    engine.cancel()
+    thread.join(20)
+
+    assert (thread.is_alive(), frame.run.status) == (False, "Cancelled")
+    assert not active_queries(cloud)
+
+
+def active_queries(cloud: Cloud) -> int:
+    with psycopg.connect(cloud.postgres.dsn()) as connection:
+        found = connection.execute(
+            "select count(*) from pg_stat_activity"
+            " where query like '%pg_sleep(60)%' and pid <> pg_backend_pid() and state = 'active'"
+        ).fetchone()
+    assert found is not None
+    return int(found[0])
 
 
 def test_quote_all_text_quotes_every_value(cloud: Cloud) -> None:

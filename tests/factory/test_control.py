@@ -478,6 +478,18 @@ def test_cancelling_ends_a_real_wait_and_skips_the_rest() -> None:
     assert [inner.status for inner in frame.run.activities] == ["Cancelled", "Skipped"]
 
 
+@pytest.mark.parametrize("activities", [[wait("A"), wait("B")], [loop("@range(1,4)", [wait("W")])], [wait("A")]])
+def test_a_listener_that_raises_ends_the_run_with_its_error(activities: list[dict[str, Any]]) -> None:
+    def listen(event: Event) -> None:
+        if event.kind == "start" and event.activity is not None and event.activity.type == "Wait":
+            raise LookupError("listener")
+
+    factory = Factory.from_documents(pipeline(activities))
+
+    with pytest.raises(LookupError, match="listener"):
+        run_pipeline(factory, "main", overrides=Overrides(sleep=lambda _seconds: None), on_event=listen)
+
+
 def test_the_record_is_json(run: Run) -> None:
     result = run(pipeline([loop("@range(1,2)", [wait("W")])]))
     record = json.loads(json.dumps(result.to_json()))
