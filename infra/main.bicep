@@ -636,6 +636,7 @@ output SEALIFT_PACKAGE_CONTAINER string = packageContainer
 output SEALIFT_CONTAINER_GROUP_ID string = containerGroupId
 output SEALIFT_WAREHOUSE_HOST string = createWarehouse ? warehouse!.outputs.host : warehouseHost
 output SEALIFT_WAREHOUSE_DATABASE string = warehouseDatabase
+output SEALIFT_DBT_USER string = dbtUser
 // Back to azd, so that the next deployment, also from a fresh environment, says the same.
 output SEALIFT_DBT_IMAGE string = dbtImage
 output SEALIFT_BUDGET_START string = budgetStart

@@ -27,8 +27,15 @@ class HookError(Exception):
         self.hint = hint
 
 
-def run(command: Sequence[str], *, show: bool = False, hint: str = "", extra: Mapping[str, str] | None = None) -> str:
-    """Run a command in the repository's root and return what it wrote; with `show` it writes to the terminal instead.
+def run(
+    command: Sequence[str],
+    *,
+    show: bool = False,
+    hint: str = "",
+    extra: Mapping[str, str] | None = None,
+    folder: Path = ROOT,
+) -> str:
+    """Run a command in a folder and return what it wrote; with `show` it writes to the terminal instead.
 
     The output of a command may be a secret: it is never part of an error's text, what it wrote to stderr is. Secrets
     that a command needs go into its environment (`extra`), never into its arguments, which every process can see.
@@ -38,7 +45,7 @@ def run(command: Sequence[str], *, show: bool = False, hint: str = "", extra: Ma
         raise HookError(f"there is no {command[0]}", INSTALL.get(command[0], "install it"))
     done = subprocess.run(
         [program, *command[1:]],
-        cwd=ROOT,
+        cwd=folder,
         env=os.environ | (extra or {}),
         check=False,
         text=True,

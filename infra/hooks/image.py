@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from azure.identity import DefaultAzureCredential
@@ -18,14 +19,14 @@ from azure.keyvault.secrets import SecretClient
 from infra.hooks import grants
 from infra.hooks.commands import ROOT, HookError, finish, run, say, setting
 
-FOLDER = "dbt_runner"
+FOLDER = ROOT / "dbt_runner"
 LOGIN = "dbt-password"
 LEFT_OUT = {"target", "logs", "__pycache__", ".user.yml", ".pytest_cache"}
 
 
-def content_tag(folder: Path) -> str:
-    """Twelve hex digits that change with any file of the image's context."""
-    digest = hashlib.sha256()
+def content_tag(folder: Path, arguments: Sequence[str] = ()) -> str:
+    """Twelve hex digits that change with any file of the image's context and with any build argument."""
+    digest = hashlib.sha256("\n".join([*arguments, ""]).encode())
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not LEFT_OUT.intersection(path.relative_to(folder).parts):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -40,12 +41,21 @@ def is_set(vault: SecretClient, name: str) -> bool:
 
 def main() -> None:
     registry, server = setting("AZURE_CONTAINER_REGISTRY_NAME"), setting("AZURE_CONTAINER_REGISTRY_ENDPOINT")
-    image = f"dbt:{content_tag(ROOT / FOLDER)}"
+    # The parse that the image carries is of use only for the warehouse that it will meet.
+    names = {
+        "PGHOST": "SEALIFT_WAREHOUSE_HOST",
+        "PGDATABASE": "SEALIFT_WAREHOUSE_DATABASE",
+        "PGUSER": "SEALIFT_DBT_USER",
+    }
+    arguments = [f"{name}={setting(source)}" for name, source in names.items()]
+    image = f"dbt:{content_tag(FOLDER, arguments)}"
     digest = _digest(registry, image)
     if not digest:
         say(f"building {image} in {registry}")
         build = ["az", "acr", "build", "--registry", registry, "--image", image, "--platform", "linux/amd64"]
-        run([*build, "--file", f"{FOLDER}/Dockerfile", FOLDER], show=True)
+        for argument in arguments:
+            build += ["--build-arg", argument]
+        run([*build, "."], show=True, folder=FOLDER)
         digest = _digest(registry, image)
     if not digest:
         raise HookError(f"{registry} has no {image} after the build", "look at the build's log above")

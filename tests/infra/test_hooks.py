@@ -144,6 +144,7 @@ def test_the_tag_changes_with_the_content_and_with_nothing_else(tmp_path: Path) 
 
     (tmp_path / "project" / "model.sql").write_text("select 1")
     assert image.content_tag(tmp_path) != before
+    assert image.content_tag(tmp_path, ["PGHOST=a"]) != image.content_tag(tmp_path, ["PGHOST=b"])
     assert len(before) == 12
 
 
@@ -165,6 +166,13 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, 
     return make
 
 
+WAREHOUSE = {
+    "SEALIFT_WAREHOUSE_HOST": "w.example.com",
+    "SEALIFT_WAREHOUSE_DATABASE": "warehouse",
+    "SEALIFT_DBT_USER": "sealift_dbt",
+}
+
+
 @pytest.fixture
 def registry(vault: KeyVault, monkeypatch: pytest.MonkeyPatch) -> None:
     vault.allow("operator", secrets=["*"], write=True)
@@ -172,6 +180,8 @@ def registry(vault: KeyVault, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image, "SecretClient", partial(SecretClient, verify_challenge_resource=False))
     monkeypatch.setenv("AZURE_CONTAINER_REGISTRY_NAME", "crtest")
     monkeypatch.setenv("AZURE_CONTAINER_REGISTRY_ENDPOINT", "crtest.azurecr.io")
+    for name, value in WAREHOUSE.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.delenv("SEALIFT_DBT_IMAGE", raising=False)
 
 
@@ -192,8 +202,10 @@ def test_a_new_image_is_built_once_and_makes_a_second_pass(
     image.main()
 
     lines = log.read_text().splitlines()
-    tag = image.content_tag(commands.ROOT / "dbt_runner")
-    assert f"az acr build --registry crtest --image dbt:{tag} --platform linux/amd64" in lines[1]
+    arguments = ["PGHOST=w.example.com", "PGDATABASE=warehouse", "PGUSER=sealift_dbt"]
+    tag = image.content_tag(commands.ROOT / "dbt_runner", arguments)
+    given = " ".join(f"--build-arg {argument}" for argument in arguments)
+    assert lines[1] == f"az acr build --registry crtest --image dbt:{tag} --platform linux/amd64 {given} ."
     assert lines[3:] == ["azd env set SEALIFT_DBT_IMAGE crtest.azurecr.io/dbt@sha256:abc", "azd provision --no-prompt"]
 
 
@@ -282,7 +294,7 @@ def test_a_stage_s_parameters_become_azd_s_variables() -> None:
     assert found["SEALIFT_STAGE"] == "prod"
     assert found["SEALIFT_DELETE_LOCK"] == "true"
     assert found["SEALIFT_SEALED_DAYS"] == "90"
-    assert found["SEALIFT_PARTNERS"] == '["northwind"]'
+    assert found["SEALIFT_PARTNERS"] == '["northwind","cedarway"]'
     assert found["AZURE_LOCATION"] == "westeurope"
     assert "AZURE_ENV_NAME" not in found
 
@@ -400,3 +412,9 @@ def test_the_contract_suite_gets_the_key_through_its_environment_only(
 
     assert log.read_text().splitlines()[-1] == "sealift test -n0 tests/contract"
     assert (tmp_path / "bin" / "sealift.environment").read_text() == f"{server.url} key\n"
+
+
+def test_the_image_s_build_arguments_are_those_of_its_dockerfile() -> None:
+    declared = set(re.findall(r"^ARG (\w+)", (ROOT / "dbt_runner" / "Dockerfile").read_text(), re.MULTILINE))
+
+    assert {"PGHOST", "PGDATABASE", "PGUSER"} <= declared
