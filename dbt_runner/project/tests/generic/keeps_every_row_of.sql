@@ -1,4 +1,3 @@
-{#- Fails with one row when a join or a filter has lost or doubled rows on the way from source_model. -#}
 {% test keeps_every_row_of(model, source_model) %}
 
 select
