@@ -34,12 +34,13 @@ from encryption.errors import (
 from encryption.header import FileInfo, Header
 from encryption.manifest import Manifest, ManifestFile, keys_json, read_keys_json, verify_signature
 from encryption.opening import open_cms, open_detached, open_sealed, read_header
-from encryption.sealing import EXTENSIONS, FORMATS, SealedFile, Sealing, seal
+from encryption.sealing import EXTENSIONS, FORMATS, RESULT_KEY, SealedFile, Sealing, seal
 from encryption.wrapping import WrappedKey
 
 __all__ = [
     "EXTENSIONS",
     "FORMATS",
+    "RESULT_KEY",
     "CannotOpen",
     "CertificateExpired",
     "CertificateNotYetValid",

@@ -48,13 +48,17 @@ def parse(data: bytes, *, max_bytes: int) -> Any:
         )
     _refuse_deep(data)
     try:
-        value = json.loads(data)
+        value = json.loads(data, parse_float=_refuse_number, parse_constant=_refuse_number)
         again = write(value)
     except (ValueError, TypeError, AttributeError) as error:
         raise InvalidValue("it is not JSON") from error
     if again != data:
         raise InvalidValue("it is JSON, but not in canonical form")
     return value
+
+
+def _refuse_number(digits: str) -> None:
+    raise ValueError(digits[:20])
 
 
 def _refuse_deep(data: bytes) -> None:

@@ -33,7 +33,7 @@ EXTENSIONS: Final[dict[str, str]] = {"native": ".sealed", "detached": ".enc", "c
 LARGEST: Final[dict[str, int]] = {"native": 2**52, "detached": 2**36 - 32, "cms": cms.MAX_PLAINTEXT_BYTES}
 PIECE_BYTES: Final = 256 * 1024  # AES is fastest while a piece fits the cache
 THREADS_FROM_BYTES: Final = 4 * 1024 * 1024  # below this, starting threads costs more than they save
-_METADATA: Final = "sealift_result"
+RESULT_KEY: Final = "sealift_result"  # the blob metadata that holds a whole result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ class SealedFile:
     def from_metadata(cls, metadata: dict[str, str]) -> SealedFile:
         """Read the result back from a committed blob's metadata: a crash after the commit loses nothing."""
         try:
-            return cls.from_json(json.loads(metadata[_METADATA]))
+            return cls.from_json(json.loads(metadata[RESULT_KEY]))
         except (KeyError, ValueError) as error:
             raise InvalidValue("the blob's metadata holds no result of sealing") from error
 
@@ -175,7 +175,7 @@ class Sealing(Iterator[bytes]):
         """
         known = {"sealift_format": self.format, "sealift_batch": self.file.batch, "sealift_file": self.file.name}
         if self._result:
-            known[_METADATA] = canonical.write(self._result.to_json()).decode()
+            known[RESULT_KEY] = canonical.write(self._result.to_json()).decode()
         elif self._body.nonce:
             known["sealift_nonce"] = self._body.nonce.hex()
             known["sealift_keys"] = canonical.write(

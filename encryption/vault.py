@@ -2,7 +2,7 @@
 
 The Azure SDK retries what passes by itself; what still fails is told apart by `transient`, so that a worker knows
 whether its queue should try again. Nothing is cached: a rotated certificate counts for the very next file.
-It does NOT hold a private key, and reads certificates only from secrets that hold public PEM text.
+It does NOT hold a private key of ours, and reads certificates only from secrets that hold public PEM text.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
@@ -32,10 +33,11 @@ _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 class Vault:
     """One Key Vault, as one identity sees it."""
 
-    def __init__(self, url: str, credential: TokenCredential) -> None:
+    def __init__(self, url: str, credential: TokenCredential, **options: Any) -> None:
+        """`options` go to the SDK's clients: retry_total and the like."""
         self.url = url.rstrip("/")
-        self._secrets = SecretClient(self.url, credential)
-        self._keys = KeyClient(self.url, credential)
+        self._secrets = SecretClient(self.url, credential, **options)
+        self._keys = KeyClient(self.url, credential, **options)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -47,6 +49,10 @@ class Vault:
         with _told(f"secret '{secret_name}'"):
             secret = self._secrets.get_secret(secret_name)
         return (secret.value or "").encode(), secret.id or secret_name
+
+    def secret(self, name: str) -> str:
+        """Return the text of a secret that is no certificate: a key or password for a partner's server."""
+        return self.certificate_pem(name)[0].decode()
 
     def recipients(self, secret_name: str, now: datetime) -> list[Recipient]:
         """Return the newest valid certificate of a secret; logs a warning from 30 days before it ends.

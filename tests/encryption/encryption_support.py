@@ -1,0 +1,89 @@
+"""Keys, certificates and sealed files for the tests of encryption/; RSA keys are made once per process."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from encryption import FileInfo, Recipient, SealedFile, Sealing, seal
+
+NOW = dt.datetime(2026, 11, 22, 2, 0, 0, tzinfo=dt.UTC)
+BATCH = "northwind.accruals.2026-11-21.1"
+USAGES = (
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign",
+    "crl_sign", "encipher_only", "decipher_only",
+)  # fmt: skip
+
+
+def rsa_key(owner: str = "partner", bits: int = 3072, exponent: int = 65537) -> rsa.RSAPrivateKey:
+    return _rsa_key(owner, bits, exponent)
+
+
+@functools.cache
+def _rsa_key(_owner: str, bits: int, exponent: int) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(exponent, bits)
+
+
+def make_certificate(
+    key: Any = None,
+    *,
+    owner: str = "partner",
+    first_day: int = -10,
+    last_day: int = 365,
+    usage: tuple[str, ...] | None = ("key_encipherment",),
+) -> x509.Certificate:
+    """A self-signed certificate around NOW; days count from there."""
+    key = key or rsa_key(owner)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, owner)])
+    builder = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(NOW + dt.timedelta(days=first_day))
+        .not_valid_after(NOW + dt.timedelta(days=last_day))
+    )
+    if usage is not None:
+        builder = builder.add_extension(x509.KeyUsage(**{each: each in usage for each in USAGES}), critical=True)
+    signer = key if isinstance(key, rsa.RSAPrivateKey) else rsa_key("issuer")
+    return builder.sign(signer, hashes.SHA256())
+
+
+def pem(*certificates: x509.Certificate) -> bytes:
+    return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in certificates)
+
+
+def der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def private_pem(key: Any, password: bytes | None = None) -> bytes:
+    protection = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    return bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection))
+
+
+def public_pem(key: Any) -> bytes:
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return bytes(key.public_key().public_bytes(serialization.Encoding.PEM, form))
+
+
+@functools.cache
+def recipient(owner: str, bits: int = 3072) -> Recipient:
+    return Recipient(f"https://vault.example/secrets/{owner}/1", make_certificate(rsa_key(owner, bits), owner=owner))
+
+
+def file_info(size: int, **changes: Any) -> FileInfo:
+    values: dict[str, Any] = {"batch": BATCH, "name": "a.csv", "plaintext_bytes": size, "created": NOW}
+    return FileInfo(**values | changes)
+
+
+def start(plaintext: bytes, format: str = "native", *owners: str) -> Sealing:  # noqa: A002  # the field's word
+    recipients = [recipient(each) for each in owners or ("partner",)]
+    return seal([plaintext], file=file_info(len(plaintext)), recipients=recipients, format=format)
+
+
+def sealed(plaintext: bytes, format: str = "native", *owners: str) -> tuple[bytes, SealedFile]:  # noqa: A002
+    sealing = start(plaintext, format, *owners)
+    return b"".join(sealing), sealing.result
