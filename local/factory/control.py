@@ -2,7 +2,7 @@
 
 Keeps the documented rules: conditions are ORed within an edge and ANDed across edges; Completed is Succeeded or Failed;
 Skipped travels down; a run succeeds when every leaf does, and a skipped leaf is judged by its parents. Work itself
-(copy, web, functions) is in `connectors`; this module only knows containers and variables.
+is done by handlers: containers.py for what holds or counts other activities, web.py, copying.py and others for the rest.
 """
 
 from __future__ import annotations
@@ -19,24 +19,21 @@ from typing import TYPE_CHECKING, Any
 
 from local.expressions import NO_ITEM, ExpressionError, Scope, evaluate_tree
 from local.factory import subset
-from local.factory.errors import ActivityError, CancelledError, InvalidOverrideError, InvalidParametersError
+from local.factory.errors import ActivityError, CancelledError, InvalidOverrideError
 from local.factory.model import Activity, Factory, Pipeline
+from local.factory.rules import bind, conditions_met, first_failure
 from local.factory.runs import HIDDEN, ActivityRun, Event, Listener, Overrides, PipelineRun
-from local.factory.shapes import check_fields, json_type, nearest, seconds
+from local.factory.shapes import check_fields, seconds
 
 if TYPE_CHECKING:
     from local.factory.services import Services
 
 Handler = Callable[["Call"], dict[str, Any]]
 GATE_SECONDS = 0.2
-RETURN_VALUE = "pipelineReturnValue"
-VARIABLE_TYPES: dict[str, tuple[type, ...]] = {
-    "String": (str,), "Boolean": (bool,), "Bool": (bool,), "Array": (list,), "Integer": (int,)
-}  # fmt: skip
-PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,), "securestring": (str,), "int": (int,), "float": (float, int), "bool": (bool,), "array": (list,),
-    "object": (dict,),
-}  # fmt: skip
+# These evaluate their own properties: when, how often and for which item is what they are about.
+SELF_EVALUATING = frozenset(
+    {"ExecutePipeline", "ForEach", "IfCondition", "Switch", "Until", "SetVariable", "AppendVariable", "Filter", "Fail"}
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,7 +104,7 @@ class Engine:
         self.factory = factory
         self.overrides = overrides
         self.listener = Listener(on_event, self.cancel)
-        self.handlers: dict[str, Handler] = {**CONTAINERS, **(handlers if handlers is not None else _connectors())}
+        self.handlers: dict[str, Handler] = dict(handlers) if handlers is not None else _handlers()
         self.cancelled = threading.Event()
         self.services = _services(factory, overrides)
         self.started = time.monotonic()
@@ -140,6 +137,7 @@ class Engine:
         """Have `stop` called when the run is cancelled inside this block."""
         self._stops.append(stop)
         try:
+            self.check_cancelled()
             yield
         finally:
             self._stops.remove(stop)
@@ -286,7 +284,7 @@ class Engine:
                 if alone:
                     ended.put((activity, self._run_activity(frame, activity, place)))
                 else:
-                    _thread(partial(self._run_into, ended, frame, activity, place))
+                    start_thread(partial(self._run_into, ended, frame, activity, place))
                 running += 1
             if not runnable and not running:
                 continue
@@ -386,13 +384,9 @@ class Engine:
     ) -> dict[str, Any]:
         kind = subset.ACTIVITIES[activity.type]
         scope = self.scope(frame, place)
-        raw = {
-            key: value
-            for key, value in activity.properties.items()
-            if activity.type not in CONTAINERS or key in EVALUATED
-        }
+        raw = {key: value for key, value in activity.properties.items() if activity.type not in SELF_EVALUATING}
         properties = {key: self.evaluate(value, scope, activity, key) for key, value in raw.items()}
-        if activity.type not in CONTAINERS:
+        if activity.type not in SELF_EVALUATING:
             for path, message in check_fields(properties, kind.properties, "", evaluated=True):
                 raise ActivityError(
                     f"{activity.file}: {activity.path} {path}: {message}", code="InvalidTemplate", retriable=False
@@ -404,61 +398,6 @@ class Engine:
         )  # fmt: skip
         record.input = HIDDEN if hides_input else properties
         return self.handlers[activity.type](call)
-
-
-# Rules
-
-
-def conditions_met(activity: Activity, done: Mapping[str, ActivityRun]) -> bool:
-    """Say whether every edge is satisfied by any one of its conditions."""
-    for edge in activity.depends_on:
-        status = done[edge.activity].status
-        completed = status in {"Succeeded", "Failed"} and "Completed" in edge.conditions
-        if status not in edge.conditions and not completed:
-            return False
-    return True
-
-
-def first_failure(activities: tuple[Activity, ...], done: Mapping[str, ActivityRun]) -> ActivityRun | None:
-    """Return the activity that makes a list fail by the leaf rule, or None when the list succeeded."""
-    by_name = {activity.name: activity for activity in activities}
-    inner = {edge.activity for activity in activities for edge in activity.depends_on}
-    seen: set[str] = set()
-
-    def judge(name: str) -> ActivityRun | None:
-        if name in seen:
-            return None
-        seen.add(name)
-        if done[name].status == "Skipped":
-            return next((found for edge in by_name[name].depends_on if (found := judge(edge.activity))), None)
-        return None if done[name].status == "Succeeded" else done[name]
-
-    leaves = [activity.name for activity in activities if activity.name not in inner]
-    return next((found for leaf in leaves if (found := judge(leaf))), None)
-
-
-def bind(declared: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """Fill declared parameters from what is given and the defaults; unknown, missing and ill-typed ones are errors."""
-    for name in given:
-        if name not in declared:
-            raise InvalidParametersError(
-                f"{what} has no parameter {name!r}{nearest(name, list(declared))}",
-                f"it has: {', '.join(declared) or 'none'}",
-            )
-    values: dict[str, Any] = {}
-    for name, declaration in declared.items():
-        if name not in given and "defaultValue" not in declaration:
-            raise InvalidParametersError(
-                f"{what} needs the parameter {name!r}", f"give a value of type {declaration['type']}"
-            )
-        value = given.get(name, declaration.get("defaultValue"))
-        types = PARAMETER_TYPES[str(declaration["type"]).lower()]
-        if value is not None and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
-            raise InvalidParametersError(
-                f"{what}: parameter {name!r} is {json_type(value)}", f"it is declared as {declaration['type']}"
-            )
-        values[name] = value
-    return values
 
 
 def error_object(error: ActivityError, target: str) -> dict[str, Any]:
@@ -481,13 +420,13 @@ def _iso(moment: Any) -> str:
     return "" if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "0Z"
 
 
-def _thread(work: Callable[[], object]) -> threading.Thread:
+def start_thread(work: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread
 
 
-def _connectors() -> dict[str, Handler]:
+def _handlers() -> dict[str, Handler]:
     from local.factory.activities import HANDLERS
 
     return dict(HANDLERS)
@@ -497,257 +436,3 @@ def _services(factory: Factory, overrides: Overrides) -> Services:
     from local.factory.services import Services
 
     return Services(factory, overrides)
-
-
-# Containers and variables
-
-
-def execute_pipeline(call: Call) -> dict[str, Any]:
-    engine, properties = call.engine, call.activity.properties
-    name = properties["pipeline"]["referenceName"]
-    parameters = call.evaluate(properties.get("parameters", {}), "parameters")
-    try:
-        pipeline, frame = engine.start(name, parameters, parent=call.frame, records=call.record.children)
-    except InvalidParametersError as error:
-        raise ActivityError(error.message, error.hint, code="BadRequest", retriable=False) from error
-    frame.depth = call.place.depth + 1
-    call.record.child_run = frame.run
-    if not call.activity.policy.get("secureInput"):
-        call.record.input = {"pipeline": {"referenceName": name}, "parameters": frame.run.shown_parameters}
-    output: dict[str, Any] = {"pipelineName": name, "pipelineRunId": frame.run.run_id}
-    if properties.get("waitOnCompletion") is not True:
-        engine.background.append(_thread(lambda: engine.run(pipeline, frame)))
-        return output
-    run = engine.run(pipeline, frame)
-    output[RETURN_VALUE] = run.return_value
-    if run.status == "Cancelled":
-        raise CancelledError
-    if not run.succeeded:
-        raise ActivityError(run.message, code="BadRequest", output=output)
-    return output
-
-
-def _inner(
-    call: Call, branch: str, *, item: Any = NO_ITEM, iteration: int | None = None
-) -> tuple[dict[str, ActivityRun], Place]:
-    """Run one branch of a container; the place returned has seen the branch's own activities."""
-    seen = dict(call.place.outcomes)
-    place = Place(
-        outcomes=seen,
-        item=call.place.item if item is NO_ITEM else item,
-        iteration=call.place.iteration if iteration is None else iteration,
-        records=call.record.children,
-        depth=call.place.depth + 1,
-    )
-    activities = call.activity.branches.get(branch, ())
-    return call.engine.run_activities(call.frame, activities, place), place
-
-
-def _inner_error(failed: ActivityRun) -> ActivityError:
-    message = (failed.error or {}).get("message", failed.status)
-    return ActivityError(
-        f"Activity failed because an inner activity failed; Inner activity name: {failed.name}, Error: {message}",
-        code="ActionFailed",
-    )
-
-
-def _run_branch(call: Call, branch: str) -> dict[str, Any]:
-    done, _ = _inner(call, branch)
-    call.engine.check_cancelled()
-    failed = first_failure(call.activity.branches.get(branch, ()), done)
-    if failed:
-        raise _inner_error(failed)
-    return {}
-
-
-def if_condition(call: Call) -> dict[str, Any]:
-    value = call.evaluate(call.activity.properties["expression"], "expression")
-    if isinstance(value, str) and value.lower() in {"true", "false"}:
-        value = value.lower() == "true"
-    if not isinstance(value, bool):
-        raise ActivityError(
-            f"the expression must give true or false, not {json_type(value)}", code="InvalidTemplate", retriable=False
-        )
-    call.record.input = {"expressionResult": value}
-    return _run_branch(call, "ifTrueActivities" if value else "ifFalseActivities")
-
-
-def switch(call: Call) -> dict[str, Any]:
-    value = call.evaluate(call.activity.properties["on"], "on")
-    call.record.input = {"on": value}
-    text = value if isinstance(value, str) else str(value)
-    for index, case in enumerate(call.activity.properties.get("cases", [])):
-        if case["value"] == text:
-            return _run_branch(call, f"cases[{index}]")
-    return _run_branch(call, "defaultActivities")
-
-
-def for_each(call: Call) -> dict[str, Any]:
-    properties = call.activity.properties
-    items = call.evaluate(properties["items"], "items")
-    if not isinstance(items, list):
-        raise ActivityError(f"items must be an array, not {json_type(items)}", code="InvalidTemplate", retriable=False)
-    sequential = properties.get("isSequential", False)
-    workers = 1 if sequential else min(properties.get("batchCount", 20), len(items))
-    call.record.input = {"itemsCount": len(items), "isSequential": sequential, "batchCount": workers}
-    failures: dict[int, ActivityRun] = {}
-
-    def iterate(index: int) -> None:
-        done, _ = _inner(call, "activities", item=items[index], iteration=index)
-        failed = first_failure(call.activity.branches["activities"], done)
-        if failed:
-            failures[index] = failed
-
-    in_parallel(iterate, len(items), workers, call.engine.cancelled)
-    call.engine.check_cancelled()
-    if failures:
-        raise _inner_error(failures[min(failures)])
-    return {}
-
-
-def in_parallel(work: Callable[[int], None], count: int, workers: int, cancelled: threading.Event) -> None:
-    """Call work(0..count-1), each once, in `workers` threads, in order of index; cancelling starts no more."""
-    if workers <= 1:
-        for index in range(count):
-            if not cancelled.is_set():
-                work(index)
-        return
-    indexes = iter(range(count))
-    lock = threading.Lock()
-    faults: list[BaseException] = []
-
-    def loop() -> None:
-        while not cancelled.is_set() and not faults:
-            with lock:
-                index = next(indexes, None)
-            if index is None:
-                return
-            try:
-                work(index)
-            except BaseException as fault:  # noqa: BLE001 - raised again below, in the caller's thread
-                faults.append(fault)
-
-    for thread in [_thread(loop) for _ in range(workers)]:
-        thread.join()
-    if faults:
-        raise faults[0]
-
-
-def until(call: Call) -> dict[str, Any]:
-    """Run the activities until the expression is true; an inner failure does not end it, the timeout does."""
-    properties, clock = call.activity.properties, call.engine.overrides.clock
-    timeout = call.evaluate(properties.get("timeout", "7.00:00:00"), "timeout")
-    began, iteration = clock(), 0
-    while True:
-        _, place = _inner(call, "activities", iteration=iteration)
-        call.engine.check_cancelled()
-        value = call.evaluate(properties["expression"], "expression", call.engine.scope(call.frame, place))
-        iteration += 1
-        if value is True or (isinstance(value, str) and value.lower() == "true"):
-            return {"iterations": iteration}
-        if value is not False and not (isinstance(value, str) and value.lower() == "false"):
-            raise ActivityError(
-                f"the expression must give true or false, not {json_type(value)}", code="InvalidTemplate"
-            )
-        if (clock() - began).total_seconds() >= seconds(timeout):
-            raise ActivityError(
-                f"the expression was not true within {timeout}", code="Timeout", failure_type="UserError"
-            )
-
-
-def wait(call: Call) -> dict[str, Any]:
-    call.pause(float(call.properties["waitTimeInSeconds"]))
-    return {}
-
-
-def set_variable(call: Call) -> dict[str, Any]:
-    name, raw = call.activity.properties["variableName"], call.activity.properties.get("value")
-    if call.activity.properties.get("setSystemVariable") is True:
-        value: Any = {
-            pair["key"]: _return_value(call, pair["value"], f"value[{index}]") for index, pair in enumerate(raw or [])
-        }
-        with call.frame.lock:
-            call.frame.run.return_value.update(value)
-    else:
-        value = call.evaluate(raw, "value")
-        _check_variable(call, name, value)
-        with call.frame.lock:
-            call.frame.variables[name] = value
-    _show_input(call, {"variableName": name, "value": value})
-    return {"name": name, "value": value}
-
-
-def _return_value(call: Call, value: Mapping[str, Any], path: str) -> Any:
-    kind = value.get("type")
-    content = value.get("content")
-    if kind == "Null":
-        return None
-    if kind == "Array":
-        return [_return_value(call, item, f"{path}.content[{index}]") for index, item in enumerate(content or [])]
-    if kind == "Object":
-        return {pair["key"]: _return_value(call, pair["value"], f"{path}.{pair['key']}") for pair in content or []}
-    return call.evaluate(content, f"{path}.content") if kind == "Expression" else content
-
-
-def append_variable(call: Call) -> dict[str, Any]:
-    name = call.activity.properties["variableName"]
-    value = call.evaluate(call.activity.properties["value"], "value")
-    with call.frame.lock:
-        call.frame.variables[name] = [*(call.frame.variables[name] or []), value]
-    _show_input(call, {"variableName": name, "value": value})
-    return {}
-
-
-def _check_variable(call: Call, name: str, value: Any) -> None:
-    declared = call.frame.pipeline.variables[name]["type"]
-    types = VARIABLE_TYPES[declared]
-    if value is not None and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
-        raise ActivityError(
-            f"The variable {name!r} is of type {declared} and cannot be set to {json_type(value)}",
-            "convert it: string(), json(), bool(), int()",
-            code="BadRequest",
-            retriable=False,
-        )
-
-
-def _show_input(call: Call, value: Any) -> None:
-    call.record.input = HIDDEN if call.activity.policy.get("secureInput") else value
-
-
-def filter_items(call: Call) -> dict[str, Any]:
-    items = call.evaluate(call.activity.properties["items"], "items")
-    if not isinstance(items, list):
-        raise ActivityError(f"items must be an array, not {json_type(items)}", code="InvalidTemplate", retriable=False)
-    kept = []
-    for item in items:
-        scope = call.engine.scope(call.frame, call.place, item=item)
-        verdict = call.evaluate(call.activity.properties["condition"], "condition", scope)
-        if not isinstance(verdict, bool):
-            raise ActivityError(
-                f"condition must give true or false, not {json_type(verdict)}", code="InvalidTemplate", retriable=False
-            )
-        if verdict:
-            kept.append(item)
-    return {"ItemsCount": len(items), "FilteredItemsCount": len(kept), "Value": kept}
-
-
-def fail(call: Call) -> dict[str, Any]:
-    properties = call.activity.properties
-    message, code = call.evaluate(properties["message"], "message"), call.evaluate(properties["errorCode"], "errorCode")
-    _show_input(call, {"message": message, "errorCode": code})
-    raise ActivityError(str(message), code=str(code), retriable=False)
-
-
-CONTAINERS: dict[str, Handler] = {
-    "ExecutePipeline": execute_pipeline,
-    "ForEach": for_each,
-    "IfCondition": if_condition,
-    "Switch": switch,
-    "Until": until,
-    "SetVariable": set_variable,
-    "AppendVariable": append_variable,
-    "Filter": filter_items,
-    "Fail": fail,
-    "Wait": wait,
-}
-EVALUATED = {"waitTimeInSeconds"}

@@ -14,13 +14,12 @@ from typing import Any
 from local.factory import subset
 from local.factory.errors import Finding
 from local.factory.lint_expressions import strings
+from local.factory.lint_order import finding, nesting, order, pipeline_cycles, place
 from local.factory.model import Activity, Factory, Pipeline
 from local.factory.shapes import is_dynamic, is_expression_object, nearest
 
 PIPELINE_NAME_LIMIT, ACTIVITY_NAME_LIMIT = 140, 55
 FORBIDDEN_IN_NAMES = set(".+?/<>*%&:\\")
-LOOPS, BRANCHING = {"ForEach", "Until"}, {"IfCondition", "Switch"}
-HANDLED = "failureIsHandled"
 SECRET_TEXT = re.compile(
     r"(AccountKey=|SharedAccessSignature=|[?&]sig=[A-Za-z0-9%/+]{20}|password=[^;@\s]|-----BEGIN [A-Z ]*PRIVATE KEY)",
     re.IGNORECASE,
@@ -46,18 +45,10 @@ def lint(factory: Factory) -> list[Finding]:
         findings += _pipeline(factory, pipeline)
         findings += lint_expressions(factory, pipeline)
     findings += lint_triggers(factory)
-    findings += _pipeline_cycles(factory)
+    findings += pipeline_cycles(factory)
     findings += _secrets(factory)
     findings += _near_expressions(factory)
     return sorted(findings, key=lambda finding: finding.file)
-
-
-def _place(activity: Activity, path: str = "") -> str:
-    return f"{activity.path} {path}".rstrip()
-
-
-def found(activity: Activity, path: str, message: str, *, blocking: bool = True) -> Finding:
-    return Finding(file=activity.file, path=_place(activity, path), message=message, blocking=blocking)
 
 
 # References
@@ -215,30 +206,30 @@ def _pipeline(factory: Factory, pipeline: Pipeline) -> Iterator[Finding]:
     for activity in pipeline.walk():
         other = seen.setdefault(activity.name.lower(), activity)
         if other is not activity:
-            yield found(activity, "name", f"{activity.name!r} stands twice in this pipeline (also {other.path})")
+            yield finding(activity, "name", f"{activity.name!r} stands twice in this pipeline (also {other.path})")
         yield from _activity(factory, pipeline, activity)
-    yield from _list(factory, pipeline.activities, loop="")
-    yield from _nesting(pipeline.activities, ())
+    yield from order(factory, pipeline.activities, loop="")
+    yield from nesting(pipeline.activities, ())
 
 
 def _activity(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:
-    for finding in name_rules(activity.file, activity.name, ACTIVITY_NAME_LIMIT):
-        yield found(activity, "name", finding.message)
+    for broken in name_rules(activity.file, activity.name, ACTIVITY_NAME_LIMIT):
+        yield finding(activity, "name", broken.message)
     properties, kind = activity.properties, subset.ACTIVITIES[activity.type]
     if kind.linked_service and activity.linked_service:
         yield from reference(
-            activity.file, _place(activity, "linkedServiceName"), activity.linked_service, factory.linked_services,
+            activity.file, place(activity, "linkedServiceName"), activity.linked_service, factory.linked_services,
             "linked service", kind.linked_service,
         )  # fmt: skip
     references = [(f"inputs[{index}]", item) for index, item in enumerate(activity.inputs)]
     references += [(f"outputs[{index}]", item) for index, item in enumerate(activity.outputs)]
     references += [("dataset", properties["dataset"])] if "dataset" in properties else []
     for path, item in references:
-        yield from reference(activity.file, _place(activity, path), item, factory.datasets, "dataset")
+        yield from reference(activity.file, place(activity, path), item, factory.datasets, "dataset")
     for path, value in _objects({key: value for key, value in properties.items() if key not in activity.branches}, ""):
         if value.get("type") == "AzureKeyVaultSecret":
             yield from reference(
-                activity.file, _place(activity, f"{path}.store"), value.get("store"), factory.linked_services, "linked service",
+                activity.file, place(activity, f"{path}.store"), value.get("store"), factory.linked_services, "linked service",
                 ["AzureKeyVault"],
             )  # fmt: skip
     check = {"ExecutePipeline": _execute_pipeline, "SetVariable": _variable, "AppendVariable": _variable, "Copy": _copy,
@@ -254,11 +245,11 @@ def _execute_pipeline(factory: Factory, pipeline: Pipeline, activity: Activity) 
     if not isinstance(name, str):
         return
     if name not in factory.pipelines:
-        yield found(activity, "pipeline", f"no pipeline {name!r}{nearest(name, list(factory.pipelines))}")
+        yield finding(activity, "pipeline", f"no pipeline {name!r}{nearest(name, list(factory.pipelines))}")
         return
     given = activity.properties.get("parameters") or {}
     if isinstance(given, Mapping):
-        where = _place(activity, "parameters")
+        where = place(activity, "parameters")
         yield from arguments(activity.file, where, given, factory.pipelines[name].parameters, f"pipeline {name!r}")
 
 
@@ -266,21 +257,21 @@ def _variable(factory: Factory, pipeline: Pipeline, activity: Activity) -> Itera
     name = activity.properties.get("variableName")
     if activity.properties.get("setSystemVariable") is True:
         if name != "pipelineReturnValue":
-            yield found(activity, "variableName", "with setSystemVariable true it must be 'pipelineReturnValue'")
+            yield finding(activity, "variableName", "with setSystemVariable true it must be 'pipelineReturnValue'")
         yield from _return_values(activity, activity.properties.get("value"), "value")
         return
     if not isinstance(name, str):
         return
     if name not in pipeline.variables:
-        yield found(activity, "variableName", f"no variable {name!r}{nearest(name, list(pipeline.variables))}")
+        yield finding(activity, "variableName", f"no variable {name!r}{nearest(name, list(pipeline.variables))}")
     elif activity.type == "AppendVariable" and pipeline.variables[name].get("type") != "Array":
-        yield found(
+        yield finding(
             activity,
             "variableName",
             f"AppendVariable needs an Array, and {name!r} is {pipeline.variables[name].get('type')}",
         )
     if "value" not in activity.properties:
-        yield found(activity, "", "lacks the property 'value'")
+        yield finding(activity, "", "lacks the property 'value'")
 
 
 def _return_values(activity: Activity, value: Any, path: str) -> Iterator[Finding]:
@@ -292,26 +283,26 @@ def _return_values(activity: Activity, value: Any, path: str) -> Iterator[Findin
             dynamic=False,
         )
     )
-    for place, message in check(value, shape, path):
-        yield found(activity, place, message)
+    for where, message in check(value, shape, path):
+        yield finding(activity, where, message)
 
 
 def _switch(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:  # noqa: ARG001
     values = [case.get("value") for case in activity.properties.get("cases", []) if isinstance(case, Mapping)]
     for index, value in enumerate(values):
         if value in values[:index]:
-            yield found(activity, f"cases[{index}].value", f"{value!r} stands twice")
+            yield finding(activity, f"cases[{index}].value", f"{value!r} stands twice")
 
 
 def _web(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:  # noqa: ARG001
     method, body = activity.properties.get("method"), activity.properties.get("body")
     if method == "GET" and body is not None:
-        yield found(activity, "body", "GET takes no body")
+        yield finding(activity, "body", "GET takes no body")
     if method in {"POST", "PUT"} and body is None:
-        yield found(activity, "", f"{method} needs a body (at least '{{}}')")
+        yield finding(activity, "", f"{method} needs a body (at least '{{}}')")
     url = activity.properties.get("url")
     if isinstance(url, str) and not is_dynamic(url) and not re.match(r"https?://", url):
-        yield found(activity, "url", "must begin with https:// or http://")
+        yield finding(activity, "url", "must begin with https:// or http://")
 
 
 def _location(factory: Factory, item: Any) -> tuple[str | None, str | None]:
@@ -327,7 +318,7 @@ def _looks(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator
     kind, location = _location(factory, activity.properties.get("dataset"))
     source = activity.properties.get("source")
     if isinstance(source, Mapping) and kind and subset.DATASET_OF.get(str(source.get("type"))) not in {None, kind}:
-        yield found(
+        yield finding(
             activity,
             "source.type",
             f"{source['type']} reads {subset.DATASET_OF[source['type']]}, and the dataset is {kind}",
@@ -335,7 +326,7 @@ def _looks(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator
     holder, prefix = (source, "source.") if isinstance(source, Mapping) else (activity.properties, "")
     yield from _settings(activity, holder, f"{prefix}storeSettings", location, LOCATION_READS)
     if activity.type in {"GetMetadata", "Delete", "Validation"} and kind == "AzurePostgreSqlTable":
-        yield found(activity, "dataset", f"{activity.type} looks at files, and the dataset is a table")
+        yield finding(activity, "dataset", f"{activity.type} looks at files, and the dataset is a table")
 
 
 def _settings(
@@ -343,7 +334,7 @@ def _settings(
 ) -> Iterator[Finding]:
     settings = holder.get("storeSettings")
     if isinstance(settings, Mapping) and location and settings.get("type") != wanted.get(location):
-        yield found(
+        yield finding(
             activity,
             f"{path}.type",
             f"must be {wanted.get(location, 'absent')}, as the dataset's location is {location}",
@@ -358,7 +349,7 @@ def _copy(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[
     kinds = []
     for key, items_name, items, wanted in ends:
         if len(items) != 1:
-            yield found(activity, items_name, "Copy takes exactly one dataset")
+            yield finding(activity, items_name, "Copy takes exactly one dataset")
             continue
         end = activity.properties.get(key)
         if not isinstance(end, Mapping):
@@ -366,155 +357,13 @@ def _copy(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[
         kind, location = _location(factory, items[0])
         kinds.append(str(end.get("type")))
         if kind and subset.DATASET_OF.get(str(end.get("type"))) not in {None, kind}:
-            yield found(
+            yield finding(
                 activity,
                 f"{key}.type",
                 f"{end['type']} goes with {subset.DATASET_OF[end['type']]}, and the dataset is {kind}",
             )
         yield from _settings(activity, end, f"{key}.storeSettings", location, wanted)
         if key == "sink" and location == "HttpServerLocation":
-            yield found(activity, "outputs[0]", "an HTTP server is a source only")
+            yield finding(activity, "outputs[0]", "an HTTP server is a source only")
     if sum(kind.startswith("Binary") for kind in kinds) == 1 and len(kinds) == 2:
-        yield found(activity, "sink.type", "Binary pairs only with Binary")
-
-
-# Order, nesting, failure paths
-
-
-def _list(factory: Factory, activities: tuple[Activity, ...], loop: str) -> Iterator[Finding]:
-    """Check one list's edges, then the lists inside."""
-    names = {activity.name for activity in activities}
-    sound = True
-    for activity in activities:
-        for index, edge in enumerate(activity.depends_on):
-            path = f"dependsOn[{index}]"
-            if edge.activity not in names:
-                sound = False
-                yield found(
-                    activity, path, f"no activity {edge.activity!r} beside it{nearest(edge.activity, sorted(names))}"
-                )
-            if "Completed" in edge.conditions and {"Succeeded", "Failed"} & set(edge.conditions):
-                yield found(activity, path, "Completed must not stand beside Succeeded or Failed")
-            if not edge.conditions:
-                sound = False
-                yield found(activity, path, "needs at least one dependency condition")
-    if sound:
-        cycle = _cycle({activity.name: [edge.activity for edge in activity.depends_on] for activity in activities})
-        if cycle:
-            first = next(activity for activity in activities if activity.name == cycle[0])
-            yield found(first, "dependsOn", f"waits for itself: {' -> '.join(cycle)}")
-        elif loop != "Until":
-            yield from _green(factory, activities)
-    for activity in activities:
-        for branch in activity.branches.values():
-            yield from _list(factory, branch, loop=activity.type)
-
-
-def _cycle(edges: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return one cycle as a list of names, or nothing."""
-    state: dict[str, int] = {}
-
-    def visit(name: str, trail: list[str]) -> list[str]:
-        state[name] = 1
-        for other in edges.get(name, ()):
-            if state.get(other) == 1:
-                return [*trail[trail.index(other) :], other] if other in trail else [name, other]
-            if other not in state and (cycle := visit(other, [*trail, other])):
-                return cycle
-        state[name] = 2
-        return []
-
-    return next((cycle for name in edges if name not in state and (cycle := visit(name, [name]))), [])
-
-
-def _pipeline_cycles(factory: Factory) -> Iterator[Finding]:
-    calls = {
-        pipeline.name: [
-            activity.properties["pipeline"]["referenceName"]
-            for activity in pipeline.walk()
-            if activity.type == "ExecutePipeline" and isinstance(activity.properties.get("pipeline"), Mapping)
-            and activity.properties["pipeline"].get("referenceName") in factory.pipelines
-        ]
-        for pipeline in factory.pipelines.values()
-    }  # fmt: skip
-    cycle = _cycle(calls)
-    if cycle:
-        yield Finding(
-            file=factory.pipelines[cycle[0]].file,
-            path="",
-            message=f"pipelines call each other in a circle: {' -> '.join(cycle)}",
-        )
-
-
-def _nesting(activities: tuple[Activity, ...], above: tuple[str, ...]) -> Iterator[Finding]:
-    for activity in activities:
-        outer = set(above)
-        if activity.type in LOOPS and outer & LOOPS:
-            yield found(
-                activity,
-                "",
-                f"{activity.type} must not stand inside {' or '.join(sorted(outer & LOOPS))}; call a pipeline instead",
-            )
-        if activity.type in BRANCHING and outer & BRANCHING:
-            yield found(
-                activity,
-                "",
-                f"{activity.type} must not stand inside {' or '.join(sorted(outer & BRANCHING))}; call a pipeline instead",
-            )
-        if activity.type == "Validation" and outer:
-            yield found(activity, "", "Validation must not stand inside another activity")
-        for branch in activity.branches.values():
-            yield from _nesting(branch, (*above, activity.type))
-
-
-def _green(factory: Factory, activities: tuple[Activity, ...]) -> Iterator[Finding]:
-    """Find activities whose failure leads into a failure path that ends well: the run would be green.
-
-    A deliberate one says so: userProperties {"name": "failureIsHandled", "value": "<why>"} on the activity.
-    """
-    for activity in activities:
-        handlers = [
-            other for other in activities
-            if any(edge.activity == activity.name and "Failed" in edge.conditions for edge in other.depends_on)
-        ]  # fmt: skip
-        if not handlers or activity.inactive or HANDLED in activity.user_properties:
-            continue
-        if _simulate(factory, activities, failing=activity.name):
-            message = f"when it fails, {handlers[0].name!r} handles it and the run turns green; end that path in a Fail"
-            yield found(activity, "", message, blocking=False)
-
-
-def _simulate(factory: Factory, activities: tuple[Activity, ...], failing: str = "") -> bool:
-    """Say whether a list succeeds when everything succeeds that can, save the activity named."""
-    from local.factory.control import conditions_met, first_failure
-    from local.factory.runs import ActivityRun
-
-    done: dict[str, ActivityRun] = {}
-    waiting = list(activities)
-    while waiting:
-        activity = next((item for item in waiting if all(edge.activity in done for edge in item.depends_on)), None)
-        if activity is None:
-            return False  # an edge leads nowhere or in a circle, which is a finding of its own
-        waiting.remove(activity)
-        status = "Skipped"
-        if conditions_met(activity, done):
-            status = "Failed" if activity.name == failing or _always_fails(factory, activity) else "Succeeded"
-        done[activity.name] = ActivityRun(name=activity.name, type=activity.type, run_id="", status=status)
-    return first_failure(activities, done) is None
-
-
-def _always_fails(factory: Factory, activity: Activity) -> bool:
-    if activity.inactive:
-        return activity.inactive_status == "Failed"
-    if activity.type == "Fail":
-        return True
-    if activity.type == "ExecutePipeline":
-        call = activity.properties.get("pipeline")
-        called = factory.pipelines.get(str(call.get("referenceName"))) if isinstance(call, Mapping) else None
-        return called is not None and not _simulate(factory, called.activities)
-    wanted = {"IfCondition": ("ifTrueActivities", "ifFalseActivities"), "ForEach": ("activities",)}.get(activity.type)
-    if activity.type == "Switch":
-        wanted = ("defaultActivities", *(name for name in activity.branches if name.startswith("cases")))
-    return bool(wanted) and all(
-        activity.branches.get(name) and not _simulate(factory, activity.branches[name]) for name in wanted or ()
-    )
+        yield finding(activity, "sink.type", "Binary pairs only with Binary")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from local.expressions import Scope
 from local.factory import subset
 from local.factory.errors import ActivityError, InvalidOverrideError, InvalidParametersError
+from local.factory.rules import bind
 from local.factory.shapes import check_fields, nearest
 
 if TYPE_CHECKING:
@@ -193,8 +194,6 @@ class Services:
 
 
 def _bound(declared: Mapping[str, Mapping[str, Any]], given: Any, what: str) -> dict[str, Any]:
-    from local.factory.control import bind
-
     try:
         return bind(declared, given, what)
     except InvalidParametersError as error:

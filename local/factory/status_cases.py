@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from local.factory.control import CONTAINERS, Call
+from local.factory.containers import HANDLERS
+from local.factory.control import Call
 from local.factory.engine import run_pipeline
 from local.factory.errors import ActivityError, InvalidFactoryError
-from local.factory.model import Factory, read_documents
+from local.factory.model import Factory
+from local.factory.reading import read_documents
 from local.factory.runs import ActivityRun, Overrides
 
 COUNTER = "turns of "
@@ -37,7 +39,7 @@ def run_status_case(case: Mapping[str, Any]) -> dict[str, Any]:
 
     start = datetime(2026, 1, 1, tzinfo=UTC)
     overrides = Overrides(clock=lambda: start, sleep=lambda _seconds: None)
-    run = run_pipeline(factory, "main", {}, overrides, handlers={**CONTAINERS, "Wait": scripted_wait})
+    run = run_pipeline(factory, "main", {}, overrides, handlers={**HANDLERS, "Wait": scripted_wait})
     statuses = _statuses(run.activities)
     expected = case.get("expected", {}).get("activities")
     shown = statuses if expected is None else {name: statuses.get(name) for name in expected}

@@ -15,7 +15,7 @@ from local.factory.azure_schema import NOT_RUN, schema, schema_findings, walks
 from local.factory.cli import check
 from local.factory.derive_schema import used_types
 from local.factory.errors import InvalidFactoryError
-from local.factory.model import read_documents
+from local.factory.reading import read_documents
 from local.factory.shapes import Shape
 
 

@@ -26,7 +26,7 @@ from factory_support import (
 from local.factory import Factory, InvalidFactoryError
 from local.factory.cli import check_main
 from local.factory.lint import lint
-from local.factory.model import read_documents
+from local.factory.reading import read_documents
 
 WAIT = activity("W", "Wait", {"waitTimeInSeconds": 1})
 STRING = {"v": {"type": "String"}}
