@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from local.expressions.errors import (
@@ -48,10 +49,10 @@ class Evaluation:
                 raise unknown_function(node.name)
             check_count(function, len(node.arguments))
             if isinstance(function.run, Lazy):
-                return function.run.evaluate([lambda part=part: self.value(part) for part in node.arguments])
+                return function.run.evaluate([partial(self.value, part) for part in node.arguments])
             return function.run([self.value(part) for part in node.arguments], self.scope)
         except ExpressionError as error:
-            raise error.at(self.text, node.position)
+            raise error.at(self.text, node.position) from None
         except RecursionError:
             raise LimitError(f"{node.name}: the value nests too deeply").at(self.text, node.position) from None
 
@@ -69,7 +70,7 @@ class Evaluation:
             try:
                 value = member(value, self.value(step.key), step.safe)
             except ExpressionError as error:
-                raise error.at(self.text, step.position)
+                raise error.at(self.text, step.position) from None
         return value
 
     def joined(self, node: Joined) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ def read_number(word: str, position: int) -> int | float:
             value = int(word) if word.lstrip("+-").isdigit() else None
             if value is not None and LEAST_INTEGER <= value <= MOST_INTEGER:
                 return value
-        elif "_" not in word:
+        elif "_" not in word and not math.isinf(float(word)):
             return float(word)
     except ValueError:
         pass

@@ -72,8 +72,8 @@ def parse(text: str) -> Node:
     if len(text) > MOST_CHARACTERS:
         raise LimitError(f"the text has {len(text)} characters; at most {MOST_CHARACTERS} are evaluated")
     try:
-        if text.startswith("@@"):
-            return Literal(text[1:], 0)
+        if text.startswith("@@") or text == "@":
+            return Literal(text[1:] or text, 0)
         if text.startswith("@") and not text.startswith("@{"):
             parser = Parser(text, 1)
             node = parser.expression()

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from local.expressions.content import is_content, text_of_content
 from local.expressions.numbers import float_text
 from local.expressions.values import compact_json
+
+BLANKS: Final = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+DOTLESS_I: Final = "\u0131"
+
+
+def upper_character(character: str) -> str:
+    """Return one character in upper case; what would become several characters (ß) stays as it is."""
+    upper = character.upper()
+    if len(upper) > 1:
+        upper = character.title()
+    return upper if len(upper) == 1 and character != DOTLESS_I else character
+
+
+def lower_character(character: str) -> str:
+    lower = character.lower()
+    return lower if len(lower) == 1 else character
 
 
 def text_of(value: Any) -> str:

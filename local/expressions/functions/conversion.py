@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from local.expressions.content import is_content, text_of_content
 from local.expressions.errors import ValueFault
 from local.expressions.functions.signature import Function, Lazy, as_text, wrong
-from local.expressions.numbers import is_number, parse_number
-from local.expressions.scope import Scope
 from local.expressions.functions.xml import is_xml
 from local.expressions.json_text import read_json
-from local.expressions.content import is_content, text_of_content
-from local.expressions.texts import text_of
+from local.expressions.numbers import is_number, parse_number
+from local.expressions.scope import Scope
+from local.expressions.texts import BLANKS, text_of
 from local.expressions.xml.conversion import json_of_xml
 from local.expressions.xml.document import XmlFault, parse_xml
 
@@ -37,7 +37,7 @@ def coalesce(arguments: list[Callable[[], Any]]) -> Any:
 def boolean(arguments: list[Any], _scope: Scope) -> bool:
     (value,) = arguments
     if isinstance(value, str):
-        word = value.strip().lower()
+        word = value.strip(BLANKS).lower()
         if word in ("true", "false"):
             return word == "true"
         raise ValueFault(f"bool: '{value}' is neither true nor false")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +10,8 @@ from local.expressions.date_formatting import FormatFault, format_date
 from local.expressions.date_parsing import parse_date
 from local.expressions.dates import DAY, HOUR, MINUTE, SECOND, UNSPECIFIED, UTC, Instant, instant_of, ticks_of
 from local.expressions.errors import ValueFault, did_you_mean
-from local.expressions.functions.signature import Function, as_integer, as_text
+from local.expressions.functions.signature import Function, as_count, as_integer, as_text
+from local.expressions.numbers import wrapped
 from local.expressions.scope import Scope
 from local.expressions.windows_zones import WINDOWS_NAMES
 from local.expressions.zones import find_zone, from_utc, to_utc
@@ -57,18 +58,20 @@ def adder(name: str, unit: str) -> Function:
 
 def mover(name: str, sign: int) -> Function:
     def run(arguments: list[Any], scope: Scope) -> str:
-        count = as_integer(name, arguments[1], "the number")
-        unit = as_text(name, arguments[2], "the unit")
-        return written(name, moved(name, instant(name, arguments[0], scope), sign * count, unit), arguments[3:])
+        count = as_count(name, arguments[1], "the number")
+        unit = as_text(name, arguments[2], "the unit").strip()
+        return written(
+            name, moved(name, instant(name, arguments[0], scope), wrapped(sign * count), unit), arguments[3:]
+        )
 
     return Function(name, 3, 4, run)
 
 
 def from_now(name: str, sign: int) -> Function:
     def run(arguments: list[Any], scope: Scope) -> str:
-        count = as_integer(name, arguments[0], "the number")
-        unit = as_text(name, arguments[1], "the unit")
-        return written(name, moved(name, instant_of(scope.now()), sign * count, unit), arguments[2:])
+        count = as_count(name, arguments[0], "the number")
+        unit = as_text(name, arguments[1], "the unit").strip()
+        return written(name, moved(name, instant_of(scope.now()), wrapped(sign * count), unit), arguments[2:])
 
     return Function(name, 2, 3, run)
 
@@ -111,7 +114,7 @@ def convert_to_utc(arguments: list[Any], scope: Scope) -> str:
     source = zone(name, arguments[1])
     if moment.zone == UNSPECIFIED:
         moment = Instant(understood(name, moment.ticks, source, arguments[0]), UTC)
-    elif moment.zone != UTC or source is not datetime.UTC:
+    elif moment.zone != UTC or source is not dt.UTC:
         raise ValueFault(
             f"{name}: '{arguments[0]}' says its own zone", hint="give the date without Z and without an offset"
         )
@@ -126,7 +129,7 @@ def convert_time_zone(arguments: list[Any], scope: Scope) -> str:
     return written(name, shown_in(ticks, target), arguments[3:])
 
 
-def zone(name: str, value: Any) -> datetime.tzinfo:
+def zone(name: str, value: Any) -> dt.tzinfo:
     found = find_zone(as_text(name, value, "the time zone"))
     if found is None:
         near = did_you_mean(value, WINDOWS_NAMES)
@@ -134,7 +137,7 @@ def zone(name: str, value: Any) -> datetime.tzinfo:
     return found
 
 
-def understood(name: str, ticks: int, source: datetime.tzinfo, text: str) -> int:
+def understood(name: str, ticks: int, source: dt.tzinfo, text: str) -> int:
     found = to_utc(ticks, source)
     if found is None:
         raise ValueFault(
@@ -143,8 +146,8 @@ def understood(name: str, ticks: int, source: datetime.tzinfo, text: str) -> int
     return found
 
 
-def shown_in(ticks: int, target: datetime.tzinfo) -> Instant:
-    return Instant(from_utc(ticks, target), UTC if target is datetime.UTC else UNSPECIFIED)
+def shown_in(ticks: int, target: dt.tzinfo) -> Instant:
+    return Instant(from_utc(ticks, target), UTC if target is dt.UTC else UNSPECIFIED)
 
 
 FUNCTIONS = (

@@ -25,8 +25,10 @@ from local.expressions.json_text import read_json
 from local.expressions.scope import Scope
 from local.expressions.texts import from_units, text_of
 
-TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-HEADER_TYPE: Final = re.compile(rf"\s*{TOKEN}/{TOKEN}\s*(?:;\s*(?:{TOKEN}\s*(?:=\s*(?:{TOKEN}|\"[^\"]*\"))?)?\s*)*")
+HEADER_WORD: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+HEADER_TYPE: Final = re.compile(
+    rf"\s*{HEADER_WORD}/{HEADER_WORD}\s*(?:;\s*(?:{HEADER_WORD}\s*(?:=\s*(?:{HEADER_WORD}|\"[^\"]*\"))?)?\s*)*"
+)
 HEADER_CHARSET: Final = re.compile(r";\s*charset\s*=\s*([^;\s]*)", re.IGNORECASE)
 FIRST_CHARSET: Final = re.compile(r"[^;]*;charset=([^;]*)", re.IGNORECASE)
 ESCAPE: Final = re.compile(r"%u([0-9A-Fa-f]{4})|((?:%[0-9A-Fa-f]{2}|[\x00-\x24\x26-\x7f])+)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from local.expressions.collation import sort_key
 from local.expressions.functions.signature import Function, Lazy, as_boolean, wrong
 from local.expressions.numbers import is_number
 from local.expressions.scope import Scope
@@ -45,11 +46,6 @@ def compared(name: str, judge: Callable[[Any, Any], bool]) -> Function:
         return judge(left, right)
 
     return Function(name, 2, 2, run)
-
-
-def sort_key(text: str) -> tuple[str, str]:
-    """Return a key that orders text as en-US does for plain letters and digits: without case first, small letters first."""
-    return text.casefold(), text.swapcase()
 
 
 FUNCTIONS = (

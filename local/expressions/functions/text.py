@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
+from local.expressions.collation import begins_with, ends_with, find, find_last
 from local.expressions.errors import ValueFault
 from local.expressions.functions.signature import MOST_CHARACTERS, Function, as_count, as_text, bounded
 from local.expressions.scope import Scope
-from local.expressions.texts import from_units, text_of, units
+from local.expressions.texts import BLANKS, from_units, lower_character, text_of, units, upper_character
 
 
 def concat(arguments: list[Any], _scope: Scope) -> str:
@@ -17,41 +19,11 @@ def concat(arguments: list[Any], _scope: Scope) -> str:
     return "".join(parts)
 
 
-def ends_with(arguments: list[Any], _scope: Scope) -> bool:
-    whole, part = (fold(as_text("endsWith", value)) for value in arguments)
-    return whole.endswith(part)
+def searching(name: str, search: Callable[[str, str], Any]) -> Function:
+    def run(arguments: list[Any], _scope: Scope) -> Any:
+        return search(as_text(name, arguments[0], "the text"), as_text(name, arguments[1], "the text to look for"))
 
-
-def starts_with(arguments: list[Any], _scope: Scope) -> bool:
-    whole, part = (fold(as_text("startsWith", value)) for value in arguments)
-    return whole.startswith(part)
-
-
-def index_of(arguments: list[Any], _scope: Scope) -> int:
-    whole, part = (units(fold(as_text("indexOf", value))) for value in arguments)
-    return whole.find(part)
-
-
-def last_index_of(arguments: list[Any], _scope: Scope) -> int:
-    whole, part = (units(fold(as_text("lastIndexOf", value))) for value in arguments)
-    return whole.rfind(part) if part else max(len(whole) - 1, 0)
-
-
-def fold(text: str) -> str:
-    """Return text for a comparison without case: character by character, so that positions stay."""
-    if text.isascii():
-        return text.upper()
-    return "".join(upper_character(character) for character in text)
-
-
-def upper_character(character: str) -> str:
-    upper = character.upper()
-    return upper if len(upper) == 1 else character
-
-
-def lower_character(character: str) -> str:
-    lower = character.lower()
-    return lower if len(lower) == 1 else character
+    return Function(name, 2, 2, run)
 
 
 def guid(arguments: list[Any], _scope: Scope) -> str:
@@ -62,7 +34,7 @@ def guid(arguments: list[Any], _scope: Scope) -> str:
         digits = identity.hex if form == "N" else str(identity)
         return {"B": f"{{{digits}}}", "P": f"({digits})"}.get(form, digits)
     if form == "X":
-        low, middle, high, *rest = identity.fields[:3]
+        low, middle, high = identity.fields[:3]
         tail = ",".join(f"0x{byte:02x}" for byte in identity.bytes[8:])
         return f"{{0x{low:08x},0x{middle:04x},0x{high:04x},{{{tail}}}}}"
     raise ValueFault(f"guid: the format '{form}' is none of N, D, B, P, X")
@@ -101,18 +73,18 @@ def to_upper(arguments: list[Any], _scope: Scope) -> str:
 
 
 def trim(arguments: list[Any], _scope: Scope) -> str:
-    return as_text("trim", arguments[0]).strip()
+    return as_text("trim", arguments[0]).strip(BLANKS)
 
 
 FUNCTIONS = (
     Function("concat", 1, None, concat),
-    Function("endsWith", 2, 2, ends_with),
+    searching("endsWith", ends_with),
     Function("guid", 0, 1, guid),
-    Function("indexOf", 2, 2, index_of),
-    Function("lastIndexOf", 2, 2, last_index_of),
+    searching("indexOf", find),
+    searching("lastIndexOf", find_last),
     Function("replace", 3, 3, replace),
     Function("split", 2, 2, split),
-    Function("startsWith", 2, 2, starts_with),
+    searching("startsWith", begins_with),
     Function("substring", 2, 3, substring),
     Function("toLower", 1, 1, to_lower),
     Function("toUpper", 1, 1, to_upper),

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from local.expressions.content import content, content_type_of, envelope, is_content, parts_of, text_of_content, utf8
 from local.expressions.errors import ValueFault
 from local.expressions.functions.signature import Function, as_text, wrong
 from local.expressions.scope import Scope
-from local.expressions.content import content, content_type_of, envelope, is_content, parts_of, text_of_content, utf8
 from local.expressions.xml.conversion import xml_of_json
-from local.expressions.xml.document import Comment, Element, Instruction, Node, Text, XmlFault, parse_xml
-from local.expressions.xml.document import Attribute, Document
+from local.expressions.xml.document import (
+    Attribute,
+    Comment,
+    Document,
+    Element,
+    Instruction,
+    Node,
+    Text,
+    XmlFault,
+    parse_xml,
+)
 from local.expressions.xml.writing import indented_xml, outer_xml
 from local.expressions.xml.xpath import select
 from local.expressions.xml.xpath_functions import string_value

@@ -113,7 +113,7 @@ def xml_of_json(value: Mapping[str, Any]) -> Document:
             document.declaration = declaration(member)
         elif name.startswith("?"):
             document.children.append(Instruction(name[1:], attribute_text(name, member), document))
-        elif name.startswith("@") or name in TEXT_NAMES or name.startswith("!"):
+        elif name.startswith(("@", "!")) or name in TEXT_NAMES:
             raise XmlFault(f"the root object cannot hold '{name}'")
         else:
             add_elements(document, name, member)

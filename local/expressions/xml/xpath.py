@@ -8,6 +8,7 @@ from typing import Final
 
 from local.expressions.numbers import float_text
 from local.expressions.xml.document import (
+    XMLNS_NAMESPACE,
     Attribute,
     Comment,
     Document,
@@ -30,7 +31,6 @@ from local.expressions.xml.xpath_syntax import (
     XPath,
     parse_xpath,
 )
-from local.expressions.xml.document import XMLNS_NAMESPACE
 
 MOST_VISITS: Final = 2_000_000
 REVERSE: Final = frozenset({"ancestor", "ancestor-or-self", "preceding", "preceding-sibling"})
@@ -166,7 +166,7 @@ def arithmetic(operator: str, left: float, right: float) -> float:
     if right == 0 or not math.isfinite(left) or math.isnan(right):
         if operator == "mod" or left == 0 or math.isnan(left) or math.isnan(right):
             return math.nan
-        return math.copysign(math.inf, left) * (math.copysign(1, right) if right == 0 else math.copysign(1, right))
+        return math.copysign(math.inf, left) * math.copysign(1, right)
     return left / right if operator == "div" else math.fmod(left, right)
 
 
