@@ -18,6 +18,7 @@
     │   └── RenameRefused      uploaded, but may not take its final name
     ├── NameTaken              another file has that name
     ├── Vanished               written, then gone
+    │   └── Moved              … while it was being continued                 transient
     ├── VerificationFailed     the remote file is not what was sent
     ├── SourceChanged          our own file is not the one that was recorded  ours
     └── Unusable               a pin, key, policy or name that cannot be used ours
@@ -119,6 +120,12 @@ class NameTaken(DeliveryError):
 
 class Vanished(DeliveryError):
     pass
+
+
+class Moved(Vanished):
+    """The temporary file went away between two looks; the next attempt sees what became of it."""
+
+    transient = True
 
 
 class VerificationFailed(DeliveryError):

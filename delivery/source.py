@@ -108,39 +108,38 @@ class Prefetch:
 
 
 class Checksum:
-    """SHA-256 of a source, computed beside the sending; gives up when the bytes do not come in order."""
+    """SHA-256 of a source, computed beside the sending; what an earlier attempt had sent is read for it once more."""
 
-    def __init__(self, expected: str, pool: ThreadPoolExecutor) -> None:
-        self._digest = hashlib.sha256() if expected else None
-        self._expected = expected
+    def __init__(self, source: Source, pool: ThreadPoolExecutor) -> None:
+        self._source = source
         self._pool = pool
+        self._digest = hashlib.sha256()
         self._at = 0
         self._last: Future[None] | None = None
 
     def add(self, offset: int, data: bytes) -> None:
-        if self._digest is None:
+        """Take the next piece; pieces come in order, with gaps."""
+        if not self._source.sha256:
             return
-        if offset != self._at:
-            self._digest = None
-            return
-        self._at += len(data)
-        if len(data) < 1 << 16:
-            self._settle()
+        self._settle()  # at most one piece behind: order and memory stay bounded
+        if offset == self._at and len(data) < 1 << 16:
             self._digest.update(data)
         else:
-            self._settle()  # at most one piece behind: order and memory stay bounded
-            self._last = self._pool.submit(self._digest.update, data)
+            self._last = self._pool.submit(self._take, self._at, offset, data)
+        self._at = offset + len(data)
 
-    def check(self, source: Source) -> None:
-        """Raise SourceChanged unless what was sent is what was recorded."""
+    def is_right(self) -> bool:
+        """Tell whether the source is what its record says; True when there is no record."""
+        if not self._source.sha256:
+            return True
         self._settle()
-        if self._digest is None or self._at != source.size:
-            return
-        if self._digest.hexdigest() != self._expected:
-            raise SourceChanged(
-                f"{source.name}: the bytes sent are not those on record",
-                hint="the sealed file was changed after it was sealed; seal the batch again",
-            )
+        self._take(self._at, self._source.size, b"")
+        return self._digest.hexdigest() == self._source.sha256
+
+    def _take(self, start: int, offset: int, data: bytes) -> None:
+        for at, end in _pieces([(start, offset)], range_bytes(self._source)):
+            self._digest.update(self._source.read(at, end - at))
+        self._digest.update(data)
 
     def _settle(self) -> None:
         if self._last is not None:

@@ -20,12 +20,14 @@ from delivery import wire
 from delivery.errors import (
     DeliveryError,
     FolderMissing,
+    Moved,
     NameTaken,
     ProtocolViolation,
     RemoteFull,
     RemoteReadOnly,
     RemoteRefused,
     RenameRefused,
+    SourceChanged,
     Vanished,
     VerificationFailed,
 )
@@ -103,21 +105,22 @@ class Plan:
     create: bool = True
 
 
-class Moved(Vanished):
-    """The temporary file went away between two looks; the next attempt sees what became of it."""
-
-    transient = True
-
-
 def send(job: Job, session: Session, pool: ThreadPoolExecutor) -> Story[Outcome]:
     """Deliver one file over one connection."""
     plan = yield from prepare(job, session)
     if isinstance(plan, Outcome):
         return plan
-    checksum = Checksum(job.source.sha256, pool)
+    checksum = Checksum(job.source, pool)
     with Prefetch(job.source, plan.spans, pool) as pieces:
         yield from write(job, session, pieces, plan, checksum=checksum, whole=True)
-    checksum.check(job.source)
+    if not checksum.is_right():
+        # What lies there must never be continued: nobody would look at those bytes again.
+        job.acknowledged.clear()
+        yield [wire.remove(job.temporary)]
+        raise SourceChanged(
+            f"{job.source.name}: the bytes sent are not those on record",
+            hint="the sealed file was changed after it was sealed; seal the batch again",
+        )
     return (yield from publish(job, session))
 
 
@@ -151,7 +154,9 @@ def prepare(job: Job, session: Session) -> Generator[Step, Any, Plan | Outcome]:
             hint="ask the partner; send a correction as a new revision, or allow `overwrite: replace` for this feed",
         )
     if job.intended and final is None and temporary is None:
-        return (yield from gone(job))
+        yield from gone(job)
+        yield from mark(job)
+        return job.end("sent", "size")
     if temporary is not None and (yield from can_resume(job, temporary)):
         return Plan(job.acknowledged.missing(size), create=False)
     job.acknowledged.clear()
@@ -173,12 +178,14 @@ def is_same(job: Job, session: Session, path: str) -> Generator[Step, Any, Verif
 
 
 def is_ours(job: Job, final: Attributes) -> Generator[Step, Any, bool]:
-    """Whether a shorter file under the final name is our own broken upload (only asked when writing in place)."""
+    """Whether a shorter file under the final name is our own broken upload (only asked when writing in place).
+
+    Its beginning tells: every sealed file begins with its own key. Where it cannot be read, our record must know of it.
+    """
     if final.size is None or final.size > job.source.size:
         return False
-    if job.acknowledged.total or final.size == 0:
-        return True
-    return bool((yield from samples_match(job, job.final, [(0, final.size)])))
+    same = yield from samples_match(job, job.final, [(0, min(final.size, _SAMPLE_BYTES))])
+    return job.acknowledged.total > 0 if same is None else same
 
 
 def can_resume(job: Job, temporary: Attributes) -> Generator[Step, Any, bool]:
@@ -329,8 +336,9 @@ def publish(job: Job, session: Session) -> Generator[Step, Any, Outcome]:
             )
         verified = "hash"
     if not job.in_place:
+        first_time = not job.intended
         yield from intend(job)
-        yield from give_final_name(job, session)
+        yield from give_final_name(job, session, first_time=first_time)
     yield from mark(job)
     return job.end("sent", verified)
 
@@ -341,7 +349,7 @@ def intend(job: Job) -> Generator[Step, Any, None]:
     yield Keep(job.source.name)
 
 
-def give_final_name(job: Job, session: Session) -> Generator[Step, Any, None]:
+def give_final_name(job: Job, session: Session, *, first_time: bool) -> Generator[Step, Any, None]:
     request = wire.rename(job.temporary, job.final)
     if job.policy.overwrite == "replace" and session.offers("posix-rename@openssh.com"):
         request = wire.posix_rename(job.temporary, job.final)
@@ -356,6 +364,16 @@ def give_final_name(job: Job, session: Session) -> Generator[Step, Any, None]:
             return
         # Either the rename was refused, or the two were answered in another order: look again.
         final, temporary = yield from stats(job.final, job.temporary)
+    if first_time and final is None and temporary is None and isinstance(reply, Status) and reply.is_missing:
+        # No earlier attempt can have renamed it: it was gone before this one, so the partner does not have it.
+        yield from expect_folder(job)
+        job.intended = False
+        job.acknowledged.clear()
+        yield Keep(job.source.name)
+        raise Vanished(
+            f"{job.temporary}: complete, and gone before it could be renamed",
+            hint="does a job at the partner take or delete temporary files? agree on another `temporary` rule",
+        )
     yield from judge_rename(job, session, reply, final, temporary)
 
 
@@ -399,15 +417,22 @@ def judge_rename(
     )
 
 
-def gone(job: Job) -> Generator[Step, Any, Outcome]:
-    """Neither name is there after the rename was on its way: the partner's server has taken the file."""
+def gone(job: Job) -> Generator[Step, Any, None]:
+    """Neither name is there after the rename was on its way: the partner's server has taken the file, or the folder."""
+    yield from expect_folder(job)
     if job.policy.confirm:
         raise Vanished(
             f"{job.final}: complete, renamed, and gone",
             hint="if the partner takes files away at once, set `confirm: false`; otherwise ask what happened to it",
         )
-    yield from mark(job)
-    return job.end("sent", "size")
+
+
+def expect_folder(job: Job) -> Generator[Step, Any, None]:
+    if (yield from stat(job.policy.folder)) is None:
+        raise FolderMissing(
+            f"the folder {job.policy.folder} is gone, and {job.source.name} with it",
+            hint="ask the partner whether it was moved or renamed, and what became of the files in it",
+        )
 
 
 def mark(job: Job) -> Generator[Step, Any, None]:

@@ -537,6 +537,48 @@ def test_a_file_taken_while_written_in_place_is_recorded_before_it_is_closed(asy
     assert found(asyncssh_server) == {}
 
 
+def test_a_folder_renamed_beside_a_sweeper_is_no_delivery(server: Server, policy: Policy) -> None:
+    # Both names are gone here too, but because the folder is: that must never count as "taken".
+    folder = server.files / "in"
+    folder.mkdir()
+
+    class Moving(MemoryJournal):
+        def keep(self, records: dict[str, Record]) -> None:
+            super().keep(records)
+            if folder.exists():
+                folder.rename(server.files / "elsewhere")
+
+    with pytest.raises(FolderMissing, match="is gone"):
+        deliver(
+            small(1),
+            settings=server.settings(),
+            policy=policy_for(server, folder=policy.folder.rstrip("/") + "/in", confirm=False),
+            journal=Moving(),
+        )
+
+
+def test_a_temporary_file_that_was_cleaned_away_is_no_delivery(server: Server, policy: Policy) -> None:
+    journal = MemoryJournal()
+    keep = journal.keep
+
+    def clean(records: dict[str, Record]) -> None:
+        keep(records)
+        for path in server.files.glob("*.part"):
+            path.unlink()
+
+    journal.keep = clean  # type: ignore[method-assign]
+    sources = small(1)
+    sweeps = policy_for(server, confirm=False)
+
+    with pytest.raises(Vanished, match="gone before it could be renamed"):
+        deliver(sources, settings=server.settings(), policy=sweeps, journal=journal)
+
+    journal.keep = keep  # type: ignore[method-assign]
+    (outcome,) = deliver(sources, settings=server.settings(), policy=sweeps, journal=journal)
+    assert outcome.state == "sent"
+    assert found(server) == content(sources)
+
+
 # --- limits ---
 
 
@@ -608,6 +650,29 @@ def test_a_source_that_changed_since_it_was_recorded_is_not_published(server: Se
         deliver([Changed("a.sealed", os.urandom(1000))], settings=server.settings(), policy=policy)
 
     assert "a.sealed" not in found(server)
+
+
+def test_a_changed_source_stays_refused_however_often_it_is_tried(server: Server, relay: Relay, policy: Policy) -> None:
+    # Also when a broken connection lies between its two halves, and after a retry that finds all of it there.
+    right = big(12 << 20)
+
+    class Changed(BytesSource):
+        range_bytes = 1 << 20
+
+        def read(self, offset: int, length: int) -> bytes:
+            return bytes(byte ^ 1 for byte in super().read(offset, min(length, 10))) + super().read(
+                offset + 10, length - 10
+            )
+
+    source, journal = Changed(right.name, right.read(0, right.size)), MemoryJournal()
+    relay.cut_after, relay.cuts = 6 << 20, 1
+
+    for _ in range(3):
+        with pytest.raises(SourceChanged, match="not those on record"):
+            deliver([source], settings=server.settings(port=relay.port), policy=policy, journal=journal)
+
+    assert relay.cuts == 0
+    assert found(server) == {}
 
 
 def test_a_source_that_became_shorter_is_not_published(server: Server, policy: Policy) -> None:
