@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from typing import Any
 
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobClient
@@ -22,7 +23,7 @@ from batches import ledger
 from batches import record as records
 from batches.errors import BatchError, ContentChanged, InvalidRequest, NotStaged, StepFailed
 from batches.failing import record_failure
-from batches.log import log_event, log_failure
+from batches.log import count_sealed, current_traceparent, log_event, log_failure, step
 from batches.manifest import finish, is_finished
 from batches.record import BatchId, Record, StagedFile
 from batches.stores import Stores
@@ -45,6 +46,7 @@ class SealMessage(BaseModel):
     file: str
     last: bool
     run_id: str | None = None
+    traceparent: str | None = None
 
 
 class FileFailure(BaseModel):
@@ -94,46 +96,45 @@ def request_sealing(
     _forget_failures(stores, batch)
     sealed = _sealed_names(stores, record)
     todo = [name for name in record.files if record.sealed_name(name) not in sealed]
-    messages = [
-        SealMessage(version=MESSAGE_VERSION, batch=str(batch), file=name, last=name == todo[-1], run_id=run_id)
-        for name in todo
-    ]
+    common: dict[str, Any] = {"version": MESSAGE_VERSION, "batch": str(batch), "run_id": run_id}
+    common["traceparent"] = current_traceparent()
+    messages = [SealMessage(**common, file=name, last=name == todo[-1]) for name in todo]
     with ThreadPoolExecutor(MESSAGES_AT_ONCE) as pool:
         deque(pool.map(lambda message: stores.seal_queue.send_message(message.model_dump_json()), messages), maxlen=0)
     log_event("seal.requested", batch=str(batch), files=len(record.files), queued=len(todo), run_id=run_id, at=now)
     return record
 
 
-def seal_file(stores: Stores, vault: Vault, body: str, *, now: datetime) -> None:
+def seal_file(stores: Stores, vault: Vault, body: str, *, now: datetime, attempt: int = 1) -> None:
     """Work one queue message. Faults that a retry cannot mend are recorded; any other is raised, and the queue retries."""
     message = parse_message(body)
-    batch = BatchId.parse(message.batch)
-    started = time.monotonic()
-    try:
-        record = records.read(stores.batches, batch)
-        sealed = _seal(stores, vault, record, message, now)
+    about = {"run_id": message.run_id, "batch": message.batch, "file": message.file, "attempt": attempt}
+    with step("seal file", traceparent=message.traceparent, **about):
+        started = time.monotonic()
+        try:
+            record = records.read(stores.batches, BatchId.parse(message.batch))
+            sealed = _seal(stores, vault, record, message, now)
+        except (EncryptionError, PartnerError, BatchError) as error:
+            if getattr(error, "transient", False):
+                raise
+            fail_file(stores, message, cause=str(error), hint=error.hint, now=now)
+            return
+        seconds = round(time.monotonic() - started, 3)
+        sizes = {"plaintext_bytes": sealed.plaintext_bytes, "sealed_bytes": sealed.sealed_bytes}
+        log_event("file.sealed", **sizes, seconds=seconds)
+        count_sealed(sealed.plaintext_bytes)
         if message.last or len(record.files) == 1:
-            finish_if_sealed(stores, vault, record, now)
-    except (EncryptionError, PartnerError, BatchError) as error:
-        if getattr(error, "transient", False):
-            raise
-        fail_file(stores, message, cause=str(error), hint=error.hint, now=now)
-        return
-    log_event(
-        "file.sealed",
-        batch=message.batch,
-        file=message.file,
-        run_id=message.run_id,
-        plaintext_bytes=sealed.plaintext_bytes,
-        sealed_bytes=sealed.sealed_bytes,
-        seconds=round(time.monotonic() - started, 3),
-    )
+            _finish_or_fail(stores, vault, record, message, now)
 
 
 def fail_file(stores: Stores, message: SealMessage, *, cause: str, hint: str, now: datetime) -> None:
-    """Record that a file cannot be sealed, and so that its batch has failed."""
+    """Record that a file cannot be sealed, and so that its batch has failed; unless another attempt has sealed it."""
     failure = FileFailure(file=message.file, cause=cause[:500], hint=hint[:500], at=now)
     batch = BatchId.parse(message.batch)
+    record = records.read(stores.batches, batch)
+    if _result_of(_target(stores, record, message.file)) is not None:
+        log_event("file.sealed.before", batch=message.batch, file=message.file, run_id=message.run_id, cause=cause)
+        return
     blob = stores.batches.get_blob_client(f"{batch.folder}/files/{message.file}.json")
     blob.upload_blob(failure.model_dump_json().encode(), overwrite=True)
     record_failure(
@@ -165,6 +166,17 @@ def finish_if_sealed(stores: Stores, vault: Vault, record: Record, now: datetime
     return finish(stores, vault, record, list_sealed(stores, record), now)
 
 
+def _finish_or_fail(stores: Stores, vault: Vault, record: Record, message: SealMessage, now: datetime) -> None:
+    try:
+        finish_if_sealed(stores, vault, record, now)
+    except (EncryptionError, BatchError) as error:
+        if getattr(error, "transient", False):
+            raise
+        record_failure(
+            stores, record.id, step="seal", cause=str(error), hint=error.hint, run_id=message.run_id, now=now
+        )
+
+
 def list_sealed(stores: Stores, record: Record) -> dict[str, SealedFile]:
     """Return what is sealed so far, by sealed name, from the sealed blobs themselves."""
     wanted = {f"{record.id.folder}/{record.sealed_name(name)}" for name in record.files}
@@ -191,7 +203,7 @@ def _seal(stores: Stores, vault: Vault, record: Record, message: SealMessage, no
             f"batch {record.batch} was not accepted for sealing with a file {message.file!r}",
             "ask for sealing again: POST /api/batches/{id}/seal",
         )
-    target = stores.encrypted.get_blob_client(f"{record.id.folder}/{record.sealed_name(message.file)}")
+    target = _target(stores, record, message.file)
     if (done := _result_of(target)) is not None:
         return done
     sealing = seal(
@@ -247,6 +259,10 @@ def _content(staged: list[StagedFile]) -> list[tuple[str, str]]:
 def _forget_failures(stores: Stores, batch: BatchId) -> None:
     for name in stores.batches.list_blob_names(name_starts_with=f"{batch.folder}/files/"):
         stores.batches.delete_blob(name)
+
+
+def _target(stores: Stores, record: Record, file: str) -> BlobClient:
+    return stores.encrypted.get_blob_client(f"{record.id.folder}/{record.sealed_name(file)}")
 
 
 def _result_of(blob: BlobClient) -> SealedFile | None:
