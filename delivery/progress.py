@@ -94,8 +94,8 @@ class Acknowledged:
     def missing(self, size: int) -> list[Span]:
         gaps, at = [], 0
         for start, end in self.spans:
-            if start > at:
-                gaps.append((at, start))
+            if min(start, size) > at:
+                gaps.append((at, min(start, size)))
             at = max(at, end)
         if at < size:
             gaps.append((at, size))

@@ -228,9 +228,12 @@ def parse_version(payload: bytes) -> dict[str, bytes]:
         raise ProtocolViolation(f"the server speaks SFTP version {version}", hint="version 3 is needed")
     cursor = _Cursor(payload, 5)
     found: dict[str, bytes] = {}
-    while cursor.left:
-        name = cursor.text()
-        found[name] = cursor.blob()
+    try:
+        while cursor.left:
+            name = cursor.text()
+            found[name] = cursor.blob()
+    except struct.error as error:
+        raise ProtocolViolation("the server's greeting is malformed") from error
     return found
 
 
@@ -265,7 +268,7 @@ def parse_reply(payload: bytes) -> tuple[int, Reply]:
         cursor = _Cursor(payload, 1)
         number = cursor.u32()
         return number, _parse_body(payload[0], cursor)
-    except (struct.error, UnicodeDecodeError) as error:
+    except struct.error as error:
         raise ProtocolViolation(f"the server sent a malformed packet of kind {payload[0]}") from error
 
 
