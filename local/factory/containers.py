@@ -12,9 +12,9 @@ from typing import Any
 from local.expressions import NO_ITEM
 from local.factory.control import Call, Handler, Place, start_thread
 from local.factory.errors import ActivityError, CancelledError, InvalidParametersError
-from local.factory.rules import first_failure
+from local.factory.rules import first_failure, span_seconds
 from local.factory.runs import HIDDEN, ActivityRun
-from local.factory.shapes import json_type, seconds
+from local.factory.shapes import json_type
 
 RETURN_VALUE = "pipelineReturnValue"
 VARIABLE_TYPES: dict[str, tuple[type, ...]] = {
@@ -32,7 +32,9 @@ def execute_pipeline(call: Call) -> dict[str, Any]:
         raise ActivityError(error.message, error.hint, code="BadRequest", retriable=False) from error
     frame.depth = call.place.depth + 1
     call.record.child_run = frame.run
-    if not call.activity.policy.get("secureInput"):
+    if call.activity.policy.get("secureInput"):
+        frame.run.hidden = frozenset(frame.run.parameters)
+    else:
         call.record.input = {"pipeline": {"referenceName": name}, "parameters": frame.run.shown_parameters}
     output: dict[str, Any] = {"pipelineName": name, "pipelineRunId": frame.run.run_id}
     if properties.get("waitOnCompletion") is not True:
@@ -157,6 +159,7 @@ def until(call: Call) -> dict[str, Any]:
     """Run the activities until the expression is true; an inner failure does not end it, the timeout does."""
     properties, clock = call.activity.properties, call.engine.overrides.clock
     timeout = call.evaluate(properties.get("timeout", "7.00:00:00"), "timeout")
+    limit = span_seconds(timeout, "timeout")
     began, iteration = clock(), 0
     while True:
         _, place = _inner(call, "activities", iteration=iteration)
@@ -169,7 +172,7 @@ def until(call: Call) -> dict[str, Any]:
             raise ActivityError(
                 f"the expression must give true or false, not {json_type(value)}", code="InvalidTemplate"
             )
-        if (clock() - began).total_seconds() >= seconds(timeout):
+        if (clock() - began).total_seconds() >= limit:
             raise ActivityError(
                 f"the expression was not true within {timeout}", code="Timeout", failure_type="UserError"
             )

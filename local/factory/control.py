@@ -21,9 +21,9 @@ from local.expressions import NO_ITEM, ExpressionError, Scope, evaluate_tree
 from local.factory import subset
 from local.factory.errors import ActivityError, CancelledError, InvalidOverrideError
 from local.factory.model import Activity, Factory, Pipeline
-from local.factory.rules import bind, conditions_met, first_failure
+from local.factory.rules import bind, conditions_met, first_failure, span_seconds
 from local.factory.runs import HIDDEN, ActivityRun, Event, Listener, Overrides, PipelineRun
-from local.factory.shapes import check_fields, seconds
+from local.factory.shapes import check_fields
 
 if TYPE_CHECKING:
     from local.factory.services import Services
@@ -394,9 +394,11 @@ class Engine:
         timeout = self.evaluate(activity.policy.get("timeout", "7.00:00:00"), scope, activity, "policy.timeout")
         call = Call(
             engine=self, frame=frame, activity=activity, record=record, place=place, properties=properties,
-            deadline=time.monotonic() + seconds(timeout),
+            deadline=time.monotonic() + span_seconds(timeout, "policy.timeout"),
         )  # fmt: skip
         record.input = HIDDEN if hides_input else properties
+        if activity.user_properties:
+            record.user_properties = self.evaluate(dict(activity.user_properties), scope, activity, "userProperties")
         return self.handlers[activity.type](call)
 
 

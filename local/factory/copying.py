@@ -10,7 +10,7 @@ import posixpath
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ class Tally:
     data_written: int = 0
     files_read: int = 0
     files_written: int = 0
+    written: list[tuple[str, int]] = field(default_factory=list)
 
 
 def copy_activity(call: Call) -> dict[str, Any]:
@@ -54,7 +55,21 @@ def copy_activity(call: Call) -> dict[str, Any]:
         copy_query(call, origin, target, tally)
     else:
         copy_rows(call, origin, target, tally)
-    return output_of(tally, source["type"], time.monotonic() - began)
+    output = output_of(tally, source["type"], time.monotonic() - began)
+    if is_true(call.properties.get("validateDataConsistency", False)):
+        verify(call, target, tally)
+        output["dataConsistencyVerification"] = {"VerificationResult": "Verified"}
+    return output
+
+
+def verify(call: Call, target: Data, tally: Tally) -> None:
+    """Compare the size of every written file with the bytes that were sent, as validateDataConsistency demands."""
+    with open_store(call, target) as store:
+        for path, size in tally.written:
+            found = store.find(path)
+            if found is None or found.size != size:
+                there = "is missing" if found is None else f"has {found.size} bytes"
+                raise ActivityError(f"{path} {there} where {size} were written", code="UserErrorDataInconsistency")
 
 
 def output_of(tally: Tally, kind: str, elapsed: float) -> dict[str, Any]:
@@ -109,8 +124,8 @@ def copy_query(call: Call, origin: Data, target: Data, tally: Tally) -> None:
         chosen, names = mapped(translator, [column.name for column in columns])
         select = postgres.text_select(query, columns, conversion_of(translator), chosen)
         store = stack.enter_context(open_store(call, target))
-        with_file = one_file(target, sink, "data")
-        output = store.write(with_file, sink.get("storeSettings", {}), call.record.run_id)
+        path = one_file(target, sink, "data")
+        output = store.write(path, sink.get("storeSettings", {}), call.record.run_id)
         try:
             write = Batch(output, tally)
             if layout.header:
@@ -128,6 +143,7 @@ def copy_query(call: Call, origin: Data, target: Data, tally: Tally) -> None:
             output.abort()
             raise
         tally.files_written = 1
+        tally.written.append((path, tally.data_written))
 
 
 class Batch:
@@ -209,7 +225,8 @@ def copy_rows(call: Call, origin: Data, target: Data, tally: Tally) -> None:
             tally.rows_copied = rows.write_table(call, read, target, sink)
         else:
             store = stack.enter_context(open_store(call, target))
-            output = store.write(one_file(target, sink, "data"), sink.get("storeSettings", {}), call.record.run_id)
+            path = one_file(target, sink, "data")
+            output = store.write(path, sink.get("storeSettings", {}), call.record.run_id)
             try:
                 write = Batch(output, tally)
                 if sink["type"] == "JsonSink":
@@ -224,6 +241,7 @@ def copy_rows(call: Call, origin: Data, target: Data, tally: Tally) -> None:
                 output.abort()
                 raise
             tally.files_written = 1
+            tally.written.append((path, tally.data_written))
     tally.rows_read = tally.rows_copied
     tally.files_read, tally.data_read = count.files, count.data
     if source["type"] == "AzurePostgreSqlSource":
@@ -317,5 +335,6 @@ def copy_file(
         raise
     tally.files_read += 1
     tally.files_written += 1
+    tally.written.append((path, written))
     tally.data_read += written
     tally.data_written += written

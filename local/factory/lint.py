@@ -18,7 +18,7 @@ from local.factory.lint_order import finding, nesting, order, pipeline_cycles, p
 from local.factory.model import Activity, Factory, Pipeline
 from local.factory.shapes import is_dynamic, is_expression_object, nearest
 
-PIPELINE_NAME_LIMIT, ACTIVITY_NAME_LIMIT = 140, 55
+PIPELINE_NAME_LIMIT, ACTIVITY_NAME_LIMIT, SWITCH_CASES_LIMIT = 140, 55, 25
 FORBIDDEN_IN_NAMES = set(".+?/<>*%&:\\")
 SECRET_TEXT = re.compile(
     r"(AccountKey=|SharedAccessSignature=|[?&]sig=[A-Za-z0-9%/+]{20}|password=[^;@\s]|-----BEGIN [A-Z ]*PRIVATE KEY)",
@@ -288,6 +288,8 @@ def _return_values(activity: Activity, value: Any, path: str) -> Iterator[Findin
 
 
 def _switch(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:  # noqa: ARG001
+    if len(activity.properties.get("cases", [])) > SWITCH_CASES_LIMIT:
+        yield finding(activity, "cases", f"more than {SWITCH_CASES_LIMIT} cases")
     values = [case.get("value") for case in activity.properties.get("cases", []) if isinstance(case, Mapping)]
     for index, value in enumerate(values):
         if value in values[:index]:
@@ -341,12 +343,23 @@ def _settings(
         )
 
 
+def _translator(activity: Activity) -> Iterator[Finding]:
+    translator = activity.properties.get("translator")
+    if (
+        isinstance(translator, Mapping)
+        and "typeConversionSettings" in translator
+        and translator.get("typeConversion") is not True
+    ):
+        yield finding(activity, "translator", "typeConversionSettings have no effect without typeConversion true")
+
+
 def _copy(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:  # noqa: ARG001
     ends = (
         ("source", "inputs", activity.inputs, LOCATION_READS),
         ("sink", "outputs", activity.outputs, LOCATION_WRITES),
     )
     kinds = []
+    yield from _translator(activity)
     for key, items_name, items, wanted in ends:
         if len(items) != 1:
             yield finding(activity, items_name, "Copy takes exactly one dataset")

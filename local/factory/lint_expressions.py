@@ -13,6 +13,7 @@ from local.factory.model import BRANCHES, Activity, Factory, Pipeline
 from local.factory.shapes import is_dynamic, nearest
 
 SYSTEM = {name.lower() for name in subset.SYSTEM_FIELDS} | {"parameters", "globalparameters"}
+EXPRESSION_LIMIT = 8192
 SCOPE_FUNCTIONS = {"pipeline", "activity", "variables", "item", "trigger", "dataset", "linkedservice"}
 ALLOWED = {
     "pipeline": {"pipeline", "activity", "variables", "item", "trigger"},
@@ -58,6 +59,8 @@ def returned(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 def read(file: str, path: str, text: str, where: str) -> tuple[References | None, list[Finding]]:
     """Parse one expression; return what it uses and what is wrong with it anywhere."""
+    if len(text) > EXPRESSION_LIMIT:
+        return None, [Finding(file=file, path=path, message=f"is longer than {EXPRESSION_LIMIT} characters")]
     try:
         used = references(text)
     except ExpressionError as error:
@@ -156,6 +159,7 @@ class _Checker:
         places += [(f"inputs[{index}]", value) for index, value in enumerate(activity.inputs)]
         places += [(f"outputs[{index}]", value) for index, value in enumerate(activity.outputs)]
         places += [("linkedServiceName", activity.linked_service), ("policy", dict(activity.policy))]
+        places += [("userProperties", dict(activity.user_properties))]
         for key, value in places:
             system = key == "value" and activity.properties.get("setSystemVariable") is True
             for path, text in returned(value, key) if system else expressions(value, key):

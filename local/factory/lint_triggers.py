@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from local.expressions.zones import find_zone
 from local.factory.errors import Finding
 from local.factory.lint_expressions import expressions, read
 from local.factory.model import Factory, Trigger
@@ -72,6 +73,9 @@ def _times(trigger: Trigger) -> Iterator[Finding]:
     holder: Any = trigger.properties.get("recurrence") if trigger.type == "ScheduleTrigger" else trigger.properties
     if not isinstance(holder, dict):
         return
+    zone = holder.get("timeZone", "UTC")
+    if isinstance(zone, str) and find_zone(zone) is None:
+        yield Finding(file=trigger.file, path="recurrence.timeZone", message=f"{zone!r} is no time zone")
     for key in ("startTime", "endTime"):
         text = holder.get(key)
         if isinstance(text, str):

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from local.factory.errors import InvalidParametersError
+from local.factory.errors import ActivityError, InvalidParametersError
 from local.factory.model import Activity
 from local.factory.runs import ActivityRun
-from local.factory.shapes import json_type, nearest
+from local.factory.shapes import TIMESPAN, json_type, nearest, seconds
 
 PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,), "securestring": (str,), "int": (int,), "float": (float, int), "bool": (bool,), "array": (list,),
     "object": (dict,),
 }  # fmt: skip
+
+
+def span_seconds(value: Any, what: str) -> float:
+    """Read a time span that may have come out of an expression; raises ActivityError when it is none."""
+    if not isinstance(value, str) or not TIMESPAN.match(value):
+        raise ActivityError(
+            f"{what} must be a time span d.hh:mm:ss, not {value!r}", code="InvalidTemplate", retriable=False
+        )
+    return float(seconds(value))
 
 
 def conditions_met(activity: Activity, done: Mapping[str, ActivityRun]) -> bool:

@@ -59,6 +59,7 @@ class ActivityRun:
     input: Any = None
     output: Any = None
     error: dict[str, Any] | None = None
+    user_properties: dict[str, Any] = field(default_factory=dict)
     attempts: list[dict[str, Any]] = field(default_factory=list)
     children: list[ActivityRun] = field(default_factory=list)
     child_run: PipelineRun | None = None
@@ -85,6 +86,8 @@ class ActivityRun:
         }
         if self.iteration is not None:
             found["iteration"] = self.iteration
+        if self.user_properties:
+            found["userProperties"] = self.user_properties
         if self.attempts:
             found["attempts"] = self.attempts
         if self.child_run is not None:

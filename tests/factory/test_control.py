@@ -432,6 +432,30 @@ def test_secure_string_parameters_are_masked(run: Run) -> None:
     assert "secret" not in json.dumps(result.to_json())
 
 
+def test_secure_input_of_a_call_hides_the_childs_parameters_too(run: Run) -> None:
+    seen: list[str] = []
+    kid = child(
+        "kid", [wait("W", expression("@length(pipeline().parameters.p)"))], parameters={"p": {"type": "string"}}
+    )
+    call_it = call("Call", "kid", {"p": expression("@concat('sec', 'ret')")}, policy={"secureInput": True})
+
+    run(pipeline([call_it]) | kid, on_event=lambda event: seen.append(json.dumps(event.run.to_json())))
+
+    assert "secret" not in "".join(seen)
+
+
+def test_user_properties_are_evaluated_into_the_record(run: Run) -> None:
+    marked = wait("W", userProperties=[{"name": "batch", "value": expression("@concat('a', 'b')")}])
+
+    assert run(pipeline([marked])).to_json()["activities"][0]["userProperties"] == {"batch": "ab"}
+
+
+def test_a_timeout_that_is_no_time_span_fails_its_activity(run: Run) -> None:
+    odd = until("@equals(1,1)", [wait("W")], timeout=expression("@concat('a', 'b')"))
+
+    assert "must be a time span" in run(pipeline([odd])).message
+
+
 def test_concurrency_of_a_pipeline_holds_across_its_runs() -> None:
     running, most = [], [0]
 

@@ -373,3 +373,11 @@ def test_text_that_is_no_json_objects_is_refused(text: str) -> None:
 def test_layouts_that_copy_refuses_are_refused(layout: dict[str, Any]) -> None:
     with pytest.raises(ActivityError):
         Layout(**layout).check()
+
+
+def test_consistency_is_verified_when_asked(cloud: Cloud) -> None:
+    cloud.container.upload_blob("sure/in.csv", b"a\r\n1\r\n", overwrite=True)
+
+    run = run_one(cloud, copy("text", "json", "sure/in.csv", "sure/out.json", validateDataConsistency=True))
+
+    assert run.activities[0].output["dataConsistencyVerification"] == {"VerificationResult": "Verified"}

@@ -80,6 +80,7 @@ def test_an_unknown_function_is_named_with_file_place_and_the_nearest() -> None:
         ("@dataset().x", "dataset() does not exist in a pipeline"),
         ("@concat('a'", ""),
         ("text @{add(1,}", ""),
+        ("@concat('" + "x" * 8192 + "')", "longer than 8192"),
     ],
 )
 def test_expressions_that_cannot_work_are_found(value: str, said: str) -> None:
@@ -174,6 +175,7 @@ def test_an_inner_activity_is_not_seen_from_outside_its_container() -> None:
             [activity("S", "Switch", {"on": expression("@string(1)"), "cases": [{"value": "1"}, {"value": "1"}]})],
             "'1' stands twice",
         ),
+        ([{**WAIT, "userProperties": [{"name": "n", "value": "@nope()"}]}], "unknown function 'nope'"),
         ([], "needs at least one activity"),
     ],
 )
