@@ -49,6 +49,10 @@ class SealRequest(_Request):
     rows: dict[str, int] = {}
 
 
+class DeliverRequest(_Request):
+    """Nothing but who asks."""
+
+
 class ArrivedFile(BaseModel):
     """A file as it was seen on the partner's server."""
 
@@ -95,29 +99,33 @@ class PurgeRequest(_OperatorRequest):
     older_than_hours: int = Field(default=72, ge=0, le=24 * 365, alias="olderThanHours")
 
 
-def door(handle: Callable[[func.HttpRequest], Answer]) -> Callable[[func.HttpRequest], func.HttpResponse]:
+def door(handle: Callable[[func.HttpRequest], Answer]) -> Callable[[func.HttpRequest, func.Context], func.HttpResponse]:
     """Turn what a handler returns or raises into a JSON answer; our own faults become a 500 that tells nothing."""
 
-    def answer(req: func.HttpRequest) -> func.HttpResponse:
+    def answer(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
         batch = req.route_params.get("id")
-        try:
-            status, body = handle(req)
-        except (batches.BatchError, PartnerError, EncryptionError) as error:
-            status, body = error.status, {"error": str(error), "hint": error.hint, "batch": batch}
-        except ValidationError as error:
-            places = [f"{'.'.join(str(part) for part in e['loc']) or 'body'}: {e['msg']}" for e in error.errors()]
-            status = 422
-            body = {"error": "; ".join(places[:5]), "hint": "mend the request's JSON body", "batch": batch}
-        except Exception as error:  # noqa: BLE001 - the last line of defence: no stack, row or secret leaves the app
-            batches.log_failure("request.crashed", route=handle.__name__, batch=batch, error=type(error).__name__)
-            status = 500
-            body = {"error": "the app failed", "hint": "see the app's log for request.crashed", "batch": batch}
+        about = {"route": handle.__name__, "run_id": _header_run_id(req), "invocation_id": context.invocation_id}
+        with batches.step("request", traceparent=_traceparent(context), **about):
+            status, body = _answer(handle, req, batch)
         headers = {"Location": f"/api/batches/{body['batch']}"} if status == 202 else None
         return func.HttpResponse(json.dumps(body), status_code=status, headers=headers, mimetype="application/json")
 
     # Not functools.wraps: it would copy the handler's return annotation too, and Azure checks that against the binding.
     answer.__name__, answer.__doc__ = handle.__name__, handle.__doc__
     return answer
+
+
+def _answer(handle: Callable[[func.HttpRequest], Answer], req: func.HttpRequest, batch: str | None) -> Answer:
+    try:
+        return handle(req)
+    except (batches.BatchError, PartnerError, EncryptionError) as error:
+        return error.status, {"error": str(error), "hint": error.hint, "batch": batch}
+    except ValidationError as error:
+        places = [f"{'.'.join(str(part) for part in e['loc']) or 'body'}: {e['msg']}" for e in error.errors()]
+        return 422, {"error": "; ".join(places[:5]), "hint": "mend the request's JSON body", "batch": batch}
+    except Exception as error:  # noqa: BLE001 - the last line of defence: no stack, row or secret leaves the app
+        batches.log_failure("request.crashed", batch=batch, error=type(error).__name__)
+        return 500, {"error": "the app failed", "hint": "see the app's log for request.crashed", "batch": batch}
 
 
 @app.route("feeds", methods=["GET"])
@@ -146,7 +154,7 @@ def plan(req: func.HttpRequest) -> Answer:
         window_start=request.window_start,
         window_end=request.window_end,
         revision=request.revision,
-        run_id=request.run_id,
+        run_id=_run_id(req, request),
         now=_now(),
         sftp=_sftp_addresses(),
     )
@@ -160,7 +168,19 @@ def request_sealing(req: func.HttpRequest) -> Answer:
     """Accept the raw files and queue them for sealing."""
     request = SealRequest.model_validate_json(_body(req))
     stores = batches.open_stores()
-    record = batches.request_sealing(stores, _batch_id(req), rows=request.rows, run_id=request.run_id, now=_now())
+    record = batches.request_sealing(
+        stores, _batch_id(req), rows=request.rows, run_id=_run_id(req, request), now=_now()
+    )
+    return 202, {"batch": record.batch, "state": batches.state_of(stores, record)}
+
+
+@app.route("batches/{id}/deliver", methods=["POST"])
+@door
+def request_delivery(req: func.HttpRequest) -> Answer:
+    """Queue the delivery of a sealed batch that takes the route `function`."""
+    request = DeliverRequest.model_validate_json(_body(req))
+    stores = batches.open_stores()
+    record = batches.request_delivery(stores, _batch_id(req), run_id=_run_id(req, request), now=_now())
     return 202, {"batch": record.batch, "state": batches.state_of(stores, record)}
 
 
@@ -178,7 +198,7 @@ def confirm(req: func.HttpRequest) -> Answer:
         record,
         expected=batches.remote_files(stores, record),
         arrived={file.name: file.bytes for file in request.arrived},
-        run_id=request.run_id,
+        run_id=_run_id(req, request),
         now=_now(),
     )
     return 200, receipt
@@ -196,7 +216,7 @@ def record_failure(req: func.HttpRequest) -> Answer:
         step=request.step,
         cause=request.cause,
         hint="mend the cause, then run deliver_batch again for the same window: it goes on where it stopped",
-        run_id=request.run_id,
+        run_id=_run_id(req, request),
         now=_now(),
     )
     return 200, {"batch": record.batch, "state": batches.state_of(stores, record)}
@@ -297,7 +317,8 @@ def ready(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demand
 @app.queue_trigger(arg_name="message", queue_name="seal", connection="AzureWebJobsStorage")
 def seal_worker(message: func.QueueMessage) -> None:
     """Seal one file."""
-    batches.seal_file(batches.open_stores(), _vault(), message.get_body().decode(), now=_now())
+    body, attempt = message.get_body().decode(), message.dequeue_count or 1
+    batches.seal_file(batches.open_stores(), _vault(), body, now=_now(), attempt=attempt)
 
 
 @app.queue_trigger(arg_name="message", queue_name="seal-poison", connection="AzureWebJobsStorage")
@@ -316,11 +337,49 @@ def seal_poison(message: func.QueueMessage) -> None:
         batches.log_failure("message.dropped", error=str(error))
 
 
+@app.queue_trigger(arg_name="message", queue_name="deliver", connection="AzureWebJobsStorage")
+def deliver_worker(message: func.QueueMessage) -> None:
+    """Bring one batch to its partner."""
+    batches.deliver_batch(
+        batches.open_stores(), _vault(), message.get_body().decode(), now=_now(), sftp=_sftp_addresses()
+    )
+
+
+@app.queue_trigger(arg_name="message", queue_name="deliver-poison", connection="AzureWebJobsStorage")
+def deliver_poison(message: func.QueueMessage) -> None:
+    """Record that a delivery was given up after every retry."""
+    try:
+        batches.fail_delivery(
+            batches.open_stores(),
+            batches.parse_deliver_message(message.get_body().decode(errors="replace")),
+            cause="delivering failed after every retry",
+            hint="see the app's log for this batch; when the cause is mended, run deliver_batch again for the window",
+            now=_now(),
+        )
+    except (batches.BatchError, KeyError) as error:
+        batches.log_failure("message.dropped", error=str(error))
+
+
 def _body(req: func.HttpRequest) -> bytes:
     body = req.get_body()
     if len(body) > BODY_LIMIT_BYTES:
         raise batches.InvalidRequest(f"the body is larger than {BODY_LIMIT_BYTES} bytes", "send references, not data")
     return body or b"{}"
+
+
+def _run_id(req: func.HttpRequest, request: _Request) -> str | None:
+    """Return Data Factory's run: from the body, or from the header that every call of a pipeline carries."""
+    return request.run_id or _header_run_id(req)
+
+
+def _header_run_id(req: func.HttpRequest) -> str | None:
+    given = req.headers.get("x-adf-run-id", "")[:100]
+    return given if given.isprintable() and given else None
+
+
+def _traceparent(context: func.Context) -> str | None:
+    """Return the caller's trace: the platform attaches it to coroutines only, and no function here is one."""
+    return context.trace_context.trace_parent or None if context.trace_context else None
 
 
 def _batch_id(req: func.HttpRequest) -> BatchId:

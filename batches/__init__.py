@@ -5,6 +5,7 @@ package and answers JSON. Does not extract and does not carry files to the partn
 """
 
 from batches.confirming import confirm
+from batches.delivering import deliver_batch, fail_delivery, parse_deliver_message, request_delivery
 from batches.errors import (
     BatchError,
     ContentChanged,
@@ -18,7 +19,7 @@ from batches.errors import (
     UnknownBatch,
 )
 from batches.failing import record_failure
-from batches.log import log_event, log_failure
+from batches.log import log_event, log_failure, step
 from batches.manifest import signing_key
 from batches.operating import history, list_batches, replay, resend
 from batches.planning import describe, feeds_due, plan
@@ -46,7 +47,9 @@ __all__ = [
     "UnknownBatch",
     "confirm",
     "credential",
+    "deliver_batch",
     "describe",
+    "fail_delivery",
     "fail_file",
     "feeds_due",
     "history",
@@ -54,6 +57,7 @@ __all__ = [
     "log_event",
     "log_failure",
     "open_stores",
+    "parse_deliver_message",
     "parse_message",
     "plan",
     "purge",
@@ -62,11 +66,13 @@ __all__ = [
     "record_failure",
     "remote_files",
     "replay",
+    "request_delivery",
     "request_sealing",
     "resend",
     "seal_file",
     "signing_key",
     "state_of",
+    "step",
     "sweep",
     "verify",
     "verify_file",

@@ -102,6 +102,7 @@ class Record(_Json):
     failure: Failure | None = None
     failures_before: list[Failure] = []
     resends: list[Resend] = []
+    delivering: int | None = None
     plaintext_purged_at: AwareDatetime | None = None
 
     @property

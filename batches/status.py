@@ -1,6 +1,8 @@
 """The state of a batch, derived from what exists: receipt, signature, accepted files, failure. Nothing is stored for it.
 
-planned -> sealing -> sealed -> delivered        failed, from any of them, until the batch is planned or sealed again
+planned -> sealing -> sealed -> (delivering) -> delivered
+
+Any but the last may become failed, until the batch is planned, sealed or delivered again; delivering is the route `function`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ def state_of(stores: Stores, record: Record) -> str:
     if record.failure:
         return "failed"
     if is_finished(stores, record.id):
-        return "sealed"
+        return "delivering" if record.delivering == record.delivery else "sealed"
     return "sealing" if record.staged else "planned"
 
 
@@ -41,6 +43,7 @@ def read_status(stores: Stores, vault: Vault, batch: BatchId, now: datetime) -> 
         "batch": record.batch,
         "state": state,
         "sequence": record.sequence,
+        "route": record.route,
         "window": {"start": record.window_start.isoformat(), "end": record.window_end.isoformat()},
         "failure": record.failure.model_dump(mode="json") if record.failure else None,
         "send": [],
@@ -48,7 +51,7 @@ def read_status(stores: Stores, vault: Vault, batch: BatchId, now: datetime) -> 
     }
     if state == "delivered":
         answer["receipt"] = read_receipt(stores, record)
-    if state == "sealed":
+    if state == "sealed" and record.route == "adf":
         *first, manifest = remote_files(stores, record)
         answer |= {"send": first, "last": [manifest]}
     return answer

@@ -28,6 +28,7 @@ class Stores:
     encrypted: ContainerClient
     batches: ContainerClient
     seal_queue: QueueClient
+    deliver_queue: QueueClient
 
 
 @cache
@@ -45,6 +46,7 @@ def open_stores() -> Stores:
         encrypted=encrypted.get_container_client("encrypted"),
         batches=encrypted.get_container_client("batches"),
         seal_queue=_queue("seal"),
+        deliver_queue=_queue("deliver"),
     )
 
 

@@ -27,7 +27,7 @@ EVERY_COPY = ["snapshots", "versions", "deleted", "metadata", "uncommittedblobs"
 
 # Below the services' folder: the warehouse is where the data comes from, storage is looked at through its API (Azurite keeps
 # the bytes of deleted blobs on disk for minutes), and what the partner opened is the partner's.
-NOT_OURS = ("postgres", "azurite", "partner")
+NOT_OURS = ("postgres", "azurite", "opened")
 NOT_LOOKED_AT = (
     "the warehouse: it is the source",
     "Key Vault's values: they are written by people, never by the product",

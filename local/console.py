@@ -42,6 +42,11 @@ def done(text: str, seconds: float, note: str = "", mark: str = "+") -> None:
     _line(mark, text, seconds, note)
 
 
+def say(text: str) -> None:
+    """Print a line as it is; a long one is left to the terminal to wrap."""
+    console.print(Text(text), soft_wrap=True)
+
+
 def heading(text: str) -> None:
     """Begin a group of steps."""
     console.print(Text(f"\n{text}", style="bold"))

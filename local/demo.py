@@ -7,57 +7,64 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 from local import console
-from local.factory import Factory, PipelineRun, run_pipeline
-from local.partner_side import Opened, PartnerSideError, expected_file, open_batch
+from local.factory import ActivityRun, Factory, PipelineRun, run_pipeline
+from local.partner_side import Opened, PartnerSideError, expected_file
 from local.run import KEPT, Narrator, raise_if_failed
 from local.sample_data import load
 from local.stack import ROOT, Stack
 
 BUSINESS_DATE = date(2026, 11, 21)
 WINDOW = {"windowStart": "2026-11-21T00:00:00Z", "windowEnd": "2026-11-22T00:00:00Z"}
-BATCH = f"northwind.accruals.{BUSINESS_DATE}.1"
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one demo run did: the pipeline's record and the file that the partner opened."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """One partner's batch: what Data Factory recorded, and the file that the partner opened."""
 
-    source_rows: int
-    run: PipelineRun
+    partner: str
+    batch: str
+    steps: ActivityRun
     opened: Opened
-    load_seconds: float
     open_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one demo run did."""
+
+    source_rows: int
+    load_seconds: float
+    run: PipelineRun
+    delivered: list[Delivered]
+
+
 def main(argv: list[str]) -> int:
-    """Run the demo; exit 0 only if the partner holds exactly the rows of the mart."""
+    """Run the demo; exit 0 only if every partner holds exactly the rows of the mart."""
     parser = argparse.ArgumentParser("sealift demo", description=__doc__)
     parser.add_argument("--rows", type=_rows, default=100_000, metavar="N", help="card transactions to make (100000)")
-    parser.add_argument(
-        "--keep", action="store_true", help="leave the services up until Ctrl-C, and print their addresses"
-    )
+    parser.add_argument("--keep", action="store_true", help="leave the services up until Ctrl-C, print their addresses")
     arguments = parser.parse_args(argv)
     began = time.monotonic()
-    console.heading("Starting the cloud and the partner on this machine")
+    console.heading("Starting the cloud and the partners on this machine")
     with Stack(on_ready=console.done) as stack:
         result = deliver(stack, arguments.rows)
         _show(result)
         seconds = time.monotonic() - began
-        console.console.print(
-            f"\nDone in {seconds:.0f} s: {BATCH} is at the partner, whole, signed and readable only there."
+        count = len(result.delivered)
+        console.say(
+            f"\nDone in {seconds:.0f} s: {count} batches are at their partners, whole, signed, readable only there."
         )
         if arguments.keep:
-            _keep(stack)
+            _keep(stack, result)
         else:
-            console.console.print("Try next: ./sealift demo --keep, then look around; ./sealift help lists all verbs.")
+            console.say("Try next: ./sealift demo --keep, then look around; ./sealift help lists all verbs.")
     return 0
 
 
 def deliver(stack: Stack, rows: int, *, days: int = 3, canary: str | None = None) -> Result:
-    """Load the sources, run the night's pipeline, play the partner. Raises what failed, with its mend.
+    """Load the sources, run the night's pipeline, play the partners. Raises what failed, with its mend.
 
     The transactions are spread over so many `days`; `canary` becomes the number of a member whose row is delivered.
     """
@@ -67,86 +74,89 @@ def deliver(stack: Stack, rows: int, *, days: int = 3, canary: str | None = None
         loaded = load(stack.postgres.dsn(), rows, days=days, canary_number=canary)
     load_seconds = time.monotonic() - began
     factory = Factory.load(ROOT / "adf")
-    run = run_pipeline(
-        factory, "nightly", WINDOW, stack.connection().overrides(), on_event=Narrator(without=("run_dbt", "send_file"))
-    )
+    narrator = Narrator(without=("run_dbt", "await_state", "send_file"))
+    run = run_pipeline(factory, "nightly", WINDOW, stack.connection().overrides(), on_event=narrator)
     raise_if_failed(run)
-    console.heading("The partner's side: partner_kit/open.py with the partner's own key")
+    console.heading("The partners' side: partner_kit/open.py, each with its own key")
+    delivered = [
+        _play(stack, activity)
+        for activity in run.walk()
+        if activity.name == "Deliver" and activity.type == "ExecutePipeline"
+    ]
+    return Result(source_rows=loaded.transactions, load_seconds=load_seconds, run=run, delivered=delivered)
+
+
+def _play(stack: Stack, steps: ActivityRun) -> Delivered:
+    """Be the partner of one delivery: verify, open, compare with the mart."""
+    plan = _find(steps, "Plan").output
+    partner = stack.partners[plan["batch"].partition(".")[0]]
     began = time.monotonic()
-    with console.step("Verify the manifest, open the files") as told:
-        (opened,) = open_batch(stack, BATCH, stack.folder / "partner" / "opened")
+    with console.step(f"{partner.name}: verify the manifest, open the files") as told:
+        (opened,) = partner.open_batch(plan["batch"], stack.verification_certificate(), partner.folder / "opened")
         told.note = opened.name
-    open_seconds = time.monotonic() - began
-    with console.step("Compare with marts.partner_daily_accruals") as told:
-        if (opened.rows, opened.sha256) != expected_file(stack.postgres.dsn(), BUSINESS_DATE):
+    seconds = time.monotonic() - began
+    with console.step(f"{partner.name}: compare with the mart") as told:
+        if (opened.rows, opened.sha256) != expected_file(stack.postgres.dsn(), partner.name, BUSINESS_DATE):
             raise PartnerSideError(
                 f"{opened.name} is not the mart's content for {BUSINESS_DATE}", "this is a defect of Sealift: report it"
             )
         told.note = f"{opened.rows:,} rows, SHA-256 {opened.sha256[:16]}..., equal"
-    return Result(loaded.transactions, run, opened, load_seconds, open_seconds)
+    return Delivered(partner=partner.name, batch=plan["batch"], steps=steps, opened=opened, open_seconds=seconds)
 
 
 def _show(result: Result) -> None:
     """Print what happened as a table."""
-    run = result.run
-    extract, sealed = run.find("Extract"), run.find("Sealed batch").output
-    sent = [*sealed["send"], *sealed["last"]]
-    sealed_bytes = sum(file["bytes"] for file in sent if file["name"].endswith(".sealed"))
-    seconds = {name: run.find(name).seconds for name in ("Run dbt", "Plan", "Extract", "Confirm")}
-    seconds["Seal"] = run.find("Seal").seconds + run.find("Until sealed").seconds
-    seconds["Deliver"] = run.find("Send").seconds + run.find("Send manifest").seconds
-    rows = [
+    rows: list[tuple[str, str, str, str, float]] = [
         ("load", "sample sources into PostgreSQL", f"{result.source_rows:,}", "", result.load_seconds),
-        ("dbt", "container group: build and test the marts", "", "", seconds["Run dbt"]),
-        ("plan", BATCH, "", "", seconds["Plan"]),
-        (
-            "extract",
-            "PostgreSQL to raw",
-            f"{extract.output['rowsCopied']:,}",
-            console.size(result.opened.size_bytes),
-            seconds["Extract"],
-        ),
-        ("seal", "raw to encrypted: AES-256-GCM, RSA-OAEP", "", console.size(sealed_bytes), seconds["Seal"]),
-        (
-            "deliver",
-            f"{len(sent)} files to SFTP, manifest last",
-            "",
-            console.size(sum(f["bytes"] for f in sent)),
-            seconds["Deliver"],
-        ),
-        ("confirm", "receipt written, plaintext purged", "", "", seconds["Confirm"]),
-        (
-            "open",
-            "by the partner, equal to the mart",
-            f"{result.opened.rows:,}",
-            console.size(result.opened.size_bytes),
-            result.open_seconds,
-        ),
+        ("dbt", "container group: build and test the marts", "", "", result.run.find("Run dbt").seconds),
     ]
-    console.console.print()
+    for one in result.delivered:
+        steps, size = one.steps, console.size(one.opened.size_bytes)
+        receipt = _find(steps, "Confirm").output
+        sent = receipt["files"]
+        by_function = receipt["route"] == "function"
+        deliver_seconds = sum(_find(steps, name).seconds for name in ("By function", "Send", "Send manifest"))
+        sealed = next(file["bytes"] for file in sent if file["name"].startswith(one.opened.name))
+        way = "the function" if by_function else "Copy"
+        seal_seconds = _find(steps, "Seal").seconds + _find(steps, "Await sealed").seconds
+        total = console.size(sum(file["bytes"] for file in sent))
+        rows += [
+            ("plan", one.batch, "", "", _find(steps, "Plan").seconds),
+            ("extract", "PostgreSQL to raw", f"{one.opened.rows:,}", size, _find(steps, "Extract").seconds),
+            ("seal", "raw to encrypted: AES-256-GCM, RSA-OAEP", "", console.size(sealed), seal_seconds),
+            ("deliver", f"{len(sent)} files to SFTP by {way}, manifest last", "", total, deliver_seconds),
+            ("confirm", "receipt written, plaintext purged", "", "", _find(steps, "Confirm").seconds),
+            ("open", f"by {one.partner}, equal to the mart", f"{one.opened.rows:,}", size, one.open_seconds),
+        ]
+    console.say("")
     console.table(
         [("step", "left"), ("what", "left"), ("rows", "right"), ("bytes", "right"), ("seconds", "right")],
         [(*row[:4], f"{row[4]:.1f}") for row in rows],
     )
 
 
-def _keep(stack: Stack) -> None:
+def _find(activity: ActivityRun, name: str) -> ActivityRun:
+    return next(each for each in activity.walk() if each.name == name)
+
+
+def _keep(stack: Stack, result: Result) -> None:
     """Leave everything up for other verbs until Ctrl-C."""
     stack.connection().write(KEPT)
+    batch = result.delivered[0].batch
+    places = [
+        ("PostgreSQL", stack.postgres.dsn()),
+        ("function host", f"{stack.function.url}/api/batches/{batch}?code={stack.function_key}"),
+        *((f"{name}'s inbox", str(partner.inbox)) for name, partner in stack.partners.items()),
+        ("logs", str(stack.folder)),
+    ]
     try:
         console.heading("Services stay up until Ctrl-C")
-        places = [
-            ("PostgreSQL", stack.postgres.dsn()),
-            ("function host", f"{stack.function.url}/api/batches/{BATCH}  (x-functions-key: {stack.function_key})"),
-            ("partner's inbox", str(stack.sftp.root / "inbox")),
-            ("opened files", str(stack.folder / "partner" / "opened")),
-            ("logs", str(stack.folder)),
-        ]
-        console.table([("what", "left"), ("where", "left")], places)
-        console.console.print("In another terminal: ./sealift run deliver_batch --help; ./sealift run nightly ...")
+        for what, where in places:
+            console.say(f"  {what:<18} {where}")
+        console.say("In another terminal: ./sealift batch list, ./sealift run PIPELINE, ./sealift dbt runs")
         threading.Event().wait()
     except KeyboardInterrupt:
-        console.console.print("\nStopping.")
+        console.say("\nStopping.")
     finally:
         KEPT.unlink(missing_ok=True)
 
@@ -156,8 +166,3 @@ def _rows(text: str) -> int:
     if not 1 <= count <= 100_000_000:
         raise argparse.ArgumentTypeError("between 1 and 100,000,000")
     return count
-
-
-def inbox(stack: Stack) -> Path:
-    """Return the partner's inbox as a folder of this machine."""
-    return stack.sftp.root / "inbox"

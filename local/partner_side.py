@@ -1,4 +1,4 @@
-"""Plays the partner: takes what arrived on its server, opens it with its own key and the kit, and compares it with the mart.
+"""Plays a partner: its server, its key, and the day it opens what arrived and compares it with the mart.
 
 Uses nothing of the sealing code: `partner_kit/open.py` runs as the partner would run it, in a process of its own.
 """
@@ -9,16 +9,23 @@ import hashlib
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
-from datetime import UTC, date
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 
-from local.stack import ROOT, Stack
+from local.services.sftp import PartnerSftp
 
-HEADER = "transaction_id|member_number|merchant_number|transaction_at|amount|currency|points"
+ROOT = Path(__file__).resolve().parent.parent
+
+Row = tuple[Any, ...]
 
 
 class PartnerSideError(Exception):
@@ -41,44 +48,111 @@ class Opened:
     sha256: str
 
 
-def open_batch(stack: Stack, batch: str, out: Path) -> list[Opened]:
-    """Verify and open one batch of the partner's inbox into `out`. Raises PartnerSideError."""
-    home = stack.folder / "partner"
-    home.mkdir(exist_ok=True)
-    key, certificate = home / "northwind.key", home / "sealift.pem"
-    key.touch(mode=0o600)
-    key.write_bytes(
-        stack.partner_key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartnerHome:
+    """One partner with its server and its private key; `folder` is its own disk."""
+
+    name: str
+    inbox_path: str
+    folder: Path
+    server: PartnerSftp
+    key: rsa.RSAPrivateKey = field(repr=False)
+
+    @property
+    def inbox(self) -> Path:
+        """Return the folder into which files are delivered, on this machine's disk."""
+        return self.server.root / self.inbox_path.lstrip("/")
+
+    def certificate(self) -> x509.Certificate:
+        """Make the certificate that the partner hands out for receiving files."""
+        return self_signed(self.key, self.name)
+
+    def open_batch(self, batch: str, sender: bytes, out: Path) -> list[Opened]:
+        """Verify a batch of the inbox with the sender's certificate (PEM) and open it into `out`. Raises PartnerSideError."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        key, certificate = self.folder / f"{self.name}.key", self.folder / "sealift.pem"
+        key.touch(mode=0o600)
+        key.write_bytes(
+            self.key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
         )
+        certificate.write_bytes(sender)
+        command = [sys.executable, str(ROOT / "partner_kit" / "open.py"), str(self.inbox), "--batch", batch]
+        command += ["--key", str(key), "--sender", str(certificate), "--out", str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise PartnerSideError(f"{self.name} cannot open {batch}: {done.stderr.strip()}", "see the lines above")
+        manifest = json.loads((self.inbox / f"{batch}.manifest.json").read_bytes())
+        return [_look_at(out / file["name"]) for file in manifest["files"]]
+
+
+def self_signed(
+    key: rsa.RSAPrivateKey, name: str, *, starts: datetime | None = None, ends: datetime | None = None
+) -> x509.Certificate:
+    """Return a certificate as a partner makes one for receiving files: key encipherment only, one year."""
+    now = datetime.now(UTC)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    usage = {
+        "digital_signature": False,
+        "content_commitment": False,
+        "key_encipherment": True,
+        "data_encipherment": False,
+        "key_agreement": False,
+        "key_cert_sign": False,
+        "crl_sign": False,
+        "encipher_only": False,
+        "decipher_only": False,
+    }
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(starts or now - timedelta(days=1))
+        .not_valid_after(ends or now + timedelta(days=365))
+        .add_extension(x509.KeyUsage(**usage), critical=True)
+        .sign(key, hashes.SHA256())
     )
-    certificate.write_bytes(stack.verification_certificate())
-    inbox = stack.sftp.root / "inbox"
-    manifest = inbox / f"{batch}.manifest.json"
-    command = [sys.executable, str(ROOT / "partner_kit" / "open.py"), str(inbox), "--batch", batch]
-    command += ["--key", str(key), "--sender", str(certificate), "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise PartnerSideError(f"the partner cannot open {batch}: {done.stderr.strip()}", "see the lines above")
-    return [_look_at(out / file["name"]) for file in json.loads(manifest.read_bytes())["files"]]
 
 
-def expected_file(dsn: str, business_date: date) -> tuple[int, str]:
+def expected_file(dsn: str, partner: str, business_date: date) -> tuple[int, str]:
     """Return rows and SHA-256 of the file that the mart should have become, written here by other code than Data Factory's."""
-    digest = hashlib.sha256(f"{HEADER}\n".encode())
+    header, write = _FILES[partner]
+    digest = hashlib.sha256(header.encode())
     rows = 0
     query = (
-        "SELECT transaction_id, member_number, merchant_number, transaction_at, amount, currency, points"
-        " FROM marts.partner_daily_accruals WHERE partner_code = 'NORTHWIND' AND business_date = %s"
+        "SELECT transaction_id, member_number, merchant_number, transaction_at, amount, currency, points, business_date"
+        " FROM marts.partner_daily_accruals WHERE partner_code = %s AND business_date = %s"
         ' ORDER BY transaction_id COLLATE "C"'
     )
     with psycopg.connect(dsn) as connection, connection.cursor("expected") as cursor:
         cursor.itersize = 10_000
-        for transaction, member, merchant, at, amount, currency, points in cursor.execute(query, [business_date]):
-            instant = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            digest.update(f"{transaction}|{member}|{merchant}|{instant}|{amount:.2f}|{currency}|{points}\n".encode())
+        for row in cursor.execute(query, [partner.upper(), business_date]):
+            digest.update(write(row).encode())
             rows += 1
     return rows, digest.hexdigest()
+
+
+def _northwind(row: Row) -> str:
+    transaction, member, merchant, at, amount, currency, points, _ = row
+    instant = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{transaction}|{member}|{merchant}|{instant}|{amount:.2f}|{currency}|{points}\n"
+
+
+def _cedarway(row: Row) -> str:
+    transaction, member, _, _, amount, currency, _, day = row
+    return f'"{transaction}";"{member}";"{day:%Y-%m-%d}";"{amount:.2f}";"{currency}"\r\n'
+
+
+_FILES: dict[str, tuple[str, Callable[[Row], str]]] = {
+    "northwind": (
+        "transaction_id|member_number|merchant_number|transaction_at|amount|currency|points\n",
+        _northwind,
+    ),
+    "cedarway": ('"transaction_id";"member_number";"business_date";"amount";"currency"\r\n', _cedarway),
+}
 
 
 def _look_at(path: Path) -> Opened:

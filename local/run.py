@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps(run.to_json(), indent=2))
     raise_if_failed(run)
-    console.console.print(f"\n{arguments.pipeline} succeeded in {run.seconds:.1f} s: {json.dumps(run.return_value)}")
+    console.say(f"\n{arguments.pipeline} succeeded in {run.seconds:.1f} s: {json.dumps(run.return_value)}")
     return 0
 
 

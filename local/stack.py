@@ -17,7 +17,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,11 +25,11 @@ from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from azure.storage.queue import QueueServiceClient
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
 
 from local.factory import Overrides
+from local.partner_side import PartnerHome
 from local.services.azurite import Azurite
 from local.services.certificates import CertificateAuthority
 from local.services.container_groups import ContainerGroups
@@ -39,12 +38,12 @@ from local.services.identity import IdentityEndpoint
 from local.services.postgres import Postgres
 from local.services.sftp import PartnerSftp
 from local.services.vault import KeyVault
+from partners import Partner, load_partners
 
 ROOT = Path(__file__).resolve().parent.parent
 RAW, ENCRYPTED, HOST = "sealiftraw", "sealiftencrypted", "sealifthost"
 CONTAINERS = {RAW: ("raw",), ENCRYPTED: ("encrypted", "batches"), HOST: ("dbt",)}
 QUEUES = ("seal", "seal-poison", "deliver", "deliver-poison")
-PARTNER = "northwind"
 GROUP_ID = (
     "/subscriptions/00000000-0000-4000-8000-000000000000/resourceGroups/sealift"
     "/providers/Microsoft.ContainerInstance/containerGroups/sealift-dbt"
@@ -92,7 +91,8 @@ class Stack:
     """A context manager: `with Stack() as stack`. `on_ready(name, seconds, address)` hears of each service that is up."""
 
     def __init__(self, on_ready: Ready = lambda _name, _seconds, _address: None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="sealift-"))
+        _sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"sealift-{os.getpid()}-"))
         self._on_ready = on_ready
         self._exit = ExitStack()
         self._exit.callback(shutil.rmtree, self.folder, ignore_errors=True)
@@ -101,9 +101,8 @@ class Stack:
         self.postgres = Postgres(self.folder / "postgres")
         self.azurite = Azurite(self.folder / "azurite", self.ca)
         self.vault = KeyVault(self.ca, self.identity, folder=self.folder / "vault")
-        self.sftp = PartnerSftp(self.folder / "sftp")
         self.function_key = secrets.token_urlsafe(32)
-        self.partner_key = rsa.generate_private_key(65537, 3072)
+        self.partners = {partner.name: self._home(partner) for partner in load_partners()}
 
     def __enter__(self) -> Self:
         try:
@@ -125,8 +124,7 @@ class Stack:
                 "PostgreSQL": self.postgres,
                 "Azure Storage": self.azurite,
                 "Key Vault": self.vault,
-                "partner's SFTP server": self.sftp,
-            }
+            } | {f"{name}'s SFTP server": partner.server for name, partner in self.partners.items()}
             started: list[Future[None]] = [pool.submit(self._up, name, service) for name, service in services.items()]
         for future in started:
             future.result()
@@ -198,10 +196,21 @@ class Stack:
         certificate = self.vault.store.certificate("sealift-signing", self.vault.url)["cer"]
         return x509.load_der_x509_certificate(base64.b64decode(certificate)).public_bytes(serialization.Encoding.PEM)
 
-    def set_partner_certificate(self, certificate: x509.Certificate) -> None:
-        """Put the partner's public certificate into the vault, as the operator does when a partner is taken on."""
+    def set_partner_certificate(self, partner: str, certificate: x509.Certificate) -> None:
+        """Put a partner's public certificate into the vault, as the operator does when a partner is taken on."""
         pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
-        self.vault.set_secret(f"{PARTNER}-certificate", pem, "application/x-pem-file")
+        self.vault.set_secret(f"{partner}-certificate", pem, "application/x-pem-file")
+
+    def _home(self, partner: Partner) -> PartnerHome:
+        folder = self.folder / "partners" / partner.name
+        (feed,) = partner.feeds.values()
+        return PartnerHome(
+            name=partner.name,
+            inbox_path=feed.folder,
+            folder=folder,
+            server=PartnerSftp(folder / "sftp"),
+            key=rsa.generate_private_key(65537, 3072),
+        )
 
     def _become(self, principal: str) -> None:
         """Be this principal while the stack is up: the executor runs in this process."""
@@ -215,23 +224,25 @@ class Stack:
         self._exit.callback(restore)
 
     def _fill_vault(self) -> None:
-        self.vault.allow("function-app", secrets=("*-certificate",), keys=("sealift-signing",))
+        self.vault.allow("function-app", secrets=("*-certificate", "*-sftp-key"), keys=("sealift-signing",))
         self.vault.allow("data-factory", secrets=("function-key", "warehouse-password", "*-sftp-key"))
         self.vault.allow("operator", secrets=("*-certificate",), keys=("sealift-signing",))
         self.vault.create_key("sealift-signing")
         self.vault.set_secret("function-key", self.function_key)
         self.vault.set_secret("warehouse-password", self.postgres.password)
-        self.set_partner_certificate(self_signed(self.partner_key, "Northwind Rewards"))
-        delivery_key = rsa.generate_private_key(65537, 3072)
-        pem = delivery_key.private_bytes(
+        for partner in self.partners.values():
+            self.set_partner_certificate(partner.name, partner.certificate())
+            self._let_us_in(partner)
+
+    def _let_us_in(self, partner: PartnerHome) -> None:
+        """Give a partner our public key for SFTP; the private one goes into the vault in the form that Data Factory wants."""
+        key = rsa.generate_private_key(65537, 3072)
+        pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
         )
-        self.vault.set_secret(f"{PARTNER}-sftp-key", base64.b64encode(pem).decode())
-        line = delivery_key.public_key().public_bytes(
-            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-        )
-        self.sftp.add_key(line.decode())
-        (self.sftp.root / "inbox").mkdir(exist_ok=True)
+        self.vault.set_secret(f"{partner.name}-sftp-key", base64.b64encode(pem).decode())
+        partner.server.add_key(key.public_key())
+        partner.inbox.mkdir(exist_ok=True)
 
     def _make_containers(self) -> None:
         credential = DefaultAzureCredential()
@@ -244,7 +255,10 @@ class Stack:
             queues.create_queue(name)
 
     def _app_settings(self) -> dict[str, str]:
-        address = {"host": self.sftp.host, "port": self.sftp.port, "host_keys": [self.sftp.host_key_line]}
+        addresses = {
+            name: {"host": server.host, "port": server.port, "host_keys": [server.host_key_line]}
+            for name, server in ((partner.name, partner.server) for partner in self.partners.values())
+        }
         return self.environment("function-app") | {
             "AzureWebJobsStorage__blobServiceUri": self.azurite.blob_url(HOST),
             "AzureWebJobsStorage__queueServiceUri": self.azurite.queue_url(HOST),
@@ -252,7 +266,7 @@ class Stack:
             "RawStorage__blobServiceUri": self.azurite.blob_url(RAW),
             "EncryptedStorage__blobServiceUri": self.azurite.blob_url(ENCRYPTED),
             "KEY_VAULT_URL": self.vault.url,
-            "PARTNER_SFTP": json.dumps({PARTNER: address}),
+            "PARTNER_SFTP": json.dumps(addresses),
         }
 
     def _dbt_group(self) -> dict[str, Any]:
@@ -286,31 +300,13 @@ class Stack:
         }
 
 
-def self_signed(
-    key: rsa.RSAPrivateKey, name: str, *, starts: datetime | None = None, ends: datetime | None = None
-) -> x509.Certificate:
-    """Return a certificate as a partner makes one for receiving files: key encipherment only, one year."""
-    now = datetime.now(UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    usage = {
-        "digital_signature": False,
-        "content_commitment": False,
-        "key_encipherment": True,
-        "data_encipherment": False,
-        "key_agreement": False,
-        "key_cert_sign": False,
-        "crl_sign": False,
-        "encipher_only": False,
-        "decipher_only": False,
-    }
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(starts or now - timedelta(days=1))
-        .not_valid_after(ends or now + timedelta(days=365))
-        .add_extension(x509.KeyUsage(**usage), critical=True)
-        .sign(key, hashes.SHA256())
-    )
+def _sweep() -> None:
+    """Remove what a stack that was killed left behind: its folder carries the process id of its owner."""
+    for folder in Path(tempfile.gettempdir()).glob("sealift-[0-9]*-*"):
+        owner = int(folder.name.split("-")[1])
+        try:
+            os.kill(owner, 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except PermissionError:
+            continue  # somebody else's, and alive

@@ -63,8 +63,16 @@ class Sftp(_Model):
     host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$")]
     port: Annotated[int, Field(ge=1, le=65535)] = 22
     user: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\s:@/]+$")]
-    private_key: SecretName
+    private_key: SecretName | None = None
+    password: SecretName | None = None
+    legacy: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9@.-]{1,64}$")]] = []
     host_keys: Annotated[list[Annotated[str, AfterValidator(_check_host_key)]], Field(min_length=1, max_length=4)]
+
+    @model_validator(mode="after")
+    def _check_secrets(self) -> Sftp:
+        if not self.private_key and not self.password:
+            raise ValueError("name the secret of a private_key or of a password")
+        return self
 
     @property
     def adf_host_key(self) -> str:
@@ -85,6 +93,32 @@ def _key_bits(blob: bytes) -> int:
     if fields[0] == b"ssh-rsa":
         return int.from_bytes(fields[-1], "big").bit_length()
     return {b"nistp384": 384, b"nistp521": 521}.get(fields[1], 256)
+
+
+class TemporaryName(_Model):
+    """Where a file lies at the partner until it is whole: a suffix or prefix of its name, a folder, or its final name."""
+
+    kind: Literal["suffix", "prefix", "folder", "none"] = "suffix"
+    text: str = ".part"
+    tagged: bool = True
+
+
+class DeliveryRules(_Model):
+    """How a partner wants files that take the route `function`; `delivery.Policy` says what each rule means."""
+
+    temporary: TemporaryName = TemporaryName()
+    overwrite: Literal["never", "replace"] = "never"
+    verify: Literal["size", "hash"] = "size"
+    confirm: bool = True
+    permissions: Annotated[int, Field(ge=0, le=0o7777)] | None = None
+    marker: Annotated[str, StringConstraints(max_length=32, pattern=r"^[^/]*$")] = ""
+    resume: bool = True
+    fsync: bool = False
+    depth: Annotated[int, Field(ge=1, le=256)] = 64
+    connections: Annotated[int, Field(ge=1, le=16)] = 1
+    attempts: Annotated[int, Field(ge=1, le=20)] = 6
+    backoff_seconds: Annotated[float, Field(ge=0, le=600)] = 1.0
+    deadline_seconds: Annotated[float, Field(gt=0)] | None = None
 
 
 class Layout(_Model):
@@ -176,7 +210,19 @@ class Partner(_Model):
     certificate: SecretName
     escrow_certificate: SecretName | None = None
     sftp: Sftp
+    delivery: DeliveryRules = DeliveryRules()
     feeds: Annotated[dict[Name, Feed], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check_routes(self) -> Partner:
+        by_adf = [name for name, feed in self.feeds.items() if feed.route == "adf"]
+        if by_adf and not self.sftp.private_key:
+            raise ValueError(f"feed {by_adf[0]} takes the route adf, which logs in with sftp.private_key")
+        if by_adf and self.delivery != DeliveryRules():
+            raise ValueError(
+                f"feed {by_adf[0]} takes the route adf, which knows no delivery rules: use route: function"
+            )
+        return self
 
     def business_date(self, window_start: datetime) -> date:
         """Return the date on which the window starts, in the partner's time zone."""

@@ -4,7 +4,10 @@ partner, and running again after the mend completes it.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -15,12 +18,12 @@ import pytest
 import requests
 
 from local.census import Canary, census
-from local.demo import BATCH, Result, deliver, inbox
+from local.demo import Result, deliver
 from local.factory import Factory, PipelineRun, run_pipeline
-from local.partner_side import expected_file, open_batch
+from local.partner_side import expected_file, self_signed
 from local.run import RunFailed, raise_if_failed
 from local.services.sftp import SftpFaults
-from local.stack import ROOT, Stack, self_signed
+from local.stack import ROOT, Stack
 
 pytestmark = pytest.mark.xdist_group("stack")
 
@@ -58,15 +61,23 @@ def status(stack: Stack, day: date) -> dict[str, Any]:
     return body
 
 
-def at_partner(stack: Stack, day: date) -> list[str]:
+def at_partner(stack: Stack, day: date, partner: str = "northwind") -> list[str]:
     """Return what a partner sees of a business date, under final or any other names."""
     compact = f"{day:%Y%m%d}"
-    return sorted(path.name for path in inbox(stack).rglob("*") if compact in path.name or str(day) in path.name)
+    return sorted(
+        path.name
+        for path in stack.partners["northwind"].inbox.rglob("*")
+        if compact in path.name or str(day) in path.name
+    )
 
 
 def writes(stack: Stack) -> list[dict[str, Any]]:
     """Return everything that changed the partner's server so far."""
-    return [entry for entry in stack.sftp.operations() if entry["operation"] not in ("login", "stat", "list")]
+    return [
+        entry
+        for entry in stack.partners["northwind"].server.operations()
+        if entry["operation"] not in ("login", "stat", "list")
+    ]
 
 
 def failed(run: PipelineRun) -> str:
@@ -81,8 +92,9 @@ def completes_after_the_mend(stack: Stack, day: date, tmp_path: Path) -> None:
     raise_if_failed(run_batch(stack, day))
     assert status(stack, day)["state"] == "delivered"
     assert len(at_partner(stack, day)) == 4
-    (opened,) = open_batch(stack, f"northwind.accruals.{day}.1", tmp_path / "opened")
-    assert (opened.rows, opened.sha256) == expected_file(stack.postgres.dsn(), day)
+    partner = stack.partners["northwind"]
+    (opened,) = partner.open_batch(f"northwind.accruals.{day}.1", stack.verification_certificate(), tmp_path / "opened")
+    assert (opened.rows, opened.sha256) == expected_file(stack.postgres.dsn(), "northwind", day)
 
 
 # The main job
@@ -90,26 +102,30 @@ def completes_after_the_mend(stack: Stack, day: date, tmp_path: Path) -> None:
 
 def test_partner_holds_exactly_the_rows_of_the_mart(stack: Stack, night: Result):
     assert night.run.succeeded
-    assert night.opened.rows == night.run.find("Extract").output["rowsCopied"] > 100
+    assert {one.partner for one in night.delivered} == {"northwind", "cedarway"}
+    assert all(one.opened.rows > 100 for one in night.delivered)
     assert at_partner(stack, NIGHT) == sorted(
         [
             "NW_ACCRUALS_20261121_000001.txt.sealed",
-            f"{BATCH}.keys.json",
-            f"{BATCH}.manifest.json",
-            f"{BATCH}.manifest.json.sig",
+            "northwind.accruals.2026-11-21.1.keys.json",
+            "northwind.accruals.2026-11-21.1.manifest.json",
+            "northwind.accruals.2026-11-21.1.manifest.json.sig",
         ]
     )
 
 
 def test_manifest_is_the_last_that_arrives(stack: Stack, night: Result):
-    arrived = [entry["to"] for entry in stack.sftp.operations() if entry["operation"] == "posix_rename"]
+    arrived = [
+        entry["to"] for entry in stack.partners["northwind"].server.operations() if entry["operation"] == "posix_rename"
+    ]
 
-    assert arrived[3] == f"/inbox/{BATCH}.manifest.json"
+    assert arrived[3] == "/inbox/northwind.accruals.2026-11-21.1.manifest.json"
     assert sorted(arrived[:4]) == [f"/inbox/{name}" for name in at_partner(stack, NIGHT)]
 
 
 def test_canary_row_is_nowhere_but_with_the_partner(stack: Stack, night: Result, tmp_path: Path):
-    opened = stack.folder / "partner" / "opened" / night.opened.name
+    (northwind,) = [one for one in night.delivered if one.partner == "northwind"]
+    opened = stack.partners["northwind"].folder / "opened" / northwind.opened.name
     assert CANARY in opened.read_text(), "the canary was planted in a row that is delivered"
 
     places: dict[str, bytes] = {"the run's record": json.dumps(night.run.to_json()).encode()}
@@ -221,12 +237,13 @@ def test_expired_certificate(stack: Stack, night: Result, tmp_path: Path):
     day = date(2026, 11, 18)
     now = datetime.now(UTC)
     stack.set_partner_certificate(
-        self_signed(stack.partner_key, "N", starts=now - timedelta(days=9), ends=now - timedelta(days=1))
+        "northwind",
+        self_signed(stack.partners["northwind"].key, "N", starts=now - timedelta(days=9), ends=now - timedelta(days=1)),
     )
     try:
         why = failed(run_batch(stack, day))
     finally:
-        stack.set_partner_certificate(self_signed(stack.partner_key, "Northwind Rewards"))
+        stack.set_partner_certificate("northwind", self_signed(stack.partners["northwind"].key, "Northwind Rewards"))
 
     assert "ended" in why
     assert status(stack, day)["failure"]["step"] == "seal"
@@ -253,14 +270,16 @@ def other_host_key(stack: Stack) -> Iterator[None]:
 def test_wrong_host_key(stack: Stack, night: Result, tmp_path: Path, request: pytest.FixtureRequest):
     day = date(2026, 11, 17)
     restore = request.getfixturevalue("other_host_key")
-    logins = [entry for entry in stack.sftp.operations() if entry["operation"] == "login"]
+    logins = [entry for entry in stack.partners["northwind"].server.operations() if entry["operation"] == "login"]
 
     why = failed(run_batch(stack, day))
 
     assert restore is None
     assert "host key" in why
     assert status(stack, day)["state"] == "failed"
-    assert [entry for entry in stack.sftp.operations() if entry["operation"] == "login"] == logins
+    assert [
+        entry for entry in stack.partners["northwind"].server.operations() if entry["operation"] == "login"
+    ] == logins
     assert at_partner(stack, day) == []
 
 
@@ -270,11 +289,11 @@ def test_wrong_host_key_is_mended_by_the_right_pin(stack: Stack, night: Result, 
 
 def test_full_server(stack: Stack, night: Result, tmp_path: Path):
     day = date(2026, 11, 16)
-    stack.sftp.set_faults(SftpFaults(full_after_bytes=2000))
+    stack.partners["northwind"].server.set_faults(SftpFaults(full_after_bytes=2000))
     try:
         why = failed(run_batch(stack, day))
     finally:
-        stack.sftp.set_faults(None)
+        stack.partners["northwind"].server.set_faults(None)
 
     assert "Send" in why
     assert status(stack, day)["state"] == "failed"
@@ -284,11 +303,11 @@ def test_full_server(stack: Stack, night: Result, tmp_path: Path):
 
 def test_unreachable_server(stack: Stack, night: Result, tmp_path: Path):
     day = date(2026, 11, 15)
-    stack.sftp.stop()
+    stack.partners["northwind"].server.stop()
     try:
         why = failed(run_batch(stack, day))
     finally:
-        stack.sftp.start()
+        stack.partners["northwind"].server.start()
 
     assert "127.0.0.1" in why
     assert status(stack, day)["state"] == "failed"
@@ -311,3 +330,99 @@ def test_failing_dbt_test_turns_the_night_red_before_anything_is_planned(stack: 
     assert "dbt: 1 of" in why
     assert CANARY not in why
     assert at_partner(stack, day) == []
+
+
+# The route `function`
+
+
+def run_purchases(stack: Stack, day: date) -> PipelineRun:
+    return run_batch(stack, day, partner="cedarway", feed="purchases")
+
+
+def purchases_complete(stack: Stack, day: date, tmp_path: Path) -> None:
+    raise_if_failed(run_purchases(stack, day))
+    batch = f"cedarway.purchases.{day}.1"
+    partner = stack.partners["cedarway"]
+    (opened,) = partner.open_batch(batch, stack.verification_certificate(), tmp_path / "opened")
+    assert (opened.rows, opened.sha256) == expected_file(stack.postgres.dsn(), "cedarway", day)
+    final = [name for name in at_partner(stack, day, "cedarway") if not name.endswith(".uploading")]
+    assert len(final) == 5, final
+
+
+def test_function_delivers_while_data_factory_waits(stack: Stack, night: Result):
+    names = at_partner(stack, NIGHT, "cedarway")
+
+    assert names == sorted(
+        [
+            "cedarway_2026-11-21_00001.csv.enc",
+            "cedarway_2026-11-21_00001.csv.key",
+            "cedarway.purchases.2026-11-21.1.keys.json",
+            "cedarway.purchases.2026-11-21.1.manifest.json",
+            "cedarway.purchases.2026-11-21.1.manifest.json.sig",
+        ]
+    )
+
+
+def test_full_server_makes_the_functions_delivery_red_and_the_mend_completes_it(
+    stack: Stack, night: Result, tmp_path: Path
+):
+    day = date(2026, 11, 19)
+    server = stack.partners["cedarway"].server
+    server.set_faults(SftpFaults(full_after_bytes=2000))
+    try:
+        why = failed(run_purchases(stack, day))
+    finally:
+        server.set_faults(None)
+
+    assert "space" in why or "full" in why
+    assert not [name for name in at_partner(stack, day, "cedarway") if name.endswith((".enc", ".manifest.json"))]
+    purchases_complete(stack, day, tmp_path)
+
+
+def test_connection_cut_in_the_middle_is_no_failure_at_all(stack: Stack, night: Result, tmp_path: Path):
+    server = stack.partners["cedarway"].server
+    server.set_faults(SftpFaults(drop_after_bytes=1500, drops=2))
+    try:
+        purchases_complete(stack, date(2026, 11, 18), tmp_path)
+    finally:
+        server.set_faults(None)
+
+
+def test_functions_delivery_asked_for_twice_at_the_same_time_sends_each_file_once(
+    stack: Stack, night: Result, tmp_path: Path
+):
+    day = date(2026, 11, 17)
+    url = f"{stack.function.url}/api/batches/cedarway.purchases.{day}.1"
+    server = stack.partners["cedarway"].server
+    before = len(server.operations())
+    server.set_faults(SftpFaults(refuse_rename=True))
+    try:
+        failed(run_purchases(stack, day))
+    finally:
+        server.set_faults(None)
+
+    for _ in range(3):
+        answer = requests.post(f"{url}/deliver", headers={"x-functions-key": stack.function_key}, timeout=10)
+        assert answer.status_code == 202
+    purchases_complete(stack, day, tmp_path)
+
+    given = [entry["to"] for entry in server.operations()[before:] if "to" in entry and entry["status"] == "ok"]
+    assert len(given) == len(set(given)) == 5
+
+
+def test_partner_opens_detached_files_with_stock_openssl(stack: Stack, night: Result, tmp_path: Path):
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not on this machine")
+    partner = stack.partners["cedarway"]
+    script = ROOT / "partner_kit" / "open-detached.sh"
+    manifest = partner.inbox / "cedarway.purchases.2026-11-21.1.manifest.json"
+
+    done = subprocess.run(
+        ["sh", str(script), str(manifest), str(partner.folder / "cedarway.key"), str(partner.folder / "sealift.pem"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    content = (tmp_path / "cedarway_2026-11-21_00001.csv").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == expected_file(stack.postgres.dsn(), "cedarway", NIGHT)[1]

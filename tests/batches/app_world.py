@@ -14,6 +14,7 @@ from typing import Any
 import requests
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from azure.storage.queue import QueueClient, TextBase64EncodePolicy
+from jsonschema import Draft202012Validator
 
 import batches
 from batches import Record, Stores
@@ -22,7 +23,28 @@ from local.services.azurite import Azurite
 from local.services.function_host import FunctionHost
 from local.stack import CONTAINERS, HOST, QUEUES, ROOT
 
+DOCUMENT = json.loads((ROOT / "docs" / "openapi.json").read_text())
 QUICK = {"visibilityTimeout": "00:00:00", "maxPollingInterval": "00:00:01"}
+
+
+def check_answer(method: str, path: str, answer: requests.Response) -> None:
+    """Hold an answer against the document: its status must be named there, and its body must follow the schema."""
+    parts = path.partition("?")[0].split("/")
+    for template, operations in DOCUMENT["paths"].items():
+        wanted = template.strip("/").split("/")
+        if len(wanted) == len(parts) and all(w in (p, "{id}") for w, p in zip(wanted, parts, strict=True)):
+            responses = operations[method.lower()]["responses"]
+            assert str(answer.status_code) in responses, (
+                f"{method} {template} answers {answer.status_code}: {answer.text}"
+            )
+            response = responses[str(answer.status_code)]
+            assert "headers" not in response or "Location" in answer.headers
+            if "content" in response:
+                assert answer.headers["Content-Type"].partition(";")[0] == "application/json"
+                schema = {**response["content"]["application/json"]["schema"], "components": DOCUMENT["components"]}
+                Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(answer.json())
+            return
+    raise AssertionError(f"the document knows no {method} {path}")
 
 
 def app_folder(folder: Path) -> Path:
@@ -52,8 +74,11 @@ class App:
     session: requests.Session = field(default_factory=requests.Session)
 
     def call(self, method: str, path: str, **more: Any) -> requests.Response:
+        """Call a door and hold what it answers against docs/openapi.json."""
         headers = {"x-functions-key": self.host.key, **more.pop("headers", {})}
-        return self.session.request(method, f"{self.host.url}/api/{path}", headers=headers, timeout=60, **more)
+        answer = self.session.request(method, f"{self.host.url}/api/{path}", headers=headers, timeout=60, **more)
+        check_answer(method, path, answer)
+        return answer
 
     def ok(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         answer = self.call(method, path, **more)
@@ -113,7 +138,13 @@ def make_storage(azurite: Azurite) -> Stores:
     queue = QueueClient.from_connection_string(
         azurite.connection_string(HOST), "seal", message_encode_policy=TextBase64EncodePolicy()
     )
-    return Stores(raw=found["raw"], encrypted=found["encrypted"], batches=found["batches"], seal_queue=queue)
+    return Stores(
+        raw=found["raw"],
+        encrypted=found["encrypted"],
+        batches=found["batches"],
+        seal_queue=queue,
+        deliver_queue=queue,
+    )
 
 
 @contextmanager

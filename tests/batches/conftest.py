@@ -15,12 +15,12 @@ from batch_world import PARTNER_KEY, World, use_certificate
 
 from batches import Stores
 from encryption.vault import Vault
+from local.partner_side import self_signed
 from local.services.azurite import Azurite
 from local.services.certificates import CertificateAuthority
 from local.services.function_host import FunctionHost
 from local.services.identity import IdentityEndpoint
 from local.services.vault import KeyVault
-from local.stack import self_signed
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,7 @@ def world(azurite: Azurite, key_vault: KeyVault) -> Iterator[World]:
         encrypted=accounts["sealiftencrypted"].create_container(f"encrypted-{mark}"),
         batches=accounts["sealiftencrypted"].create_container(f"batches-{mark}"),
         seal_queue=queue,
+        deliver_queue=queue,
     )
     queue.create_queue()
     use_certificate(key_vault, self_signed(PARTNER_KEY, "Northwind"))

@@ -1,0 +1,270 @@
+"""Deliver, the `function` route: one queue message a batch; a worker brings the sealed files to the partner's SFTP server.
+
+One worker at a time holds a batch, by a lease on its journal; a message that comes while another holds it is dropped, because
+the holder's own message comes back if the holder dies. The journal is written under the lease, so a worker that was thought
+dead can no longer write. What the journal knows, `delivery` does not send again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from typing import Any
+
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceModifiedError
+from azure.storage.blob import BlobClient, BlobLeaseClient
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from batches import record as records
+from batches.confirming import confirm
+from batches.errors import BatchError, InvalidRequest, NotDelivered
+from batches.failing import record_failure
+from batches.log import log_event
+from batches.manifest import is_finished
+from batches.receipts import read_receipt
+from batches.record import BatchId, Record
+from batches.status import remote_files
+from batches.stores import Stores
+from delivery import ConnectionSettings, DeliveryError, Policy, TemporaryName, deliver
+from delivery.progress import Record as Progress
+from encryption import RESULT_KEY, EncryptionError, SealedFile
+from encryption.vault import Vault
+from partners import Partner, PartnerError, load_partner
+
+MESSAGE_VERSION = 1
+LEASE_SECONDS = 60
+
+
+class DeliverMessage(BaseModel):
+    """One delivery to make."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int
+    batch: str
+    run_id: str | None = None
+
+
+def request_delivery(stores: Stores, batch: BatchId, *, run_id: str | None, now: datetime) -> Record:
+    """Queue the delivery of a sealed batch. Asking again is harmless. Raises UnknownBatch, NotDelivered, InvalidRequest."""
+    record = records.read(stores.batches, batch)
+    if read_receipt(stores, record) is not None:
+        return record
+    if record.route != "function":
+        raise InvalidRequest(
+            f"batch {batch} takes the route {record.route!r}", "run the pipeline deliver_batch for its window"
+        )
+    if not is_finished(stores, batch):
+        raise NotDelivered(f"batch {batch} is not sealed", "seal it first: POST /api/batches/{id}/seal")
+    record = records.update(
+        stores.batches,
+        batch,
+        lambda current: records.resume(current).model_copy(update={"delivering": current.delivery}),
+    )
+    message = DeliverMessage(version=MESSAGE_VERSION, batch=str(batch), run_id=run_id)
+    stores.deliver_queue.send_message(message.model_dump_json())
+    log_event("delivery.requested", batch=str(batch), delivery=record.delivery, run_id=run_id, at=now)
+    return record
+
+
+def deliver_batch(
+    stores: Stores, vault: Vault, body: str, *, now: datetime, sftp: Mapping[str, Mapping[str, object]]
+) -> None:
+    """Work one queue message: send, verify, write the receipt, purge. A vault that does not answer is raised for the queue.
+
+    `delivery` has its own patience with the partner's server; what it gives up is recorded as the batch's failure.
+    """
+    message = parse_deliver_message(body)
+    batch = BatchId.parse(message.batch)
+    record = records.read(stores.batches, batch)
+    if read_receipt(stores, record) is not None:
+        return
+    with _held(_journal_blob(stores, record)) as lease:
+        if lease is None:
+            log_event("delivery.held", batch=message.batch, run_id=message.run_id)
+            return
+        try:
+            _send(stores, vault, record, load_partner(batch.partner, sftp), lease, message.run_id, now)
+        except (DeliveryError, EncryptionError, PartnerError, BatchError) as error:
+            if getattr(error, "transient", False) and not isinstance(error, DeliveryError):
+                raise
+            record_failure(
+                stores, batch, step="deliver", cause=str(error), hint=error.hint, run_id=message.run_id, now=now
+            )
+
+
+def fail_delivery(stores: Stores, message: DeliverMessage, *, cause: str, hint: str, now: datetime) -> None:
+    """Record that a delivery was given up after every retry."""
+    batch = BatchId.parse(message.batch)
+    record_failure(stores, batch, step="deliver", cause=cause, hint=hint, run_id=message.run_id, now=now)
+
+
+def parse_deliver_message(body: str) -> DeliverMessage:
+    """Read one queue message. Raises InvalidRequest."""
+    try:
+        message = DeliverMessage.model_validate_json(body)
+    except ValidationError:
+        raise InvalidRequest(
+            "the queue message is not a deliver message", "only POST /api/batches/{id}/deliver writes them"
+        ) from None
+    if message.version != MESSAGE_VERSION:
+        raise InvalidRequest(
+            f"the queue message has version {message.version}, this app knows {MESSAGE_VERSION}",
+            "let the app that wrote it finish, or ask for delivery again: POST /api/batches/{id}/deliver",
+        )
+    return message
+
+
+def connection_settings(partner: Partner, vault: Vault) -> ConnectionSettings:
+    """Return how the partner's server is reached, with the secrets that its file names."""
+    sftp = partner.sftp
+    return ConnectionSettings(
+        host=sftp.host,
+        port=sftp.port,
+        user=sftp.user,
+        host_keys=tuple(sftp.host_keys),
+        private_key=vault.secret(sftp.private_key) if sftp.private_key else None,
+        password=vault.secret(sftp.password) if sftp.password else None,
+        legacy=tuple(sftp.legacy),
+    )
+
+
+def delivery_policy(partner: Partner, folder: str) -> Policy:
+    """Return the partner's rules in the words of `delivery`."""
+    rules = partner.delivery.model_dump()
+    temporary = TemporaryName(**rules.pop("temporary"))
+    return Policy(folder=folder, temporary=temporary, **rules)
+
+
+def _send(
+    stores: Stores,
+    vault: Vault,
+    record: Record,
+    partner: Partner,
+    lease: BlobLeaseClient,
+    run_id: str | None,
+    now: datetime,
+) -> None:
+    expected = remote_files(stores, record)
+    *files, manifest = [_Sealed(stores, file) for file in expected]
+    outcomes = deliver(
+        files,
+        [manifest],
+        settings=connection_settings(partner, vault),
+        policy=delivery_policy(partner, record.folder),
+        journal=_BlobJournal(_journal_blob(stores, record), lease),
+    )
+    for outcome in outcomes:
+        log_event(
+            "file.delivered",
+            batch=record.batch,
+            file=outcome.name,
+            state=outcome.state,
+            verified=outcome.verified,
+            sealed_bytes=outcome.bytes,
+            seconds=round(outcome.seconds, 3),
+            run_id=run_id,
+        )
+    arrived = {outcome.name: outcome.bytes for outcome in outcomes}
+    confirm(stores, record, expected=expected, arrived=arrived, run_id=run_id, now=now)
+
+
+class _Sealed:
+    """A sealed blob as `delivery` reads it: ranges of one version, under the name that it has at the partner."""
+
+    def __init__(self, stores: Stores, file: Mapping[str, Any]) -> None:
+        self._blob = stores.encrypted.get_blob_client(f"{file['folder']}/{file['name']}")
+        properties = self._blob.get_blob_properties()
+        self._etag = properties.etag
+        self.name: str = file["to"]
+        self.size: int = properties.size
+        # Without a hash on record a file under the same name and size would count as there.
+        self.sha256 = self._recorded_hash(properties.metadata or {})
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return a range of the blob, of the version that was there at the start."""
+        data: bytes = self._blob.download_blob(
+            offset, length, etag=self._etag, match_condition=MatchConditions.IfNotModified
+        ).readall()
+        return data
+
+    def _recorded_hash(self, metadata: Mapping[str, str]) -> str:
+        """Return the hash that sealing recorded; keys.json, manifest and signature are small and hashed here."""
+        if RESULT_KEY in metadata:
+            return SealedFile.from_metadata(dict(metadata)).sealed_sha256
+        return hashlib.sha256(self.read(0, self.size)).hexdigest()
+
+
+class _BlobJournal:
+    """What is known about files under way, as one blob that only the holder of the lease writes."""
+
+    def __init__(self, blob: BlobClient, lease: BlobLeaseClient) -> None:
+        self._blob = blob
+        self._lease = lease
+        self._lock = threading.Lock()
+        text = blob.download_blob().readall()
+        self._records: dict[str, dict[str, Any]] = json.loads(text) if text else {}
+
+    def recall(self, name: str) -> Progress | None:
+        """Return what an earlier attempt knew about a file."""
+        known = self._records.get(name)
+        if known is None:
+            return None
+        return Progress(**{**known, "acknowledged": tuple((start, end) for start, end in known["acknowledged"])})
+
+    def keep(self, records: dict[str, Progress]) -> None:
+        """Write what is known now, all files in one write."""
+        with self._lock:
+            for name, progress in records.items():
+                self._records[name] = {
+                    "sha256": progress.sha256,
+                    "acknowledged": progress.acknowledged,
+                    "intended": progress.intended,
+                    "sent": progress.sent,
+                }
+            self._blob.upload_blob(json.dumps(self._records).encode(), overwrite=True, lease=self._lease)
+
+
+def _journal_blob(stores: Stores, record: Record) -> BlobClient:
+    name = "delivery.json" if record.delivery == 1 else f"delivery.{record.delivery}.json"
+    return stores.batches.get_blob_client(f"{record.id.folder}/{name}")
+
+
+@contextmanager
+def _held(blob: BlobClient) -> Iterator[BlobLeaseClient | None]:
+    """Hold a blob by a lease that is renewed until the end; None where another holds it."""
+    try:
+        blob.upload_blob(b"", match_condition=MatchConditions.IfMissing)
+    except (ResourceExistsError, ResourceModifiedError):
+        pass
+    except HttpResponseError as error:  # a leased blob answers so
+        if error.status_code != 412:
+            raise
+    try:
+        lease = blob.acquire_lease(LEASE_SECONDS)
+    except ResourceExistsError:
+        yield None
+        return
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(LEASE_SECONDS / 3):
+            try:
+                lease.renew()
+            except HttpResponseError:
+                return  # lost: the next write of the journal fails, and with it this worker
+
+    renewer = threading.Thread(target=renew, name="lease", daemon=True)
+    renewer.start()
+    try:
+        yield lease
+    finally:
+        ended.set()
+        renewer.join()
+        with suppress(HttpResponseError):  # lost or expired: nobody is kept waiting
+            lease.release()
