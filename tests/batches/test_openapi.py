@@ -1,0 +1,108 @@
+"""docs/openapi.json is what the app is: its doors, its requests, and (by `App.call`) every answer that these tests see."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from app_world import DOCUMENT, App, days
+from jsonschema import Draft202012Validator
+
+from local import openapi
+
+DAYS = days(date(2024, 1, 8))
+INDEX = """
+import json, function_app
+doors = []
+for function in function_app.app.get_functions():
+    for binding in function.get_dict_repr()["bindings"]:
+        if binding["type"] == "httpTrigger":
+            doors += [[str(getattr(m, "value", m)), binding["route"], str(binding["authLevel"])] for m in binding["methods"]]
+print(json.dumps(doors))
+"""
+
+
+def test_document_is_generated_from_the_app_as_it_is():
+    assert openapi.DOCUMENT.read_text() == openapi.to_text(), "run: python -m local.openapi"
+
+
+def test_document_names_every_door_and_no_other(repository: Path):
+    done = subprocess.run([sys.executable, "-c", INDEX], cwd=repository, capture_output=True, text=True, check=True)
+
+    doors = {
+        (method.lower(), f"/{route}"): "ANONYMOUS" in level.upper() for method, route, level in json.loads(done.stdout)
+    }
+    described = {
+        (method, path): operation.get("security") == []
+        for path, operations in DOCUMENT["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert described == doors
+
+
+def test_every_schema_is_one():
+    for schema in DOCUMENT["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "health", None, 200),
+        ("GET", "ready", None, 200),
+        ("GET", "feeds?at=2026-11-21T00:00:00Z", None, 200),
+        ("GET", "feeds", None, 422),
+        ("GET", "batches?limit=3", None, 200),
+        ("GET", "batches?limit=many", None, 422),
+        ("POST", "batches", {"partner": "northwind"}, 422),
+        ("GET", "batches/northwind.accruals.1999-01-01.1", None, 404),
+        ("GET", "batches/northwind.accruals.1999-01-01.1/ledger", None, 404),
+        ("GET", "batches/northwind.accruals.1999-01-01.1/verify", None, 404),
+        ("GET", "batches/nonsense/verify", None, 422),
+        ("POST", "batches/northwind.accruals.1999-01-01.1/seal", {}, 404),
+        ("POST", "batches/northwind.accruals.1999-01-01.1/deliver", {}, 404),
+        ("POST", "batches/northwind.accruals.1999-01-01.1/confirm", {}, 404),
+        ("POST", "batches/northwind.accruals.1999-01-01.1/failed", {"cause": "x"}, 404),
+        ("POST", "batches/northwind.accruals.1999-01-01.1/resend", {"who": "ana", "reason": "lost"}, 404),
+        ("POST", "batches/northwind.accruals.1999-01-01.1/replay", {"who": "ana", "from": "seal"}, 404),
+        ("POST", "batches/northwind.accruals.1999-01-01.1/replay", {"who": "ana", "from": "extract"}, 422),
+        ("POST", "purge", {"who": "ana"}, 200),
+        ("POST", "purge", {}, 422),
+    ],
+)
+def test_answers_follow_the_document(app: App, method: str, path: str, body: Any, status: int):
+    assert app.call(method, path, json=body).status_code == status
+
+
+def test_a_batchs_whole_way_follows_the_document(app: App):
+    plan = app.plan(next(DAYS))
+    batch = plan["batch"]
+    assert app.call("POST", f"batches/{batch}/seal", json={}).status_code == 409
+    assert app.call("GET", f"batches/{batch}/verify").json()["ok"] is False
+    app.stores.raw.upload_blob(f"{plan['raw']['folder']}/{plan['raw']['file']}", b"rows")
+    assert app.call("POST", f"batches/{batch}/seal", json={"rows": {plan["raw"]["file"]: 1}}).status_code == 202
+    app.wait(batch, "sealed")
+    assert app.call("POST", f"batches/{batch}/confirm", json={}).status_code == 409
+    status = app.ok("GET", f"batches/{batch}")
+    app.ok("POST", f"batches/{batch}/failed", json={"cause": "the partner's disk is full"})
+    assert app.ok("GET", f"batches/{batch}")["failure"]["cause"] == "the partner's disk is full"
+    arrived = [{"name": file["to"], "bytes": file["bytes"]} for file in [*status["send"], *status["last"]]]
+    app.plan(date.fromisoformat(batch.split(".")[2]))
+    app.ok("POST", f"batches/{batch}/confirm", json={"arrived": arrived})
+    assert app.call("POST", f"batches/{batch}/replay", json={"who": "ana", "from": "seal"}).status_code == 409
+    app.ok("POST", f"batches/{batch}/resend", json={"who": "ana", "reason": "lost"})
+    assert app.call("POST", f"batches/{batch}/resend", json={"who": "ana", "reason": "again"}).status_code == 409
+
+
+def test_run_of_data_factory_is_taken_from_the_header(app: App):
+    window = {"windowStart": "2024-06-03T00:00:00+01:00", "windowEnd": "2024-06-04T00:00:00+01:00"}
+    body = {"partner": "northwind", "feed": "accruals", **window}
+
+    batch = app.ok("POST", "batches", json=body, headers={"x-adf-run-id": "run-7"})["batch"]
+
+    assert app.ok("GET", f"batches/{batch}/ledger")["entries"][0]["run_id"] == "run-7"
