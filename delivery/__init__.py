@@ -9,6 +9,7 @@ Sources are readers of byte ranges; nothing in this package knows Azure. What it
 or keep a record beyond the `Journal` it is given.
 """
 
+from delivery.alerts import AlertNotPosted, post_alert
 from delivery.answers import (
     AnswerRule,
     FileAnswer,
@@ -56,6 +57,7 @@ from delivery.progress import Journal, MemoryJournal, Record
 from delivery.source import BytesSource, FileSource, Source
 
 __all__ = [
+    "AlertNotPosted",
     "AnswerRule",
     "AuthenticationRefused",
     "BadHostKey",
@@ -113,6 +115,7 @@ __all__ = [
     "load_private_key",
     "parse_host_key",
     "poll_answers",
+    "post_alert",
     "remote_sizes",
     "shown_host_key",
 ]

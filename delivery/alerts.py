@@ -1,0 +1,82 @@
+"""Posts an alert to a webhook, again while the other side is not well; the text is fit for a mail and for a chat."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from datetime import datetime
+
+from delivery.errors import DeliveryError, Unusable
+from delivery.expectations import Standing, alert_text
+
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class AlertNotPosted(DeliveryError):
+    """The alert reached nobody: the caller must not mark it as sent."""
+
+    status = 503
+    transient = True
+
+
+def post_alert(
+    url: str,
+    standing: Standing,
+    now: datetime,
+    *,
+    time_zone: str = "UTC",
+    attempts: int = 4,
+    timeout_seconds: float = 10.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """POST {"key", "subject", "text", "partner", "feed", "business_date", "state", "due_by", "batch", "cause"}.
+
+    `text` alone is what Slack and Teams show; `key` is the same for the same alert, so that a receiver can drop doubles.
+    Raises Unusable for an address that is refused, AlertNotPosted when all attempts failed.
+    """
+    _check(url)
+    subject, body = alert_text(standing, now, time_zone=time_zone)
+    alert = {
+        "key": standing.key,
+        "subject": subject,
+        "text": f"{subject}\n\n{body}",
+        "partner": standing.partner,
+        "feed": standing.feed,
+        "business_date": standing.business_date.isoformat(),
+        "state": standing.state,
+        "due_by": standing.due_by.isoformat(),
+        "batch": standing.batch,
+        "cause": standing.reason,
+    }
+    request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
+        url, json.dumps(alert).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    problem = ""
+    for attempt in range(attempts):
+        if attempt:
+            sleep(2.0**attempt)
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_seconds):  # noqa: S310 - the scheme is checked above
+                return
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code not in _PASSING:
+                raise Unusable(
+                    f"the alert webhook answers {error.code}", hint="make a new webhook address and store it again"
+                ) from None
+            problem = f"it answers {error.code}"
+        except OSError as error:
+            problem = str(error)
+    # The address is a secret of its own: whoever has it can post. It is never part of a message.
+    raise AlertNotPosted(f"the alert webhook took nothing in {attempts} attempts: {problem}", hint="is it still there?")
+
+
+def _check(url: str) -> None:
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost"}):
+        return
+    raise Unusable("the alert webhook is no https address", hint="alerts name partners and causes: they need https")
