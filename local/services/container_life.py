@@ -5,6 +5,7 @@ sees the group's environment variables and nothing of this shell's. Not done: vo
 """
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,7 @@ GRACE_SECONDS = 10.0
 RUNNING_LOG_BYTES = 4 * 1024 * 1024
 ENDED_LOG_BYTES = 16 * 1024
 ENDED_LOG_LINES = 1000
+ENGINE_SETTINGS = ("CONTAINERS_", "DOCKER_", "XDG_RUNTIME_DIR")
 ENTRY_POINT = ("python", "-m", "dbt_runner")
 
 
@@ -69,8 +71,12 @@ class Backend:
         program, *arguments = spec.command or ENTRY_POINT
         return [str(self.python) if program == "python" else program, *arguments]
 
-    def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        return base_environment() | dict(environment)
+    def environment(self, environment: Mapping[str, str], folder: Path) -> dict[str, str]:
+        """Return the environment of the process that is started; `folder` is for its temporary files."""
+        if self.engine:
+            own = {name: value for name, value in os.environ.items() if name.startswith(ENGINE_SETTINGS)}
+            return base_environment() | own | dict(environment)
+        return base_environment() | {"TMPDIR": str(folder)} | dict(environment)
 
 
 class Container:
@@ -198,7 +204,7 @@ class Container:
         with self.changed:
             if self._stopping:
                 return 0
-            self._leash = self._launch(environment | {"TMPDIR": str(folder)})
+            self._leash = self._launch(environment, folder)
             self.state = {"state": "Running", "startTime": _now(), "detailStatus": ""}
             self.group_state, self.provisioning = self.faults.odd_state or "Running", "Succeeded"
             self.changed.notify_all()
@@ -221,7 +227,7 @@ class Container:
             }
         return code
 
-    def _launch(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _launch(self, environment: dict[str, str], folder: Path) -> subprocess.Popen[bytes]:
         settings = {"signal": 15, "grace_seconds": GRACE_SECONDS, "user": None, "remove": None}
         command = self._backend.command(self.spec, environment, self._mounts)
         # The leash ends the container when this process dies, however it dies.
@@ -230,7 +236,7 @@ class Container:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=self._backend.environment(environment),
+            env=self._backend.environment(environment, folder),
             cwd=ROOT,
             start_new_session=True,
         )
