@@ -25,32 +25,34 @@ PIECE_BYTES: Final = 256 * 1024
 
 
 class _Reader:
-    """Exact reads at the front of a stream of chunks, then the rest as it comes."""
+    """Exact reads at the front of a stream of chunks, then the rest as it comes; what is not wanted yet is not copied."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
-        self._ahead = b""
+        self._ahead = memoryview(b"")
 
     def read(self, count: int) -> bytes:
         """Return `count` bytes, or fewer when the stream ends before."""
-        parts, missing = [self._ahead], count - len(self._ahead)
-        while missing > 0 and (chunk := next(self._chunks, None)) is not None:
-            parts.append(chunk)
-            missing -= len(chunk)
-        data = b"".join(parts)
-        self._ahead = data[count:]
-        return data[:count]
+        parts = [self._take(count)]
+        missing = count - len(parts[0])
+        while missing and (chunk := next(self._chunks, None)) is not None:
+            self._ahead = memoryview(chunk)
+            parts.append(self._take(missing))
+            missing -= len(parts[-1])
+        return b"".join(parts)
 
-    def rest(self) -> Iterator[bytes]:
+    def _take(self, count: int) -> memoryview:
+        taken, self._ahead = self._ahead[:count], self._ahead[count:]
+        return taken
+
+    def rest(self) -> Iterator[memoryview]:
         """Yield what is left, in pieces that fit the cache."""
-        for chunk in self._all():
-            for start in range(0, len(chunk), PIECE_BYTES):
-                yield chunk[start : start + PIECE_BYTES] if len(chunk) > PIECE_BYTES else chunk
-
-    def _all(self) -> Iterator[bytes]:
-        yield self._ahead
-        self._ahead = b""
-        yield from self._chunks
+        while True:
+            while piece := self._take(PIECE_BYTES):
+                yield piece
+            if (chunk := next(self._chunks, None)) is None:
+                return
+            self._ahead = memoryview(chunk)
 
 
 def read_header(chunks: Iterable[bytes]) -> Header:

@@ -73,12 +73,12 @@ def test_a_foreign_byte_is_named_with_its_place() -> None:
 
 def test_nesting_is_refused_before_it_is_parsed() -> None:
     deep = b"[" * 4_000_000
-    began = time.perf_counter()
+    began = time.process_time()
 
     with pytest.raises(InvalidValue, match="nested more than 5 deep"):
         canonical.parse(deep, max_bytes=len(deep))
 
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_brackets_inside_strings_do_not_count_as_nesting() -> None:
@@ -91,12 +91,12 @@ def test_five_levels_are_read() -> None:
 
 def test_a_number_of_many_digits_costs_nothing() -> None:
     digits = b"9" * 30_000_000
-    began = time.perf_counter()
+    began = time.process_time()
 
     with pytest.raises(InvalidValue):
         canonical.parse(digits, max_bytes=len(digits))
 
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_members_must_be_exactly_the_expected_ones() -> None:

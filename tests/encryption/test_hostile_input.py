@@ -100,7 +100,6 @@ CMS = sealed(b"hello", "cms")[0]
 
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "a header of 4 GiB": lambda: b"SEALIFT\x01\xff\xff\xff\xff" + bytes(1000),
-    "a million recipients": lambda: native(HEADER | {"recipients": HEADER["recipients"] * 1_000_000})[:70_000_000],
     "as many recipients as fit": lambda: native(HEADER | {"recipients": [{}] * 20_000}),
     "nested arrays": lambda: native(HEADER | {"name": 0}).replace(b'"name":0', b'"name":' + b"[" * 60_000),
     "a number of 60,000 digits": lambda: native(HEADER | {"plaintext_bytes": 0}).replace(b":0,", b":" + b"9" * 60_000 + b","),
@@ -114,15 +113,15 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name in HOSTILE if "million" not in name])
+@pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_header_is_refused_at_once_and_cheaply(name: str) -> None:
     data = HOSTILE[name]()
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         with pytest.raises(MalformedHeader):
             open_sealed([data], rsa_key())
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -132,13 +131,14 @@ def test_a_hostile_header_is_refused_at_once_and_cheaply(name: str) -> None:
 
 
 def test_a_million_recipients_are_refused_by_their_size_alone() -> None:
-    data = HOSTILE["a million recipients"]()
-    began = time.perf_counter()
+    encoded = b'{"recipients":[' + b"{}," * 1_000_000 + b"{}]}"
+    data = b"SEALIFT\x01" + len(encoded).to_bytes(4, "big") + encoded
+    began = time.process_time()
 
     with pytest.raises(MalformedHeader, match="65,536 are allowed"):
         open_sealed([data], rsa_key())
 
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 0.1
 
 
 def test_a_header_is_parsed_whole_or_not_at_all() -> None:

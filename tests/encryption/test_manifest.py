@@ -166,11 +166,11 @@ def test_more_files_than_allowed_are_refused() -> None:
 def test_ten_thousand_files_are_written_and_read_in_seconds() -> None:
     line = ManifestFile.of(FILES[0], rows=1)
     many = [dataclasses.replace(line, name=f"{index}.csv", sealed_name=f"{index}.x") for index in range(MAX_FILES)]
-    began = time.perf_counter()
+    began = time.process_time()
 
     assert len(Manifest.from_bytes(make(files=many).to_bytes()).files) == MAX_FILES
 
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_a_file_needs_a_known_format_and_a_recipient() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import functools
 import hashlib
 import hmac
 import json
@@ -77,7 +78,8 @@ def pss(key: rsa.RSAPrivateKey, message: bytes, salt: bytes) -> bytes:
     masked[0] &= 0x7F
     numbers = key.private_numbers()
     block = int.from_bytes(bytes(masked) + digest + b"\xbc", "big")
-    return pow(block, numbers.d, numbers.public_numbers.n).to_bytes(size, "big")
+    left, right = pow(block, numbers.dmp1, numbers.p), pow(block, numbers.dmq1, numbers.q)
+    return (right + numbers.q * (numbers.iqmp * (left - right) % numbers.p)).to_bytes(size, "big")
 
 
 # -------------------------------------------------------------------------------------------------------------- the keys
@@ -108,22 +110,26 @@ def make_missing_keys() -> None:
         (KEYS / f"{name}.cert.pem").write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(pem))
 
 
+@functools.cache
 def certificate(name: str) -> x509.Certificate:
     return x509.load_pem_x509_certificate((KEYS / f"{name}.cert.pem").read_bytes())
 
 
+@functools.cache
 def public_key(name: str) -> rsa.RSAPublicKey:
     key = certificate(name).public_key()
     assert isinstance(key, rsa.RSAPublicKey)
     return key
 
 
+@functools.cache
 def private_key(name: str) -> rsa.RSAPrivateKey:
     key = serialization.load_pem_private_key((KEYS / f"{name}.key.pem").read_bytes(), None)
     assert isinstance(key, rsa.RSAPrivateKey)
     return key
 
 
+@functools.cache
 def thumbprint(name: str) -> str:
     return base64.urlsafe_b64encode(certificate(name).fingerprint(hashes.SHA256())).rstrip(b"=").decode()
 
