@@ -24,7 +24,7 @@ from batches import record as records
 from batches.confirming import confirm
 from batches.errors import BatchError, InvalidRequest, NotDelivered
 from batches.failing import record_failure
-from batches.log import log_event
+from batches.log import current_traceparent, log_event, step
 from batches.manifest import is_finished
 from batches.receipts import read_receipt
 from batches.record import BatchId, Record
@@ -48,6 +48,7 @@ class DeliverMessage(BaseModel):
     version: int
     batch: str
     run_id: str | None = None
+    traceparent: str | None = None
 
 
 def request_delivery(stores: Stores, batch: BatchId, *, run_id: str | None, now: datetime) -> Record:
@@ -66,7 +67,9 @@ def request_delivery(stores: Stores, batch: BatchId, *, run_id: str | None, now:
         batch,
         lambda current: records.resume(current).model_copy(update={"delivering": current.delivery}),
     )
-    message = DeliverMessage(version=MESSAGE_VERSION, batch=str(batch), run_id=run_id)
+    message = DeliverMessage(
+        version=MESSAGE_VERSION, batch=str(batch), run_id=run_id, traceparent=current_traceparent()
+    )
     stores.deliver_queue.send_message(message.model_dump_json())
     log_event("delivery.requested", batch=str(batch), delivery=record.delivery, run_id=run_id, at=now)
     return record
@@ -84,7 +87,10 @@ def deliver_batch(
     record = records.read(stores.batches, batch)
     if read_receipt(stores, record) is not None:
         return
-    with _held(_journal_blob(stores, record)) as lease:
+    with (
+        step("deliver batch", traceparent=message.traceparent, run_id=message.run_id, batch=message.batch),
+        _held(_journal_blob(stores, record)) as lease,
+    ):
         if lease is None:
             log_event("delivery.held", batch=message.batch, run_id=message.run_id)
             return

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from batches import ledger
 from batches import record as records
+from batches.delivering import request_delivery
 from batches.errors import NotRepeatable
 from batches.manifest import is_finished
 from batches.receipts import read_receipt
@@ -97,6 +98,8 @@ def replay(stores: Stores, batch: BatchId, *, start: Literal["seal", "deliver"],
         raise NotRepeatable(f"batch {batch} is not sealed", f"./sealift batch replay {batch} --from seal")
     if start == "seal":
         record = request_sealing(stores, batch, rows={}, run_id=None, now=now)
+    elif record.route == "function":
+        record = request_delivery(stores, batch, run_id=None, now=now)
     else:
         record = records.update(stores.batches, batch, records.resume)
     ledger.note(stores.batches, batch, "replayed", now=now, run_id=None, who=who, delivery=record.delivery, start=start)

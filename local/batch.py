@@ -195,7 +195,11 @@ def _purge(api: Api, arguments: argparse.Namespace) -> int:
 
 
 def _say_how_to_go_on(api: Api, batch: str) -> int:
-    window = api.get(_path(batch))["window"]
+    status = api.get(_path(batch))
+    if status["state"] == "delivering":
+        console.console.print(f"The app is delivering it; watch: ./sealift batch show {batch}", soft_wrap=True)
+        return 0
+    window = status["window"]
     partner, feed, _, revision = batch.split(".")
     values = {"partner": partner, "feed": feed, "windowStart": window["start"], "windowEnd": window["end"]}
     values |= {"revision": revision}

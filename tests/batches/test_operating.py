@@ -113,6 +113,19 @@ def test_replay_from_deliver_clears_the_failure(world: World):
     assert world.status(record)["state"] == "sealed"
 
 
+def test_replay_from_deliver_queues_the_delivery_that_the_app_makes(world: World):
+    record = world.sealed()
+    name = f"{record.id.folder}/batch.json"
+    text = world.stores.batches.download_blob(name).readall()
+    world.stores.batches.upload_blob(name, text.replace(b'"adf"', b'"function"'), overwrite=True)
+
+    replay(world, record, "deliver")
+
+    assert world.status(record)["state"] == "delivering"
+    (message,) = world.stores.deliver_queue.receive_messages()
+    assert batches.parse_deliver_message(message.content).batch == record.batch
+
+
 @pytest.mark.parametrize("start", ["seal", "deliver"])
 def test_replay_never_extracts(world: World, start: str):
     with pytest.raises(batches.NotRepeatable, match=r"never accepted|not sealed"):
