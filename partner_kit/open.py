@@ -490,7 +490,8 @@ def load_private_key(path):
         try:
             key = serialization.load_pem_private_key(data, None)
         except TypeError:
-            key = serialization.load_pem_private_key(data, getpass.getpass(f"password of {path}: ").encode())
+            password = os.environ.get("SEALIFT_KEY_PASSWORD") or getpass.getpass(f"password of {path}: ")
+            key = serialization.load_pem_private_key(data, password.encode())
     except ValueError as error:
         raise Refused("usage", f"{path} is not a PEM private key, or the password is wrong") from error
     if not isinstance(key, rsa.RSAPrivateKey):

@@ -1,0 +1,236 @@
+"""The partner's openers, as programs: every one passes every vector and behaves on the command line as the guide says."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+KIT, VECTORS = ROOT / "partner_kit", ROOT / "tests" / "vectors"
+KEYS = VECTORS / "keys"
+BATCH = "northwind.accruals.2026-11-21.1"
+COUNT = len(list(VECTORS.glob("*.json")))
+
+
+def node() -> str | None:
+    found = shutil.which("node")
+    if found is None:
+        return None
+    version = subprocess.run([found, "--version"], capture_output=True, text=True).stdout
+    return found if int(version.lstrip("v").split(".")[0]) >= 18 else None
+
+
+@pytest.fixture(scope="session")
+def java_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler = shutil.which("javac")
+    if compiler is None:
+        pytest.skip("javac (JDK 17) is not installed")
+    classes = tmp_path_factory.mktemp("classes")
+    subprocess.run([compiler, "-Xlint:all", "-Werror", "-d", classes, KIT / "Open.java"], check=True)
+    return classes
+
+
+@pytest.fixture(params=["python", "node", "java"])
+def opener(request: pytest.FixtureRequest) -> list[str]:
+    if request.param == "python":
+        return [sys.executable, str(KIT / "open.py")]
+    if request.param == "node":
+        program = node()
+        if program is None:
+            pytest.skip("node 18 or newer is not installed")
+        return [program, str(KIT / "open.mjs")]
+    return ["java", "-cp", str(request.getfixturevalue("java_classes")), "Open"]
+
+
+def run(command: list[str], **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | more)
+
+
+def unpack(vector: str, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in json.loads((VECTORS / f"{vector}.json").read_bytes())["files"].items():
+        (folder / name).write_bytes(base64.b64decode(content))
+    return folder
+
+
+def options(out: Path, key: Path | None = None, sender: str = "sender.cert.pem") -> list[str]:
+    return ["--key", str(key or KEYS / "partner.key.pem"), "--sender", str(KEYS / sender), "--out", str(out)]
+
+
+def test_every_opener_passes_every_vector(opener: list[str]) -> None:
+    done = run([*opener, "--vectors", str(VECTORS)])
+
+    assert done.stdout == f"{COUNT} vectors, 0 failed\n"
+    assert done.returncode == 0
+
+
+def test_a_vector_that_ends_otherwise_is_reported(opener: list[str], tmp_path: Path) -> None:
+    shutil.copytree(KEYS, tmp_path / "keys")
+    vector = json.loads((VECTORS / "native_size_1.json").read_bytes())
+    (tmp_path / "a.json").write_text(json.dumps(vector | {"expect": "header"}, sort_keys=True))
+
+    done = run([*opener, "--vectors", str(tmp_path)])
+
+    assert "FAIL a.json: expected header" in done.stdout
+    assert done.returncode == 1
+
+
+def test_a_folder_without_vectors_is_no_proof(opener: list[str], tmp_path: Path) -> None:
+    assert run([*opener, "--vectors", str(tmp_path)]).returncode == 1
+
+
+@pytest.mark.parametrize("by", ["folder", "manifest"])
+def test_a_batch_is_opened_by_its_folder_or_its_manifest(opener: list[str], by: str, tmp_path: Path) -> None:
+    inbox = unpack("batch_of_three_formats", tmp_path / "in")
+    path = inbox if by == "folder" else inbox / f"{BATCH}.manifest.json"
+
+    done = run([*opener, str(path), *options(tmp_path / "out")])
+
+    assert done.stdout.splitlines() == [
+        "opened a.csv (100 bytes)",
+        "opened d.csv (200 bytes)",
+        "opened c.csv (300 bytes)",
+    ]
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["a.csv", "c.csv", "d.csv"]
+    assert done.returncode == 0
+
+
+def test_a_file_that_is_not_listed_is_named_and_left_alone(opener: list[str], tmp_path: Path) -> None:
+    inbox = unpack("batch_with_unlisted_file", tmp_path / "in")
+
+    done = run([*opener, str(inbox), *options(tmp_path / "out")])
+
+    assert "note: b.csv.sealed is not in this manifest and was not touched" in done.stdout
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["a.csv"]
+
+
+def test_a_refused_batch_ends_with_1_and_one_line(opener: list[str], tmp_path: Path) -> None:
+    inbox = unpack("native_wrong_recipient", tmp_path / "in")
+
+    done = run([*opener, str(inbox), *options(tmp_path / "out")])
+
+    assert done.stderr == ("error: cannot-open: a.csv.sealed: the file is for another key, or it was changed or cut\n")
+    assert done.returncode == 1
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_nothing_is_overwritten(opener: list[str], tmp_path: Path) -> None:
+    inbox = unpack("native_size_1", tmp_path / "in")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.csv").write_text("mine")
+
+    done = run([*opener, str(inbox), *options(tmp_path / "out")])
+
+    assert "already in the output folder" in done.stderr
+    assert done.returncode == 2
+    assert (tmp_path / "out" / "a.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["x"], ["--key", "k"], ["x", "--key", "k", "--sender", "s"], ["x", "--wrong"]]
+)
+def test_wrong_usage_ends_with_2(opener: list[str], arguments: list[str]) -> None:
+    done = run([*opener, *arguments])
+
+    assert "usage:" in done.stderr
+    assert done.returncode == 2
+
+
+def test_help_is_given(opener: list[str]) -> None:
+    done = run([*opener, "--help"])
+
+    assert "--sender" in done.stdout
+    assert done.returncode == 0
+
+
+def private_keys() -> dict[str, Callable[[Path], dict[str, str]]]:
+    def convert(*arguments: str) -> Callable[[Path], dict[str, str]]:
+        def write(path: Path) -> dict[str, str]:
+            source = str(KEYS / "partner.key.pem")
+            subprocess.run(["openssl", *arguments, "-in", source, "-out", str(path)], check=True, capture_output=True)
+            return {"SEALIFT_KEY_PASSWORD": "secret"}
+
+        return write
+
+    return {
+        "pkcs1": convert("rsa", "-traditional"),
+        "with a password": convert("pkcs8", "-topk8", "-passout", "pass:secret"),
+        "with a password and scrypt": convert("pkcs8", "-topk8", "-v2", "aes-128-cbc", "-passout", "pass:secret"),
+    }
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+@pytest.mark.parametrize("kind", sorted(private_keys()))
+def test_private_keys_come_in_every_usual_pem(opener: list[str], kind: str, tmp_path: Path) -> None:
+    inbox, key = unpack("native_size_1", tmp_path / "in"), tmp_path / "key.pem"
+    environment = private_keys()[kind](key)
+
+    done = run([*opener, str(inbox), *options(tmp_path / "out", key)], **environment)
+
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
+def test_a_wrong_password_is_said_to_be_one(opener: list[str], tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    inbox, key = unpack("native_size_1", tmp_path / "in"), tmp_path / "key.pem"
+    private_keys()["with a password"](key)
+
+    done = run([*opener, str(inbox), *options(tmp_path / "out", key)], SEALIFT_KEY_PASSWORD="wrong")
+
+    assert "SEALIFT_KEY_PASSWORD" in done.stderr or "password is wrong" in done.stderr
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("sender", ["sender.cert.pem", "sender.pub.pem"])
+def test_the_sender_is_a_certificate_or_a_public_key(opener: list[str], sender: str, tmp_path: Path) -> None:
+    inbox = unpack("native_size_1", tmp_path / "in")
+
+    assert run([*opener, str(inbox), *options(tmp_path / "out", sender=sender)]).returncode == 0
+
+
+@pytest.mark.parametrize("sender", ["partner.key.pem", "other-sender.cert.pem", "missing.pem"])
+def test_what_is_not_the_sender_s_key_is_refused(opener: list[str], sender: str, tmp_path: Path) -> None:
+    inbox = unpack("native_size_1", tmp_path / "in")
+
+    done = run([*opener, str(inbox), *options(tmp_path / "out", sender=sender)])
+
+    assert done.returncode in (1, 2)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_open_py_runs_on_cryptography_38(tmp_path: Path) -> None:
+    """The registry's client fetches the old wheel; without a registry there is nothing to test against."""
+    made = subprocess.run([sys.executable, "-m", "venv", tmp_path / "old"], capture_output=True)
+    installed = subprocess.run(
+        [tmp_path / "old" / "bin" / "pip", "install", "--quiet", "cryptography==38.0.4"], capture_output=True, text=True
+    )
+    if made.returncode or installed.returncode:
+        pytest.skip(f"cryptography 38.0.4 cannot be installed here: {installed.stderr.strip()[-200:]}")
+
+    done = run([str(tmp_path / "old" / "bin" / "python"), str(KIT / "open.py"), "--vectors", str(VECTORS)])
+
+    assert done.stdout == f"{COUNT} vectors, 0 failed\n"
+
+
+def test_the_openers_share_no_code_with_the_sender() -> None:
+    for name in ("open.py", "open.mjs", "Open.java", "open-detached.sh", "open-cms.sh"):
+        text = (KIT / name).read_text()
+        assert "import encryption" not in text
+        assert "from encryption" not in text
+
+
+def test_open_py_is_valid_for_python_3_8() -> None:
+    import ast
+
+    ast.parse((KIT / "open.py").read_text(), feature_version=(3, 8))
