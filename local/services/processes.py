@@ -70,7 +70,6 @@ class Process:
         stop_signal: signal.Signals = signal.SIGTERM,
         grace_seconds: float = 5.0,
         user: str | None = None,
-        remove: Path | None = None,
     ) -> None:
         self.name = name
         self.command = list(command)
@@ -82,7 +81,7 @@ class Process:
             "signal": int(stop_signal),
             "grace_seconds": grace_seconds,
             "user": user,
-            "remove": str(remove) if remove else None,
+            "remove": None,
         }
         self._leash: subprocess.Popen[bytes] | None = None
 
@@ -156,8 +155,8 @@ class Process:
 class TemporaryFolder:
     """A folder that goes with this process, even when this process is killed; a context manager that gives its path."""
 
-    def __init__(self, prefix: str = "sealift-") -> None:
-        self.path = Path(tempfile.mkdtemp(prefix=prefix))
+    def __init__(self, prefix: str = "sealift-", *, within: Path | None = None) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=within))
         settings = {"signal": int(signal.SIGTERM), "grace_seconds": 0, "user": None, "remove": str(self.path)}
         self._leash = subprocess.Popen(
             [sys.executable, "-I", "-S", str(LEASH), json.dumps(settings)],
@@ -173,7 +172,7 @@ class TemporaryFolder:
         self.close()
 
     def close(self) -> None:
-        """Remove the folder now."""
+        """Remove the folder now. Works any number of times."""
         assert self._leash.stdin is not None
         self._leash.stdin.close()
         self._leash.wait()

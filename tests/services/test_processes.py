@@ -47,18 +47,51 @@ time.sleep(600)
 
 def test_killed_parent_leaves_no_process_and_no_folder() -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, cwd=ROOT, text=True)
-    assert parent.stdout is not None
-    with parent.stdout:
-        folder = Path(parent.stdout.readline().strip())
-    family = psutil.Process(parent.pid).children(recursive=True)
-    assert len([process for process in family if "leash.py" in " ".join(process.cmdline())]) == 5
-    assert any("function_worker" in " ".join(process.cmdline()) for process in family)
-
-    parent.kill()
-    parent.wait()
+    try:
+        assert parent.stdout is not None
+        with parent.stdout:
+            folder = Path(parent.stdout.readline().strip())
+        family = psutil.Process(parent.pid).children(recursive=True)
+        commands = [" ".join(process.cmdline()) for process in family]
+        assert sum("leash.py" in command for command in commands) == 6
+        for server in ("postgres -D", "azurite.js", "sftp_server", "function_host", "function_worker"):
+            assert any(server in command for command in commands), server
+    finally:
+        parent.kill()
+        parent.wait()
 
     wait_for(lambda: not any(process.is_running() for process in family), seconds=30)
     wait_for(lambda: not folder.exists())
+
+
+def test_parent_killed_while_a_database_is_being_made_leaves_no_folder(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from local.services import postgres\n"
+        "make = postgres.Postgres._initialise\n"
+        "def slow(self, binaries, place, user):\n"
+        "    make(self, binaries, place, user); print(place, flush=True); sys.stdin.read()\n"
+        "postgres.Postgres._initialise = slow\n"
+        "postgres.Postgres(Path(sys.argv[1])).start()\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
+    )
+    try:
+        assert parent.stdout is not None
+        assert parent.stdin is not None
+        with parent.stdin, parent.stdout:
+            place = Path(parent.stdout.readline().strip())
+            assert (place / "data").exists()
+            parent.kill()
+    finally:
+        parent.kill()
+        parent.wait()
+
+    wait_for(lambda: not place.exists())
 
 
 def test_process_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
