@@ -6,7 +6,9 @@ Each line is a figure, its peer or its budget, and the ratio of both from this s
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
+import resource
 import subprocess
 import sysconfig
 import tempfile
@@ -102,10 +104,12 @@ def loops() -> bool:
         "typeProperties": {"pipeline": {"referenceName": "child", "type": "PipelineReference"}, "waitOnCompletion": True,
                            "parameters": {"n": {"type": "Expression", "value": "@item()"}}},
     }  # fmt: skip
+    items = {"type": "Expression", "value": f"@range(1,{TURNS})"}
     loop = {
-        "name": "Loop", "type": "ForEach",
-        "typeProperties": {"items": {"type": "Expression", "value": f"@range(1,{TURNS})"}, "batchCount": 50, "activities": [call]},
-    }  # fmt: skip
+        "name": "Loop",
+        "type": "ForEach",
+        "typeProperties": {"items": items, "batchCount": 50, "activities": [call]},
+    }
     factory = factory_of(
         main={"activities": [loop]},
         child={
@@ -171,9 +175,11 @@ def copies(count: int) -> bool:
                 for _ in range(3):  # by turns, so that a busy machine slows both
                     theirs = min(theirs, best(by_psql, 1))
                     ours = min(ours, best(lambda: run_copy(copy, linked, credential), 1))
-                assert container.download_blob("copy.csv").readall() == container.download_blob("psql.csv").readall()
+                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+                assert digest(container, "copy.csv") == digest(container, "psql.csv")
                 size = container.get_blob_client("copy.csv").get_blob_properties().size
     share = theirs / ours
+    print(f"{'peak memory of this process while copying':<52} {peak:9d} MB  (files of {size / 1e6:.0f} MB)")
     print(f"{f'psql copy piped to the upload, {count:,} rows':<52} {size / theirs / 1e6:9.2f} MB/s")
     print(
         f"{f'Copy activity, {count:,} rows, equal bytes':<52} {size / ours / 1e6:9.2f} MB/s  "
@@ -182,7 +188,17 @@ def copies(count: int) -> bool:
     return share >= COPY_SHARE
 
 
-QUERY = "select partner_code, business_date, member_number, merchant_number, transaction_id, amount::text, currency, points from bench"
+def digest(container: Any, name: str) -> str:
+    sums = hashlib.sha256()
+    for piece in container.download_blob(name).chunks():
+        sums.update(piece)
+    return sums.hexdigest()
+
+
+QUERY = (
+    "select partner_code, business_date, member_number, merchant_number, transaction_id, amount::text, currency, points "
+    "from bench"
+)
 
 
 def fill(dsn: str, count: int) -> None:
@@ -192,7 +208,8 @@ def fill(dsn: str, count: int) -> None:
         connection.execute(
             "create table bench as select 'NORTHWIND' as partner_code, '2026-11-21' as business_date, "
             "lpad(n::text, 10, '0') as member_number, 'M' || n % 500 as merchant_number, md5(n::text) as transaction_id, "
-            f"(n % 10000 / 100.0)::numeric(12,2) as amount, 'EUR' as currency, n % 300 as points from generate_series(1, {count}) n"
+            "(n % 10000 / 100.0)::numeric(12,2) as amount, 'EUR' as currency, n % 300 as points "
+            f"from generate_series(1, {count}) n"
         )
         connection.execute("analyze bench")
 
@@ -218,10 +235,12 @@ def copy_factory() -> Any:
     location = {"type": "AzureBlobStorageLocation", "container": "raw", "fileName": "copy.csv"}
     copy = {
         "name": "Copy", "type": "Copy",
-        "inputs": [{"referenceName": "rows", "type": "DatasetReference"}], "outputs": [{"referenceName": "file", "type": "DatasetReference"}],
+        "inputs": [{"referenceName": "rows", "type": "DatasetReference"}],
+        "outputs": [{"referenceName": "file", "type": "DatasetReference"}],
         "typeProperties": {
             "source": {"type": "AzurePostgreSqlSource", "query": QUERY},
-            "sink": {"type": "DelimitedTextSink", "formatSettings": {"type": "DelimitedTextWriteSettings", "fileExtension": ".csv"}},
+            "sink": {"type": "DelimitedTextSink",
+                     "formatSettings": {"type": "DelimitedTextWriteSettings", "fileExtension": ".csv"}},
         },
     }  # fmt: skip
     return Factory.from_documents(

@@ -31,6 +31,7 @@ from factory_support import (
 
 from local.factory import Factory, PipelineRun, run_pipeline
 from local.factory.control import Engine
+from local.services.sftp import SftpFaults
 
 TABLE = dataset("table", "AzurePostgreSqlTable", "warehouse", {}, schema=[])
 BLOB_BINARY = dataset("blob", "Binary", "storage", {"location": blob_location()}, **PATHS)
@@ -274,6 +275,49 @@ def test_a_second_copy_replaces_the_first(cloud: Cloud) -> None:
         assert run.status == "Succeeded", run.message
 
     assert (cloud.sftp.root / "in/b.sealed").read_bytes() == b"second"
+
+
+def test_a_connection_that_breaks_leaves_nothing_and_a_retry_delivers(cloud: Cloud) -> None:
+    content = bytes(range(256)) * 8000
+    cloud.container.upload_blob("sealed/f.bin", content, overwrite=True)
+    cloud.sftp.set_faults(SftpFaults(drop_after_bytes=500_000))
+    again = send("sealed/f.bin", "broken/f.sealed")
+    again["policy"] = {
+        "timeout": "0.00:05:00",
+        "retry": 1,
+        "retryIntervalInSeconds": 30,
+        "secureInput": False,
+        "secureOutput": False,
+    }
+    try:
+        run = run_one(cloud, BLOB_BINARY | SFTP_BINARY, again)
+    finally:
+        cloud.sftp.set_faults()
+
+    assert run.status == "Succeeded", run.message
+    assert len(run.activities[0].attempts) == 1
+    assert (cloud.sftp.root / "broken/f.sealed").read_bytes() == content
+
+
+def test_a_refused_rename_fails_the_copy_and_removes_the_temporary_file(cloud: Cloud) -> None:
+    cloud.container.upload_blob("sealed/g.bin", b"g", overwrite=True)
+    cloud.sftp.set_faults(SftpFaults(refuse_rename=True))
+    try:
+        run = run_one(cloud, BLOB_BINARY | SFTP_BINARY, send("sealed/g.bin", "refused/g.sealed"))
+    finally:
+        cloud.sftp.set_faults()
+
+    assert run.status == "Failed"
+    assert list((cloud.sftp.root / "refused").iterdir()) == []
+
+
+def test_without_temporary_names_the_file_is_written_in_place(cloud: Cloud) -> None:
+    cloud.container.upload_blob("sealed/h.bin", b"h", overwrite=True)
+
+    run = run_one(cloud, BLOB_BINARY | SFTP_BINARY, send("sealed/h.bin", "in/h.sealed", useTempFileRename=False))
+
+    assert run.status == "Succeeded", run.message
+    assert not [op for op in cloud.sftp.operations() if "rename" in op["operation"] and "h.sealed" in op["path"]]
 
 
 def test_the_fingerprint_may_be_sha256(cloud: Cloud) -> None:

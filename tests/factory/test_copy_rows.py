@@ -375,6 +375,63 @@ def test_layouts_that_copy_refuses_are_refused(layout: dict[str, Any]) -> None:
         Layout(**layout).check()
 
 
+NASTY = [
+    "",
+    "a",
+    " a ",
+    "a,b",
+    "a;b",
+    'a"b',
+    '"',
+    '""',
+    "a'b",
+    "a\\b",
+    "\\",
+    "a\nb",
+    "a\r\nb",
+    "\r",
+    "NULL",
+    "null",
+    "é€",
+    "\t",
+    None,
+]
+
+
+def literal(value: str | None) -> str:
+    if value is None:
+        return "null"
+    return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+@pytest.mark.parametrize("null", ["", "NULL", "\\N"])
+@pytest.mark.parametrize("escape", ['"', "\\"])
+@pytest.mark.parametrize("quote_all", [False, True])
+def test_the_database_and_this_program_write_the_same_text(
+    cloud: Cloud, null: str, escape: str, quote_all: bool
+) -> None:
+    rows = [(left, right) for left in NASTY for right in NASTY]
+    literals = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
+    shape = dataset(
+        "text",
+        "DelimitedText",
+        "storage",
+        {"location": blob_location(), "escapeChar": escape, "nullValue": null},
+        **PATHS,
+    )
+    sink = {**INTO["text"], "formatSettings": {**CSV_WRITE, "quoteAllText": quote_all}}
+
+    run = run_one(
+        cloud,
+        copy("table", "text", "", "rows/same.csv", source={"query": f"values {literals}"}, sink=sink),
+        extra=shape,
+    )
+
+    assert run.status == "Succeeded", run.message
+    layout = Layout(escape=escape, null=null, quote_all=quote_all)
+    assert cloud.blob("rows/same.csv").decode() == "".join(layout.row(row) for row in rows)
+
+
 def test_consistency_is_verified_when_asked(cloud: Cloud) -> None:
     cloud.container.upload_blob("sure/in.csv", b"a\r\n1\r\n", overwrite=True)
 

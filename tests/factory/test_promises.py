@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -105,3 +106,36 @@ def test_random_graphs_end_as_the_rules_say(activities: list[dict[str, Any]]) ->
     statuses, verdict = expected_statuses(activities)
 
     assert run_status_case({"activities": activities}) == {"activities": statuses, "pipeline": verdict}
+
+
+LONG = """
+from local.factory import Factory, run_pipeline
+wait = {"name": "Long", "type": "Wait", "typeProperties": {"waitTimeInSeconds": 3600}}
+next = {"name": "Next", "type": "Wait", "typeProperties": {"waitTimeInSeconds": 1},
+        "dependsOn": [{"activity": "Long", "dependencyConditions": ["Succeeded"]}]}
+factory = Factory.from_documents({"pipeline/main.json": {"name": "main", "properties": {"activities": [wait, next]}}})
+run = run_pipeline(factory, "main", on_event=lambda event: print(event.kind, flush=True))
+print(run.status, [activity.status for activity in run.activities])
+"""
+
+
+def test_ctrl_c_cancels_the_run_and_tells_how_far_it_came(repository: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", LONG], cwd=repository, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while process.stdout.readline().strip() != "start":
+            pass
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+
+    assert rest.splitlines()[-1] == "Cancelled ['Cancelled', 'Skipped']"
+
+
+def test_the_schema_is_what_azures_models_say() -> None:
+    pytest.importorskip(
+        "azure.mgmt.datafactory", reason="azure-mgmt-datafactory is not installed; the committed schema stands"
+    )
+    from local.factory.derive_schema import TARGET as SCHEMA
+    from local.factory.derive_schema import derive
+    from local.factory.derive_schema import render as render_schema
+
+    assert SCHEMA.read_text("utf-8") == render_schema(derive()), "run: python -m local.factory.derive_schema"
