@@ -43,6 +43,7 @@ def run_in(
     """Run a pipeline in an engine that the caller made and closes."""
     pipeline, frame = engine.start(name, parameters, trigger=trigger)
     faults: list[BaseException] = []
+    done = threading.Event()  # not Thread.join: a Ctrl-C inside join marks a living thread as ended (Python 3.11)
 
     def work() -> None:
         try:
@@ -51,16 +52,16 @@ def run_in(
                 thread.join()
         except BaseException as fault:  # noqa: BLE001 - raised again in the caller's thread
             faults.append(fault)
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=work, name=f"pipeline {name}", daemon=True)
-    thread.start()
+    threading.Thread(target=work, name=f"pipeline {name}", daemon=True).start()
     try:
-        while thread.is_alive():
-            thread.join(WAKE_SECONDS)
+        while not done.wait(WAKE_SECONDS):
+            pass
     except KeyboardInterrupt:
         engine.cancel()
-        thread.join(GRACE_SECONDS)
-        if thread.is_alive():  # a call that cannot be broken off ends with this process
+        if not done.wait(GRACE_SECONDS):  # a call that cannot be broken off ends with this process
             frame.run.status = "Cancelled"
     if faults or engine.listener.fault:
         raise faults[0] if faults else engine.listener.fault  # type: ignore[misc] # one of both is there
