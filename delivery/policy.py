@@ -51,7 +51,8 @@ class Policy:
     """One partner's delivery rules.
 
     overwrite    what to do when another file has the final name: stop ("never") or put ours in its place ("replace")
-    verify       before a file gets its final name: its size ("size"), or all of it read back and hashed ("hash")
+    verify       before a file gets its final name: its size ("size"), or the hash of all of it ("hash"), computed by the
+                 server where it offers check-file, else by reading it back
     confirm      look once more under the final name; False for servers that take files away at once
     permissions  mode bits to set, or None to leave them to the server
     marker       suffix of an empty file made beside each delivered one, or ""
@@ -108,7 +109,7 @@ class Policy:
 class Outcome:
     """What became of one file.
 
-    verified: "hash" (the whole remote file was read and hashed), "sample" (size and its first and last block), "size",
+    verified: "hash" (of the whole remote file), "sample" (size and its first and last block), "size",
     or "record" (our own record says it arrived; the partner has taken it since). `sha256` is that of the file as sent.
     """
 

@@ -166,6 +166,24 @@ def statvfs(path: str) -> Request:
     return Request(EXTENDED, text("statvfs@openssh.com") + text(path))
 
 
+def check_file(path: str) -> Request:
+    """Ask for the SHA-256 of all of a file (draft-ietf-secsh-filexfer-extensions-00, section 3)."""
+    return Request(EXTENDED, text("check-file-name") + text(path) + text("sha256") + struct.pack(">QQI", 0, 0, 0))
+
+
+def parse_check_file(reply: Extended) -> str | None:
+    """Return the hash in hex; None when the answer is about something else. Some servers name the extension first."""
+    try:
+        cursor = _Cursor(reply.data, 0)
+        algorithm = cursor.text()
+        if algorithm == "check-file":
+            algorithm = cursor.text()
+        digest = cursor.rest()
+    except struct.error:
+        return None
+    return digest.hex() if algorithm in {"sha256", "sha-256"} and len(digest) == 32 else None
+
+
 def limits() -> Request:
     return Request(EXTENDED, text("limits@openssh.com"))
 

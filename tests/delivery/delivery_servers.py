@@ -303,6 +303,7 @@ class AsyncSsh:
         self.written = 0
         self.opened: list[str] = []
         self.renamed: list[str] = []
+        self.hashed: list[str] = []
         self.logins: list[tuple[str, str]] = []
         self.connections: list[Any] = []
         self.handles: list[Any] = []

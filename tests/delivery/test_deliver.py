@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import asyncssh
 import pytest
 from delivery_servers import AsyncSsh, OpenSsh, policy_for
 
@@ -17,8 +20,10 @@ from delivery import (
     Policy,
     TemporaryName,
     Unusable,
+    VerificationFailed,
     deliver,
     remote_sizes,
+    wire,
 )
 
 Server = OpenSsh | AsyncSsh
@@ -123,6 +128,47 @@ def test_reading_back_proves_every_byte(server: Server) -> None:
     outcomes = deliver(sources, settings=server.settings(), policy=policy_for(server, verify="hash"))
 
     assert {outcome.verified for outcome in outcomes} == {"hash"}
+
+
+@pytest.fixture(params=[b"", b"check-file"])
+def hashing_server(
+    request: pytest.FixtureRequest, asyncssh_server: AsyncSsh, monkeypatch: pytest.MonkeyPatch
+) -> AsyncSsh:
+    """Teach asyncssh the extension check-file, in both forms of answer that servers give."""
+
+    async def check_file(handler: Any, packet: Any) -> Any:
+        path, algorithms = packet.get_string(), packet.get_string()
+        packet.get_uint64(), packet.get_uint64(), packet.get_uint32()
+        assert algorithms == b"sha256"
+        asyncssh_server.hashed.append(path.decode())
+        digest = hashlib.sha256(Path(os.fsdecode(handler._server.map_path(path))).read_bytes()).digest()
+        answer = (wire.blob(request.param) if request.param else b"") + wire.blob(b"sha256") + digest
+        return SimpleNamespace(encode=lambda _version: answer)
+
+    kind = asyncssh.sftp.SFTPServerHandler
+    monkeypatch.setitem(kind._packet_handlers, b"check-file-name", check_file)
+    monkeypatch.setitem(kind._return_types, b"check-file-name", asyncssh.constants.FXP_EXTENDED_REPLY)
+    monkeypatch.setattr(kind, "_extensions", [*kind._extensions, (b"check-file", b"sha256")])
+    return asyncssh_server
+
+
+def test_a_server_that_hashes_is_asked_instead_of_read(hashing_server: AsyncSsh) -> None:
+    hashing_server.faults.no_reading = True
+    sources = made(3)
+
+    outcomes = deliver(sources, settings=hashing_server.settings(), policy=policy_for(hashing_server, verify="hash"))
+
+    assert {outcome.verified for outcome in outcomes} == {"hash"}
+    assert len(hashing_server.hashed) == 3
+    assert found(hashing_server) == content(sources)
+
+
+def test_a_hash_of_the_server_that_differs_is_a_failure(hashing_server: AsyncSsh) -> None:
+    hashing_server.faults.no_reading = True
+    hashing_server.faults.flip_byte_at = 7
+
+    with pytest.raises(VerificationFailed, match="other bytes"):
+        deliver(made(1), settings=hashing_server.settings(), policy=policy_for(hashing_server, verify="hash"))
 
 
 def test_permissions_and_markers_are_set(server: Server) -> None:

@@ -357,7 +357,7 @@ def test_a_server_that_lets_nobody_read_is_served_by_size(asyncssh_server: Async
     again = deliver(sources, settings=settings, policy=policy)
 
     assert {(outcome.state, outcome.verified) for outcome in again} == {("already there", "size")}
-    with pytest.raises(VerificationFailed, match="read the file back"):
+    with pytest.raises(VerificationFailed, match="lets us read it back"):
         deliver([big(1000)], settings=settings, policy=policy_for(asyncssh_server, verify="hash"))
 
 
