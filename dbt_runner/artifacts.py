@@ -75,20 +75,16 @@ class Artifacts:
             else:
                 return
 
-    def open_requests(self, default_deadline: timedelta) -> list[str]:
-        """Return the run ids of requests that somebody may still wait for, newest first; forget those of other days."""
+    def newest_request(self, waits: timedelta) -> str | None:
+        """Return the run id of the newest request that somebody may still wait for; forget those of other days."""
         now = datetime.now(UTC)
-        blobs = sorted(
-            self._container.list_blobs(name_starts_with="requests/"), key=lambda blob: blob.last_modified, reverse=True
-        )
+        blobs = sorted(self._container.list_blobs(name_starts_with="requests/"), key=lambda blob: blob.last_modified)
         for blob in blobs:
             if now - blob.last_modified > KEEP_REQUESTS:
                 self._delete(blob.name)
-        return [
-            blob.name.removeprefix("requests/").removesuffix(".json")
-            for blob in blobs
-            if now - blob.last_modified <= default_deadline
-        ]
+        if not blobs or now - blobs[-1].last_modified > waits:
+            return None
+        return str(blobs[-1].name).removeprefix("requests/").removesuffix(".json")
 
     def claim(self, run_id: str, content: dict[str, Any]) -> bool:
         """Take the run for this process and hold it; False when another start of it was first."""
@@ -128,18 +124,22 @@ class Artifacts:
             except AzureError:
                 continue  # the next turn may work; a lost lease only makes a restart look later
 
-    def read_json(self, name: str) -> dict[str, Any] | None:
-        """Return the JSON object of a blob, or None when there is no such blob."""
+    def read_text(self, name: str) -> str | None:
+        """Return the text of a blob, or None when there is no such blob."""
         found = self._read(name)
         return None if found is None else found[0]
 
-    def _read(self, name: str) -> tuple[dict[str, Any], str] | None:
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """Return the JSON object of a blob that this runner wrote, or None when there is no such blob."""
+        text = self.read_text(name)
+        return None if text is None else dict(json.loads(text))
+
+    def _read(self, name: str) -> tuple[str, str] | None:
         try:
             download = self._container.download_blob(name)
-            content = json.loads(download.readall())
+            return download.readall().decode("utf-8", "replace"), str(download.properties.etag)
         except ResourceNotFoundError:
             return None
-        return dict(content), download.properties.etag
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         text = json.dumps(content, ensure_ascii=False, indent=1)
@@ -150,7 +150,7 @@ class Artifacts:
         found = self._read(pointer)
         if found is None:
             return None
-        run_id = str(found[0]["run_id"])
+        run_id = str(json.loads(found[0])["run_id"])
         return (run_id, found[1]) if self.fetch(run_id, names, folder) else None
 
     def fetch(self, run_id: str, names: Iterable[str], folder: Path) -> bool:

@@ -66,9 +66,9 @@ class Request:
             _check(is_safe, name, text, "dbt selectors; an option has no place here")
 
     @property
-    def is_whole_project(self) -> bool:
-        """Whether a success leaves every model as the project says, so that later runs may compare with it."""
-        return self.command == "build" and not self.select and not self.exclude
+    def makes_state(self) -> bool:
+        """Whether a success leaves all of production as the project says, so that later runs may compare with it."""
+        return self.command == "build" and self.target == "production" and not self.select and not self.exclude
 
     def arguments(self, state: str | None) -> list[str]:
         """Return dbt's command and options; `state` is the folder of an earlier run's artifacts, if there is one."""

@@ -175,13 +175,17 @@ def _claim(artifacts: "Artifacts", run_id: str, text: str) -> bool:
 
 
 def _claim_newest(artifacts: "Artifacts") -> tuple[str, str] | Summary | None:
-    """Claim the newest open request; when all are claimed, the newest one's verdict is the answer."""
-    run_ids = artifacts.open_requests(timedelta(seconds=DEADLINE_SECONDS))
-    for run_id in run_ids:
-        content = artifacts.read_json(f"requests/{run_id}.json")
-        if content is not None and _claim(artifacts, run_id, json.dumps(content)):
-            return run_id, json.dumps(content)
-    return _earlier(artifacts, run_ids[0]) if run_ids else None
+    """Claim the newest open request; when it is claimed already, its verdict is the answer.
+
+    Older ones are left alone: whoever wrote them has been told no by now, or will be when this run ends.
+    """
+    run_id = artifacts.newest_request(timedelta(seconds=DEADLINE_SECONDS))
+    if run_id is None:
+        return None
+    text = artifacts.read_text(f"requests/{run_id}.json")
+    if text is not None and _claim(artifacts, run_id, text):
+        return run_id, text
+    return _earlier(artifacts, run_id)
 
 
 def _earlier(artifacts: "Artifacts", run_id: str) -> Summary | None:
@@ -402,7 +406,7 @@ class Run:
         artifacts.upload(self.request.run_id, self.uploads)
         if "run_results.json" in self.uploads and "manifest.json" in self.uploads:
             artifacts.point(LAST, self.request.run_id)
-            if self.summary.status == "success" and self.request.is_whole_project and self.summary.counts:
+            if self.summary.status == "success" and self.request.makes_state and self.summary.counts:
                 artifacts.promote(CURRENT, self.request.run_id, self.current_etag)
 
     def _leave_now(self) -> None:

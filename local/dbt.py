@@ -195,7 +195,18 @@ def image_command(engine: str | None, registry: str | None, tag: str, base_image
                 "install one, or build in Azure: ./sealift dbt image --registry NAME",
             )
         build = [program, "build", "--tag", tag]
-    return [*build, "--build-arg", f"BASE_IMAGE={base_image}", "--file", "dbt_runner/Dockerfile", "dbt_runner"]
+    arguments = {"BASE_IMAGE": base_image, "GIT_SHA": _git_sha()}
+    build += [option for name, value in arguments.items() for option in ("--build-arg", f"{name}={value}")]
+    return [*build, "--file", "dbt_runner/Dockerfile", "dbt_runner"]
+
+
+def _git_sha() -> str:
+    """Return the commit that is checked out, or nothing outside a repository."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()
 
 
 @dataclass(frozen=True, slots=True)
