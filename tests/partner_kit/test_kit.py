@@ -1,0 +1,143 @@
+"""local/kit.py: the folder that a partner receives works by itself, away from this repository."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from encryption import Recipient, SignatureInvalid
+from local.kit import OPENERS, assemble_kit
+from local.opening import FileProblem
+from local.sealing import sign
+
+NOW = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
+KIT = Path(__file__).resolve().parents[2] / "partner_kit"
+
+
+@pytest.fixture(scope="module")
+def partner() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 3072)
+
+
+@pytest.fixture(scope="module")
+def company() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 3072)
+
+
+def certificate(key: rsa.RSAPrivateKey) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1).not_valid_before(NOW)
+    return builder.not_valid_after(NOW + dt.timedelta(days=99)).sign(key, hashes.SHA256())
+
+
+def pem(key: rsa.RSAPrivateKey) -> bytes:
+    return certificate(key).public_bytes(serialization.Encoding.PEM)
+
+
+def test_a_kit_holds_openers_specification_vectors_and_our_key(company: rsa.RSAPrivateKey, tmp_path: Path) -> None:
+    files = assemble_kit("northwind", pem(company), tmp_path / "kit", now=NOW)
+
+    names = {path.relative_to(tmp_path / "kit").as_posix() for path in files}
+    assert names >= {*OPENERS, "FORMAT.md", "sender.pem", "vectors/README.md", "vectors/native_size_1.json"}
+    assert not [name for name in names if "encoder" in name or "__pycache__" in name]
+    assert not (tmp_path / "kit" / "test-batch").exists()
+    assert os.access(tmp_path / "kit" / "open.py", os.X_OK)
+
+
+@pytest.mark.parametrize("kind", ["native", "detached", "cms"])
+def test_the_test_batch_opens_with_the_kit_alone(
+    kind: str, partner: rsa.RSAPrivateKey, company: rsa.RSAPrivateKey, tmp_path: Path
+) -> None:
+    kit = tmp_path / "kit"
+    recipient = Recipient("northwind", certificate(partner))
+    assemble_kit(
+        "northwind",
+        pem(company),
+        kit,
+        now=NOW,
+        recipients=[recipient],
+        sign=lambda data: sign(data, company),
+        formats=[kind],
+    )
+    form = serialization.PrivateFormat.PKCS8
+    (tmp_path / "private.pem").write_bytes(
+        partner.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    )
+    manifest = next((kit / "test-batch" / kind).glob("*.manifest.json"))
+
+    commands = [
+        [
+            sys.executable,
+            "-I",
+            "open.py",
+            manifest,
+            "--key",
+            "../private.pem",
+            "--sender",
+            "sender.pem",
+            "--out",
+            "../py",
+        ]
+    ]
+    if kind != "native" and shutil.which("openssl"):
+        commands.append(["sh", f"open-{kind}.sh", manifest, "../private.pem", "sender.pem", "../sh"])
+    for command in commands:
+        subprocess.run(command, cwd=kit, check=True, capture_output=True)
+
+    for out in ("py", "sh")[: len(commands)]:
+        assert f"in the format {kind}" in (tmp_path / out / "hello.txt").read_text()
+
+
+def test_the_kit_proves_itself_on_its_own_vectors(company: rsa.RSAPrivateKey, tmp_path: Path) -> None:
+    assemble_kit("northwind", pem(company), tmp_path / "kit", now=NOW)
+
+    done = subprocess.run(
+        [sys.executable, "-I", "open.py", "--vectors", "vectors"], cwd=tmp_path / "kit", capture_output=True
+    )
+
+    assert done.returncode == 0
+
+
+def test_a_signature_that_the_verification_key_does_not_accept_is_found_before_the_kit_is_sent(
+    partner: rsa.RSAPrivateKey, company: rsa.RSAPrivateKey, tmp_path: Path
+) -> None:
+    recipient = Recipient("northwind", certificate(partner))
+
+    with pytest.raises(SignatureInvalid):
+        assemble_kit(
+            "northwind",
+            pem(company),
+            tmp_path / "kit",
+            now=NOW,
+            recipients=[recipient],
+            sign=lambda data: sign(data, partner),
+        )
+
+
+def test_a_key_that_cannot_verify_and_a_folder_in_use_are_refused(company: rsa.RSAPrivateKey, tmp_path: Path) -> None:
+    with pytest.raises(SignatureInvalid):
+        assemble_kit("northwind", b"nothing", tmp_path / "kit", now=NOW)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FileProblem, match="is not empty"):
+        assemble_kit("northwind", pem(company), tmp_path, now=NOW)
+
+
+def test_the_guide_names_every_opener_and_every_error_word() -> None:
+    guide = (KIT / "README.md").read_text()
+
+    for name in OPENERS:
+        assert name == "README.md" or name in guide
+    words = set(re.findall(r'Refused\(\s*"([a-z-]+)"', (KIT / "open.py").read_text())) - {"usage"}
+    for word in words:
+        assert f"`{word}`" in guide
+    assert len(guide.splitlines()) < 70
