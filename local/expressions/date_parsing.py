@@ -24,6 +24,7 @@ from local.expressions.dates import (
     days_in,
     ticks_of,
 )
+from local.expressions.texts import BLANKS
 
 MONTH_NAMES: Final = {
     name: index
@@ -43,7 +44,6 @@ MONTH: Final = f"(?P<name>{'|'.join(sorted(MONTH_NAMES, key=len, reverse=True))}
 WEEKDAY: Final = re.compile(
     rf"(?P<weekday>{'|'.join(sorted(WEEKDAYS, key=len, reverse=True))})(?![a-z])\.?[\s,]*", re.IGNORECASE
 )
-BLANKS: Final = " \t\n\v\f\r\x85\xa0\u2000-\u200a\u2028\u2029\u202f\u3000"
 ZONE: Final = r"(?P<zone>Z|GMT|(?P<sign>[+-])(?P<zh>[0-9]{1,2})(?::(?P<zm>[0-9]{1,2})|(?P<zmm>[0-9]{2}))?)"
 ISO: Final = re.compile(
     r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
@@ -89,7 +89,7 @@ def parse_date(text: str, now: Callable[[], datetime]) -> Instant | None:
         if match is not None:
             year, month, day = int(match["year"]), int(match["month"]), int(match["day"])
             return zoned(date_ticks(year, month, day) + time_ticks(match), match)
-        return parse_loose(text.strip(), now)
+        return parse_loose(text.strip(BLANKS), now)
     except NoDate:
         return None
 
@@ -153,8 +153,8 @@ def date_then_time(text: str, now: Callable[[], datetime]) -> Instant:
             today = now().date()
             return zoned(date_ticks(today.year, today.month, today.day) + time_ticks(time), time)
         if rest[0].isspace() or rest[0] == ",":
-            date = read_date(rest.lstrip(" ,\t"), now)
-            if date.end == len(rest.lstrip(" ,\t")) and date.form != PARTIAL:
+            date = read_date(rest.lstrip(BLANKS + ","), now)
+            if date.end == len(rest.lstrip(BLANKS + ",")) and date.form != PARTIAL:
                 return zoned(date.ticks + time_ticks(time), time)
         raise NoDate
     date = read_date(text, now)
@@ -166,7 +166,7 @@ def date_then_time(text: str, now: Callable[[], datetime]) -> Instant:
         return zoned(date.ticks, zone)
     if date.form == PARTIAL:
         raise NoDate
-    after = rest.lstrip(" ,\t")
+    after = rest.lstrip(BLANKS + ",")
     if after[:1] in "Tt":
         time = STRICT_TIME.fullmatch(after) if date.form == YEAR_FIRST else None
     else:

@@ -7,6 +7,7 @@ import math
 from typing import Any, NoReturn
 
 from local.expressions.errors import ValueFault
+from local.expressions.texts import BLANKS
 
 
 def refuse_constant(name: str) -> NoReturn:
@@ -25,7 +26,7 @@ DECODER = json.JSONDecoder(parse_constant=refuse_constant, parse_float=finite, s
 
 def read_json(name: str, text: str) -> Any:
     """Return the value of a JSON text; blank text is null. Raises ValueFault with the place of the first mistake."""
-    stripped = text.strip(" \t\r\n")
+    stripped = text.strip(BLANKS)
     if not stripped:
         return None
     try:

@@ -10,6 +10,7 @@ import re
 from typing import Final, NamedTuple
 
 from local.expressions.errors import ExpressionSyntaxError
+from local.expressions.texts import BLANKS
 
 STRING: Final = "string"
 NUMBER: Final = "number"
@@ -17,11 +18,11 @@ NAME: Final = "name"
 END: Final = "end"
 
 TOKEN: Final = re.compile(
-    r"""[ \t\r\n\f\v\x85\xa0\u2000-\u200a\u2028\u2029\u3000]*(?:
+    rf"""[{re.escape(BLANKS)}]*(?:
         (?P<string>'(?:[^']|'')*')
       | (?P<number>[+-]?[0-9][0-9A-Za-z_.]*(?:(?<=[eE])[+-][0-9]+)?)
-      | (?P<name>[A-Za-z_$\u00aa-\uffff][A-Za-z0-9_$\u00aa-\uffff]*)
-      | (?P<mark>[()\[\],.?}])
+      | (?P<name>[A-Za-z_$][A-Za-z0-9_$]*(?![A-Za-z0-9_$\x80-\uffff])|[A-Za-z_$\x80-\uffff][A-Za-z0-9_$\x80-\uffff]*)
+      | (?P<mark>[()\[\],.?}}])
       | (?P<end>\Z)
     )""",
     re.VERBOSE,
@@ -46,11 +47,23 @@ def next_token(text: str, position: int) -> tuple[Token, int]:
         return refuse(text, position)
     kind = match.lastgroup or ""
     word = match.group(kind)
+    if kind == NAME and not word.isascii():
+        return letters(text, match.start(kind))
     return Token(word if kind == "mark" else kind, word, match.start(kind)), match.end()
 
 
+def letters(text: str, start: int) -> tuple[Token, int]:
+    """Return a name with letters of other scripts; symbols and half characters end it."""
+    end = start
+    while end < len(text) and (text[end].isalpha() or text[end] in "_$" or (end > start and text[end].isdecimal())):
+        if text[end] > "\uffff":
+            break
+        end += 1
+    return refuse(text, start) if end == start else (Token(NAME, text[start:end], start), end)
+
+
 def refuse(text: str, position: int) -> tuple[Token, int]:
-    while position < len(text) and text[position].isspace():
+    while position < len(text) and text[position] in BLANKS:
         position += 1
     found = text[position]
     if found == "'":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -64,8 +65,8 @@ def as_double(name: str, value: Any, *, trailing_sign: bool) -> float:
     if isinstance(value, bool) or is_number(value):
         return float(value)
     number = parse_number(as_text(name, value), trailing_sign=trailing_sign)
-    if number is None:
-        raise ValueFault(f"{name}: '{value}' is not a number")
+    if number is None or math.isinf(number):
+        raise ValueFault(f"{name}: '{value}' is not a number" if number is None else f"{name}: '{value}' is too large")
     return number
 
 

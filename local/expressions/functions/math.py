@@ -21,7 +21,10 @@ def arithmetic(name: str, integers: Callable[[int, int], int], doubles: Callable
         left, right = (as_number(name, value) for value in arguments)
         if is_integer(left) and is_integer(right):
             return whole(integers(int(left), int(right)), name)
-        return doubles(float(left), float(right))
+        result = doubles(float(left), float(right))
+        if not math.isfinite(result):
+            raise ValueFault(f"{name}: the result is too large for a double")
+        return result
 
     return Function(name, 2, 2, run)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -50,10 +51,13 @@ def xpath(arguments: list[Any], _scope: Scope) -> Any:
         raise wrong("xpath", "the first argument", "XML, as xml() makes it", source)
     query = as_text("xpath", expression, "the second argument")
     try:
-        found = select(parse_xml(text_of_content(source)), query)
-        return [found_node(node) for node in found] if isinstance(found, list) else found
+        found = select(parse_xml(text_of_content(source), exact=True), query)
+        result = [found_node(node) for node in found] if isinstance(found, list) else found
     except XmlFault as fault:
         raise ValueFault(f"xpath: {fault}") from None
+    if isinstance(result, float) and not math.isfinite(result):
+        raise ValueFault(f"xpath: the result of '{query}' is {result}, which JSON cannot hold")
+    return result
 
 
 def is_xml(value: Any) -> bool:
@@ -69,10 +73,9 @@ def found_node(node: Node) -> Any:
         return string_value(node)
     if isinstance(node, Comment | Instruction):
         raise XmlFault("comments and processing instructions cannot be returned")
-    written = indented_xml(node)
     if isinstance(node, Attribute):
-        return written
-    return content(utf8(written), XML_TYPE)
+        return f'{node.name}="{node.value}"'
+    return content(utf8(indented_xml(node)), XML_TYPE)
 
 
 __all__ = ["FUNCTIONS", "Document", "Element", "is_xml"]

@@ -111,9 +111,9 @@ def xml_of_json(value: Mapping[str, Any]) -> Document:
     for name, member in value.items():
         if name == "?xml":
             document.declaration = declaration(member)
-        elif name.startswith("?"):
+        elif len(name) > 1 and name.startswith("?"):
             document.children.append(Instruction(name[1:], attribute_text(name, member), document))
-        elif name.startswith(("@", "!")) or name in TEXT_NAMES:
+        elif name.startswith("@") or name in TEXT_NAMES or name == "!DOCTYPE":
             raise XmlFault(f"the root object cannot hold '{name}'")
         else:
             add_elements(document, name, member)
@@ -166,8 +166,8 @@ def qualified(element: Element, name: str, *, is_attribute: bool) -> tuple[str, 
     prefix, colon, local = name.partition(":")
     if not colon:
         return encoded(name), "" if is_attribute else declared(element, "") or ""
-    if ":" in local:
-        raise XmlFault(f"'{name}' has two colons")
+    if ":" in local or not prefix or not local:
+        raise XmlFault(f"'{name}' is no name: the colon stands between a prefix and a name")
     namespace = XML_NAMESPACE if prefix == "xml" else declared(element, prefix)
     return (encoded(local), "") if namespace is None else (f"{encoded(prefix)}:{encoded(local)}", namespace)
 

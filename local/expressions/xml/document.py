@@ -13,6 +13,7 @@ from typing import Final
 XML_NAMESPACE: Final = "http://www.w3.org/XML/1998/namespace"
 XMLNS_NAMESPACE: Final = "http://www.w3.org/2000/xmlns/"
 MOST_DEPTH: Final = 100
+INVALID: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 ENTITIES: Final = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
 BLANK: Final = " \t\r\n"
 
@@ -103,15 +104,19 @@ Child = Element | Text | Comment | Instruction
 Node = Document | Child | Attribute
 
 
-def parse_xml(text: str) -> Document:
-    """Return the document of an XML text; raises XmlFault with the place where it stops being XML."""
-    return XmlParser(text).document()
+def parse_xml(text: str, *, exact: bool = False) -> Document:
+    """Return the document of an XML text; raises XmlFault with the place where it stops being XML.
+
+    `exact` keeps white space between elements and refuses references to characters that XML forbids, as xpath() does.
+    """
+    return XmlParser(text, exact=exact).document()
 
 
 class XmlParser:
     """Reads a document from left to right; the open elements are a stack, so depth costs no recursion."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, exact: bool) -> None:
+        self.exact = exact
         self.text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
         self.position = 0
         self.root = Document()
@@ -125,6 +130,10 @@ class XmlParser:
         return XmlFault(f"{message} (line {line}, position {column})")
 
     def document(self) -> Document:
+        invalid = INVALID.search(self.text)
+        if invalid is not None:
+            self.position = invalid.start()
+            raise self.fault(f"the character 0x{ord(invalid[0]):02X} is not allowed in XML")
         self.read_declaration()
         while self.position < len(self.text):
             if self.text[self.position] == "<":
@@ -194,7 +203,7 @@ class XmlParser:
                 raise self.fault("there is text outside of the root element")
         elif "]]>" in raw:
             raise self.fault("']]>' is not allowed in text")
-        elif raw.strip(BLANK):
+        elif self.exact or raw.strip(BLANK):
             self.add(Text(self.resolved(raw)))
         elif self.preserve[-1]:
             self.add(Text(raw, "significant-whitespace"))
@@ -210,7 +219,8 @@ class XmlParser:
         digits = decimal or hexadecimal
         if digits and len(digits.lstrip("0")) <= 7:
             code = int(digits, 10 if decimal else 16)
-            if code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF:
+            is_character = code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF
+            if is_character and not (self.exact and INVALID.match(chr(code))):
                 return chr(code)
         raise self.fault(f"'{match[0]}' is no character or known entity")
 

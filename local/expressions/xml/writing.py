@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
-from local.expressions.xml.document import Attribute, Child, Comment, Document, Element, Instruction, Text, declared
+from local.expressions.xml.document import (
+    INVALID,
+    XML_NAMESPACE,
+    XMLNS_NAMESPACE,
+    Attribute,
+    Child,
+    Comment,
+    Document,
+    Element,
+    Instruction,
+    Text,
+)
 
-INVALID: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 IN_TEXT: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 IN_ATTRIBUTE: Final = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\n": "&#xA;", "\r": "&#xD;"}
@@ -64,56 +73,58 @@ def write_leaf(node: Text | Comment | Instruction, pieces: list[str], table: dic
         pieces.append(escaped(node.value, table))
 
 
-def indented_xml(node: Document | Element | Attribute) -> str:
-    """Return a found node as text: two blanks a level, but no blanks where an element holds text."""
-    if isinstance(node, Attribute):
-        return f'{node.name}="{escaped(node.value, INDENTED_ATTRIBUTE)}"'
+def indented_xml(node: Document | Element) -> str:
+    """Return a found node as text: two blanks a level, but none where an element holds text; CDATA becomes plain text."""
     pieces: list[str] = []
-    if isinstance(node, Document):
-        for index, child in enumerate(node.children):
-            write_indented(child, pieces, "\n" if index else "")
-    else:
-        write_indented(node, pieces, "", inherited_declarations(node))
+    for index, child in enumerate(node.children if isinstance(node, Document) else [node]):
+        write_indented(child, pieces, "\n" if index else "", {"": "", "xml": XML_NAMESPACE})
     return "".join(pieces)
 
 
-def inherited_declarations(element: Element) -> list[tuple[str, str]]:
-    """Return the namespace declarations that an element takes along when it is written without its parents."""
-    own = {attribute.name for attribute in element.attributes}
-    names: dict[str, str] = {}
-    node = element.parent
-    while isinstance(node, Element):
-        for attribute in node.attributes:
-            if attribute.name == "xmlns" or attribute.name.startswith("xmlns:"):
-                names.setdefault(attribute.name, attribute.value)
-        node = node.parent
-    prefixes = {
-        element.name.rpartition(":")[0],
-        *(a.name.rpartition(":")[0] for a in element.attributes if ":" in a.name),
-    }
-    used = {f"xmlns:{prefix}" if prefix else "xmlns" for prefix in prefixes}
-    return [(name, value) for name, value in names.items() if name in used and name not in own and value]
+def new_declarations(element: Element, scope: dict[str, str]) -> dict[str, str]:
+    """Return the namespaces to declare at an element: what it and its attributes use, then what it declared itself."""
+    new: dict[str, str] = {}
+    users: list[Element | Attribute] = [
+        element,
+        *(attribute for attribute in element.attributes if ":" in attribute.name),
+    ]
+    for node in users:
+        prefix = node.name.rpartition(":")[0]
+        if node.namespace != XMLNS_NAMESPACE and scope.get(prefix) != node.namespace:
+            new.setdefault(prefix, node.namespace)
+    for attribute in element.attributes:
+        if attribute.namespace == XMLNS_NAMESPACE:
+            new.setdefault(attribute.name[6:], attribute.value)
+    return new
 
 
-def write_indented(node: Child, pieces: list[str], line: str, extra: list[tuple[str, str]] | None = None) -> None:
+def write_indented(node: Child, pieces: list[str], line: str | None, scope: dict[str, str]) -> None:
+    """Write one node; `line` is the line break and indentation before it, None where text forbids any."""
+    if isinstance(node, Text):
+        pieces.append(escaped(node.value, INDENTED_TEXT))
+        return
+    pieces.append(line or "")
     if not isinstance(node, Element):
-        if not isinstance(node, Text):
-            pieces.append(line)
         write_leaf(node, pieces, INDENTED_TEXT)
         return
-    pieces.append(f"{line}<{node.name}")
-    pieces.extend(f' {name}="{escaped(value, INDENTED_ATTRIBUTE)}"' for name, value in extra or ())
-    pieces.extend(f' {a.name}="{escaped(a.value, INDENTED_ATTRIBUTE)}"' for a in node.attributes)
+    new = new_declarations(node, scope)
+    pieces.append("<" + node.name)
+    pieces.extend(
+        f' {attribute.name}="{escaped(attribute.value, INDENTED_ATTRIBUTE)}"'
+        for attribute in node.attributes
+        if attribute.namespace != XMLNS_NAMESPACE
+    )
+    for prefix, namespace in reversed(new.items()):
+        name = f"xmlns:{prefix}" if prefix else "xmlns"
+        pieces.append(f' {name}="{escaped(namespace, INDENTED_ATTRIBUTE)}"')
     if not node.children:
         pieces.append(" />" if node.empty else f"></{node.name}>")
         return
     pieces.append(">")
-    inner = (line or "\n") + "  "
-    mixed = False
+    inner = None if line is None else (line or "\n") + "  "
     for child in node.children:
-        mixed = mixed or isinstance(child, Text)
-        write_indented(child, pieces, "" if mixed else inner)
-    pieces.append(f"</{node.name}>" if mixed else f"{line or chr(10)}</{node.name}>")
-
-
-__all__ = ["declared", "indented_xml", "outer_xml"]
+        if isinstance(child, Text):
+            inner = None
+        write_indented(child, pieces, inner, {**scope, **new})
+    pieces.append("" if inner is None else line or "\n")
+    pieces.append(f"</{node.name}>")

@@ -100,10 +100,13 @@ class Selection:
 
     def compared(self, operator: str, left: Value, right: Value) -> bool:
         """Compare by the rules of XPath: a node set is compared by any of its nodes."""
-        if isinstance(left, list) and not isinstance(right, bool):
+        if isinstance(left, bool) or isinstance(right, bool):
+            left = as_boolean(left) if isinstance(left, list) else left
+            right = as_boolean(right) if isinstance(right, list) else right
+        if isinstance(left, list):
             self.spend(len(left))
             return any(self.compared(operator, string_value(node), right) for node in left)
-        if isinstance(right, list) and not isinstance(left, bool):
+        if isinstance(right, list):
             self.spend(len(right))
             return any(self.compared(operator, left, string_value(node)) for node in right)
         if operator in ("=", "!="):

@@ -28,6 +28,8 @@ NUMBER: Final = re.compile(r"[ \t\r\n]*-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[ \t\r\
 
 @dataclass(frozen=True, slots=True)
 class XPathFunction:
+    """One function; `id` is missing because documents without a DTD have no ids, and the engine refuses it."""
+
     least: int
     most: float
     run: Callable[[list[Value], Node], Value]
@@ -70,7 +72,7 @@ def as_string(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return "0" if value == 0 else float_text(value)
+        return float_text(value)
     return string_value(value[0]) if value else ""
 
 
@@ -118,7 +120,10 @@ def own_string(arguments: list[Value], node: Node) -> str:
 
 
 def rounded(value: float) -> float:
-    return value if not math.isfinite(value) else float(math.floor(value + 0.5))
+    if not math.isfinite(value):
+        return value
+    below = math.floor(value)
+    return math.copysign(below + (value - below >= 0.5), value)
 
 
 def substring(arguments: list[Value], _node: Node) -> str:
@@ -126,6 +131,10 @@ def substring(arguments: list[Value], _node: Node) -> str:
     start = rounded(as_number(arguments[1]))
     end = start + rounded(as_number(arguments[2])) if len(arguments) > 2 else math.inf
     return from_units("".join(character for index, character in enumerate(text, 1) if start <= index < end))
+
+
+def before(text: str, part: str) -> str:
+    return text.partition(part)[0] if part and part in text else ""
 
 
 def translate(arguments: list[Value], _node: Node) -> str:
@@ -137,16 +146,20 @@ def translate(arguments: list[Value], _node: Node) -> str:
 
 
 def has_language(arguments: list[Value], node: Node) -> bool:
-    wanted = as_string(arguments[0]).lower()
+    wanted, found = as_string(arguments[0]).lower(), language(node).lower()
+    return found == wanted or found.startswith(wanted + "-")
+
+
+def language(node: Node) -> str:
+    """Return the nearest xml:lang around a node, or nothing."""
     current: Node | None = node
     while current is not None:
         if isinstance(current, Element):
             for attribute in current.attributes:
                 if attribute.local == "lang" and attribute.namespace == XML_NAMESPACE:
-                    found = attribute.value.lower()
-                    return found == wanted or found.startswith(wanted + "-")
+                    return attribute.value
         current = current.parent
-    return False
+    return ""
 
 
 def total(arguments: list[Value], _node: Node) -> float:
@@ -156,14 +169,13 @@ def total(arguments: list[Value], _node: Node) -> float:
 def limit(cut: Callable[[float], int]) -> Callable[[list[Value], Node], float]:
     def run(arguments: list[Value], _node: Node) -> float:
         value = as_number(arguments[0])
-        return float(cut(value)) if math.isfinite(value) else value
+        return math.copysign(cut(value), value) if math.isfinite(value) else value
 
     return run
 
 
 FUNCTIONS: Final[dict[str, XPathFunction]] = {
     "count": XPathFunction(1, 1, lambda a, _n: float(len(nodes_of(a[0])))),
-    "id": XPathFunction(1, 1, lambda _a, _n: []),
     "local-name": XPathFunction(0, 1, local_name),
     "namespace-uri": XPathFunction(0, 1, namespace_uri),
     "name": XPathFunction(0, 1, lambda a, n: full_name(first_node(a, n))),
@@ -171,9 +183,7 @@ FUNCTIONS: Final[dict[str, XPathFunction]] = {
     "concat": XPathFunction(2, math.inf, lambda a, _n: "".join(map(as_string, a))),
     "starts-with": XPathFunction(2, 2, lambda a, _n: as_string(a[0]).startswith(as_string(a[1]))),
     "contains": XPathFunction(2, 2, lambda a, _n: as_string(a[1]) in as_string(a[0])),
-    "substring-before": XPathFunction(
-        2, 2, lambda a, _n: as_string(a[0]).partition(as_string(a[1]))[0] if as_string(a[1]) in as_string(a[0]) else ""
-    ),
+    "substring-before": XPathFunction(2, 2, lambda a, _n: before(as_string(a[0]), as_string(a[1]))),
     "substring-after": XPathFunction(
         2, 2, lambda a, _n: as_string(a[0]).partition(as_string(a[1]))[2] if as_string(a[1]) else as_string(a[0])
     ),

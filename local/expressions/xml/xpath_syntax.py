@@ -15,6 +15,7 @@ AXES: Final = frozenset({
     "following-sibling", "parent", "preceding", "preceding-sibling", "self",
 })  # fmt: skip
 NODE_TYPES: Final = frozenset({"comment", "text", "processing-instruction", "node"})
+NODE_FUNCTIONS: Final = frozenset({"count", "sum", "name", "local-name", "namespace-uri"})
 TOKEN: Final = re.compile(
     rf"""\s*(?:
         (?P<string>"[^"]*"|'[^']*')
@@ -81,6 +82,13 @@ class Filtered:
 
 
 XPath = Number | String | Negative | Binary | FunctionCall | Path | Filtered
+
+
+def nodes_only(tree: XPath) -> XPath:
+    """Return a tree that finds nodes; raises XmlFault for one that gives a value, even where it would never run."""
+    if isinstance(tree, (Path, Filtered)) or (isinstance(tree, Binary) and tree.operator == "|"):
+        return tree
+    raise XmlFault("the XPath expression needs a node set where it has a value")
 
 
 def parse_xpath(text: str) -> XPath:
@@ -159,7 +167,7 @@ class XPathParser:
     def union(self) -> XPath:
         left = self.path()
         while self.accept("|"):
-            left = Binary("|", left, self.path())
+            left = Binary("|", nodes_only(left), nodes_only(self.path()))
         return left
 
     def path(self) -> XPath:
@@ -170,12 +178,12 @@ class XPathParser:
         operand = self.primary()
         predicates = self.predicates()
         if predicates:
-            operand = Filtered(operand, predicates)
+            operand = Filtered(nodes_only(operand), predicates)
         if self.kind not in ("/", "//"):
             return operand
         steps = [Step("descendant-or-self", "node()", ())] if self.word == "//" else []
         self.index += 1
-        return Path(operand, False, (*steps, *self.steps()))
+        return Path(nodes_only(operand), False, (*steps, *self.steps()))
 
     def absolute(self) -> XPath:
         if self.accept("//"):
@@ -208,6 +216,8 @@ class XPathParser:
             while self.accept(","):
                 arguments.append(self.level(0))
         self.expect(")")
+        if name in NODE_FUNCTIONS:
+            arguments = [nodes_only(argument) for argument in arguments]
         return FunctionCall(name, tuple(arguments))
 
     def steps(self) -> list[Step]:
