@@ -19,6 +19,17 @@ from azure.storage.queue import QueueClient, QueueServiceClient, TextBase64Encod
 # The read range equals the staged block: a range that crosses blocks costs the service twice.
 BLOCK_BYTES = 8 * 1024 * 1024
 
+# The SDK's own waits begin at 15 seconds, which an HTTP door does not have. These tries end after about 20 seconds; beyond
+# that the queue tries again, or Data Factory does.
+PATIENCE: dict[str, Any] = {
+    "initial_backoff": 1,
+    "increment_base": 2,
+    "random_jitter_range": 1,
+    "retry_total": 4,
+    "connection_timeout": 10,
+    "read_timeout": 60,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
@@ -51,16 +62,16 @@ def open_stores() -> Stores:
 
 
 def _blob_service(setting: str) -> BlobServiceClient:
-    sizes: dict[str, Any] = {"max_single_get_size": BLOCK_BYTES, "max_chunk_get_size": BLOCK_BYTES}
+    options = {"max_single_get_size": BLOCK_BYTES, "max_chunk_get_size": BLOCK_BYTES, **PATIENCE}
     if connection_string := os.environ.get(setting):
-        return BlobServiceClient.from_connection_string(connection_string, **sizes)
-    return BlobServiceClient(os.environ[f"{setting}__blobServiceUri"], credential(), **sizes)
+        return BlobServiceClient.from_connection_string(connection_string, **options)
+    return BlobServiceClient(os.environ[f"{setting}__blobServiceUri"], credential(), **options)
 
 
 def _queue(name: str) -> QueueClient:
     # The host reads messages as base64 (host.json: messageEncoding), so they are written as base64.
     policy = TextBase64EncodePolicy()
     if connection_string := os.environ.get("AzureWebJobsStorage"):
-        return QueueClient.from_connection_string(connection_string, name, message_encode_policy=policy)
-    service = QueueServiceClient(os.environ["AzureWebJobsStorage__queueServiceUri"], credential())
+        return QueueClient.from_connection_string(connection_string, name, message_encode_policy=policy, **PATIENCE)
+    service = QueueServiceClient(os.environ["AzureWebJobsStorage__queueServiceUri"], credential(), **PATIENCE)
     return service.get_queue_client(name, message_encode_policy=policy)
