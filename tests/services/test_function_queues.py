@@ -192,11 +192,10 @@ def test_message_of_a_killed_host_is_taken_by_the_next_one(tmp_path: Path, queue
 
 def test_two_hosts_share_one_queue(tmp_path: Path, queues: Azurite) -> None:
     scene = Scene(tmp_path, queues)
-    (tmp_path / "second").mkdir()
-    second = FunctionHost(scene.host.app_folder, scene.settings, folder=tmp_path / "second" / "host")
-    for number in range(20):
-        scene.send({"n": number, "wait": 0.05})
+    second = FunctionHost(scene.host.app_folder, scene.settings, folder=tmp_path / "second")
     with scene.host, second:
+        for number in range(20):
+            scene.send({"n": number, "wait": 0.2})
         wait_for(lambda: len(scene.journal("done")) == 20, seconds=60)
         wait_for(scene.is_empty)
 
