@@ -27,7 +27,7 @@ EVERY_COPY = ["snapshots", "versions", "deleted", "metadata", "uncommittedblobs"
 
 # Below the services' folder: the warehouse is where the data comes from, storage is looked at through its API (Azurite keeps
 # the bytes of deleted blobs on disk for minutes), and what the partner opened is the partner's.
-NOT_OURS = ("postgres", "azurite", "opened")
+NOT_OURS = frozenset({"postgres", "azurite", "opened"})
 NOT_LOOKED_AT = (
     "the warehouse: it is the source",
     "Key Vault's values: they are written by people, never by the product",
@@ -150,7 +150,7 @@ def _look_at_queues(service: QueueServiceClient, canary: Canary) -> Iterator[Ite
 def _look_at_folder(folder: Path, canary: Canary) -> Iterator[Item]:
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        if parts[0] in NOT_OURS or not path.is_file():
+        if NOT_OURS.intersection(parts) or not path.is_file():
             continue
         found = canary.is_in([str(path.relative_to(folder)).encode()]) or canary.is_in(_chunks(path))
         place = f"folder {folder.name}/{parts[0]}" if len(parts) > 1 else f"folder {folder.name}"

@@ -1,0 +1,75 @@
+"""One day's batch as the tests ask for it: run it, look at it, read why it is red."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from local.factory import Factory, PipelineRun, run_pipeline
+from local.partner_side import expected_file
+from local.run import RunFailed, raise_if_failed
+from local.stack import ROOT, Stack
+
+CANARY = "M-CANARY-7f3a9c51"
+NIGHT = date(2026, 11, 21)
+
+
+def window(day: date) -> dict[str, str]:
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return {"windowStart": start.isoformat(), "windowEnd": (start + timedelta(days=1)).isoformat()}
+
+
+def run(stack: Stack, pipeline: str, **parameters: Any) -> PipelineRun:
+    return run_pipeline(Factory.load(ROOT / "adf"), pipeline, parameters, stack.connection().overrides())
+
+
+def run_batch(stack: Stack, day: date, **changes: Any) -> PipelineRun:
+    return run(stack, "deliver_batch", **{"partner": "northwind", "feed": "accruals", **window(day), **changes})
+
+
+def status(stack: Stack, day: date) -> dict[str, Any]:
+    answer = requests.get(
+        f"{stack.function.url}/api/batches/northwind.accruals.{day}.1",
+        headers={"x-functions-key": stack.function_key},
+        timeout=10,
+    )
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def at_partner(stack: Stack, day: date, partner: str = "northwind") -> list[str]:
+    """Return what a partner sees of a business date, under final or any other names."""
+    compact = f"{day:%Y%m%d}"
+    names = [path.name for path in stack.partners[partner].inbox.rglob("*")]
+    return sorted(name for name in names if compact in name or str(day) in name)
+
+
+def writes(stack: Stack) -> list[dict[str, Any]]:
+    """Return everything that changed the partner's server so far."""
+    return [
+        entry
+        for entry in stack.partners["northwind"].server.operations()
+        if entry["operation"] not in ("login", "stat", "list")
+    ]
+
+
+def failed(run: PipelineRun) -> str:
+    """Return why a run is red, in the words a person would read."""
+    assert run.status == "Failed"
+    with pytest.raises(RunFailed) as caught:
+        raise_if_failed(run)
+    return f"{caught.value} {run.message}"
+
+
+def completes_after_the_mend(stack: Stack, day: date, tmp_path: Path) -> None:
+    raise_if_failed(run_batch(stack, day))
+    assert status(stack, day)["state"] == "delivered"
+    assert len(at_partner(stack, day)) == 4
+    partner = stack.partners["northwind"]
+    (opened,) = partner.open_batch(f"northwind.accruals.{day}.1", stack.verification_certificate(), tmp_path / "opened")
+    assert (opened.rows, opened.sha256) == expected_file(stack.postgres.dsn(), "northwind", day)
