@@ -72,6 +72,7 @@ NAMED: Final = (
     re.compile(rf"{MONTH}{WIDE}(?P<year>[0-9]{{3,4}})(?![0-9])", re.IGNORECASE),
     re.compile(rf"{MONTH}{WIDE}(?P<day>[0-9]{{1,2}})(?![0-9:])", re.IGNORECASE),
 )
+MOST_CHARACTERS: Final = 200
 NEWEST_SHORT_YEAR: Final = 2029
 YEAR_FIRST: Final = "year first"
 COMPLETE: Final = "complete"
@@ -84,6 +85,8 @@ class NoDate(ValueError):
 
 def parse_date(text: str, now: Callable[[], datetime]) -> Instant | None:
     """Return the instant of a date text, or None when it is none; `now` completes a time without a date."""
+    if len(text) > MOST_CHARACTERS:
+        return None
     try:
         match = ISO.fullmatch(text)
         if match is not None:

@@ -15,8 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
 
 SHOWN_CHARACTERS = 100
+MOST_MESSAGE = 500
+MOST_NAME = 100
+MOST_COMPARED = 500
 
 
 class ExpressionError(Exception):
@@ -25,8 +29,9 @@ class ExpressionError(Exception):
     status = 422
 
     def __init__(self, message: str, *, hint: str = "", text: str = "", position: int | None = None) -> None:
-        super().__init__(message)
-        self.reason = message
+        reason = message if len(message) <= MOST_MESSAGE else message[:MOST_MESSAGE] + "..."
+        super().__init__(reason)
+        self.reason = reason
         self.hint = hint
         self.text = text
         self.position = position
@@ -79,7 +84,9 @@ class LimitError(ExpressionError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the nearest known name, or nothing."""
-    by_folded = {candidate.casefold(): candidate for candidate in known}
+    if len(name) > MOST_NAME:
+        return ""
+    by_folded = {candidate.casefold(): candidate for candidate in islice(known, MOST_COMPARED)}
     near = get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
     return f"; did you mean '{by_folded[near[0]]}'?" if near else ""
 

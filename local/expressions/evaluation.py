@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -23,15 +22,18 @@ from local.expressions.syntax import Access, Call, Joined, Literal, Node, parse
 from local.expressions.texts import text_of
 from local.expressions.values import kind
 
-MOST_TEXT: Final = 64 * 1024 * 1024
+MOST_MADE: Final = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One evaluation: the text (for carets) and the scope."""
+    """One evaluation: the text (for carets), the scope, and how much text and how many items were made so far."""
 
-    text: str
-    scope: Scope
+    __slots__ = ("made", "scope", "text")
+
+    def __init__(self, text: str, scope: Scope) -> None:
+        self.text = text
+        self.scope = scope
+        self.made = 0
 
     def value(self, node: Node) -> Any:
         if isinstance(node, Literal):
@@ -43,18 +45,30 @@ class Evaluation:
         return self.joined(node)
 
     def call(self, node: Call) -> Any:
-        function = FUNCTIONS.get(node.name.lower())
         try:
-            if function is None:
-                raise unknown_function(node.name)
-            check_count(function, len(node.arguments))
-            if isinstance(function.run, Lazy):
-                return function.run.evaluate([partial(self.value, part) for part in node.arguments])
-            return function.run([self.value(part) for part in node.arguments], self.scope)
+            result = self.run(node)
+            if isinstance(result, (str, list)):
+                self.count(len(result))
         except ExpressionError as error:
             raise error.at(self.text, node.position) from None
-        except RecursionError:
-            raise LimitError(f"{node.name}: the value nests too deeply").at(self.text, node.position) from None
+        return result
+
+    def run(self, node: Call) -> Any:
+        function = FUNCTIONS.get(node.name.lower())
+        if function is None:
+            raise unknown_function(node.name)
+        count = len(node.arguments)
+        if count < function.least or (function.most is not None and count > function.most):
+            raise wrong_count(function, count)
+        if isinstance(function.run, Lazy):
+            return function.run.evaluate([partial(self.value, part) for part in node.arguments])
+        return function.run([self.value(part) for part in node.arguments], self.scope)
+
+    def count(self, size: int) -> None:
+        """Add to what this evaluation made; a whole pipeline text has a budget, not only each function."""
+        self.made += size
+        if self.made > MOST_MADE:
+            raise LimitError(f"the expression makes more than {MOST_MADE} characters and items")
 
     def access(self, node: Access) -> Any:
         """Follow a chain of properties; `?.` on null makes the whole rest of the chain null."""
@@ -75,8 +89,7 @@ class Evaluation:
 
     def joined(self, node: Joined) -> str:
         parts = [part if isinstance(part, str) else text_of(self.value(part)) for part in node.parts]
-        if sum(map(len, parts)) > MOST_TEXT:
-            raise LimitError(f"the text grows over {MOST_TEXT} characters").at(self.text, 0)
+        self.count(sum(map(len, parts)))
         return "".join(parts)
 
 
@@ -88,11 +101,10 @@ def unknown_function(name: str) -> UnknownNameError:
     )
 
 
-def check_count(function: Function, count: int) -> None:
+def wrong_count(function: Function, count: int) -> ArgumentError:
     least, most = function.least, function.most
-    if count < least or (most is not None and count > most):
-        wanted = str(least) if least == most else f"{least} or more" if most is None else f"{least} to {most}"
-        raise ArgumentError(f"{function.name}: expects {wanted} argument{'' if wanted == '1' else 's'}, got {count}")
+    wanted = str(least) if least == most else f"{least} or more" if most is None else f"{least} to {most}"
+    return ArgumentError(f"{function.name}: expects {wanted} argument{'' if wanted == '1' else 's'}, got {count}")
 
 
 def member(value: Any, key: Any, safe: bool) -> Any:
@@ -128,7 +140,13 @@ def evaluate(text: str, scope: Scope) -> Any:
 
     Raises ExpressionError, and nothing else, whatever the text.
     """
-    return Evaluation(text, scope).value(parse(text))
+    evaluation = Evaluation(text, scope)
+    try:
+        return evaluation.value(parse(text))
+    except ExpressionError as error:
+        raise error.at(text, 0) from None
+    except RecursionError:
+        raise LimitError("a value nests too deeply").at(text, 0) from None
 
 
 def evaluate_tree(value: Any, scope: Scope, path: str = "") -> Any:

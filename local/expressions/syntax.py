@@ -22,6 +22,7 @@ from local.expressions.tokens import END, NAME, NUMBER, STRING, Token, next_toke
 
 MOST_DEPTH: Final = 100
 MOST_CHARACTERS: Final = 1_000_000
+MOST_KEPT_CHARACTERS: Final = 4_000
 CONSTANTS: Final = {"true": True, "false": False, "null": None}
 
 
@@ -63,12 +64,15 @@ class Joined:
 Node = Literal | Call | Access | Joined
 
 
-@lru_cache(maxsize=4096)
 def parse(text: str) -> Node:
-    """Return the tree of one string value, as it stands in a pipeline file.
+    """Return the tree of one string value, as it stands in a pipeline file; trees of usual texts are kept.
 
     Raises ExpressionSyntaxError with the place in the text, or LimitError.
     """
+    return parse_kept(text) if len(text) <= MOST_KEPT_CHARACTERS else parse_new(text)
+
+
+def parse_new(text: str) -> Node:
     if len(text) > MOST_CHARACTERS:
         raise LimitError(f"the text has {len(text)} characters; at most {MOST_CHARACTERS} are evaluated")
     try:
@@ -82,6 +86,9 @@ def parse(text: str) -> Node:
         return parse_text(text)
     except ExpressionSyntaxError as error:
         raise error.at(text, error.position or 0) from None
+
+
+parse_kept = lru_cache(maxsize=4096)(parse_new)
 
 
 def parse_text(text: str) -> Node:

@@ -11,8 +11,7 @@ from local.expressions.numbers import is_integer, is_number, wrapped
 from local.expressions.scope import Scope
 from local.expressions.values import kind
 
-MOST_ITEMS: Final = 1_000_000
-MOST_CHARACTERS: Final = 64 * 1024 * 1024
+MOST_CHARACTERS: Final = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

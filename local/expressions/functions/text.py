@@ -42,6 +42,8 @@ def guid(arguments: list[Any], _scope: Scope) -> str:
 
 def replace(arguments: list[Any], _scope: Scope) -> str:
     whole, old, new = (as_text("replace", value) for value in arguments)
+    if not whole:
+        return ""
     if not old:
         raise ValueFault("replace: the text to look for is empty")
     bounded("replace", len(whole) + whole.count(old) * (len(new) - len(old)), MOST_CHARACTERS, "characters")

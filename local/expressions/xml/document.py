@@ -255,7 +255,9 @@ class XmlParser:
             self.preserve.append(self.preserve[-1] if space is None else space == "preserve")
 
     def resolve_names(self, element: Element, raw: list[tuple[str, str]]) -> None:
-        scope = dict(self.scopes[-1])
+        scope = self.scopes[-1]
+        if any(name.startswith("xmlns") for name, _ in raw):
+            scope = dict(scope)
         for name, value in raw:
             if name == "xmlns" or name.startswith("xmlns:"):
                 scope[name[6:]] = value

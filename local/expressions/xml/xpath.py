@@ -32,7 +32,8 @@ from local.expressions.xml.xpath_syntax import (
     parse_xpath,
 )
 
-MOST_VISITS: Final = 2_000_000
+MOST_VISITS: Final = 1_000_000
+AROUND: Final = frozenset({"following", "following-sibling", "preceding", "preceding-sibling"})
 REVERSE: Final = frozenset({"ancestor", "ancestor-or-self", "preceding", "preceding-sibling"})
 
 
@@ -131,8 +132,9 @@ class Selection:
     def step(self, step: Step, nodes: list[Node]) -> list[Node]:
         found: list[Node] = []
         for node in nodes:
-            reached = [other for other in AXES[step.axis](node) if matches(other, step)]
-            self.spend(len(reached) + 1)
+            around = list(AXES[step.axis](node))
+            self.spend(len(around) + 1 + (len(node.parent.children) if node.parent and step.axis in AROUND else 0))
+            reached = [other for other in around if matches(other, step)]
             for predicate in step.predicates:
                 reached = self.kept(reached, predicate)
             found += reached
