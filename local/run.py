@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from local import console
-from local.factory import Event, Factory, PipelineRun, run_pipeline
+from local.factory import Event, Factory, Overrides, PipelineRun, run_pipeline, trigger_runs
+from local.factory.display import Monitor
+from local.factory.gantt import gantt
+from local.factory.rules import bind
 from local.stack import ROOT, Connection, Stack
 
 # Written by `demo --keep`, removed when it ends.
@@ -43,16 +46,34 @@ def main(argv: list[str]) -> int:
         "--rows", type=int, default=100_000, metavar="N", help="sample transactions when services are started anew"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole run: inputs, outputs, statuses")
+    parser.add_argument("--gantt", type=Path, metavar="FILE.svg", help="draw when each activity ran")
     arguments = parser.parse_args(argv)
     parameters = dict(_parameter(parser, text) for text in arguments.param)
+    # Before the services start: a mistyped name should not cost their start.
+    bind(factory.pipelines[arguments.pipeline].parameters, parameters, f"pipeline {arguments.pipeline!r}")
     with services(arguments.rows) as connection:
         console.heading(f"adf/pipeline/{arguments.pipeline}.json")
-        run = run_pipeline(factory, arguments.pipeline, parameters, connection.overrides(), on_event=Narrator())
+        with Monitor(console.console) as monitor:
+            run = run_pipeline(factory, arguments.pipeline, parameters, connection.overrides(), on_event=monitor)
     if arguments.json:
         arguments.json.write_text(json.dumps(run.to_json(), indent=2))
+    if arguments.gantt:
+        arguments.gantt.write_text(gantt(run))
     raise_if_failed(run)
     console.say(f"\n{arguments.pipeline} succeeded in {run.seconds:.1f} s: {json.dumps(run.return_value)}")
     return 0
+
+
+def trigger_main(argv: list[str]) -> int:
+    """List or run the windows of a trigger."""
+
+    @contextmanager
+    def overrides() -> Iterator[Overrides]:
+        with services(100_000) as connection:
+            yield connection.overrides()
+
+    narrator = Narrator(without=("run_dbt", "await_state", "send_file"))
+    return trigger_runs.trigger_main(argv, ROOT / "adf", overrides, narrator)
 
 
 @contextmanager
@@ -101,9 +122,11 @@ class Narrator:
 
 
 def raise_if_failed(run: PipelineRun) -> None:
-    """Raise RunFailed with the deepest cause."""
+    """Raise RunFailed with the deepest cause; a run that Ctrl-C ended goes on as Ctrl-C."""
     if run.succeeded:
         return
+    if run.status == "Cancelled":
+        raise KeyboardInterrupt
     failed = [activity for activity in run.walk() if activity.status == "Failed" and activity.error]
     deepest = next((activity for activity in failed if not activity.children), failed[-1] if failed else None)
     where = f"step '{deepest.name}'" if deepest else run.pipeline
