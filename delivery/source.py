@@ -99,7 +99,7 @@ class Prefetch:
         self.close()
 
     def _fill(self) -> None:
-        while len(self._coming) <= AHEAD:
+        while len(self._coming) < AHEAD:
             span = next(self._wanted, None)
             if span is None:
                 return
