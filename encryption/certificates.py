@@ -11,6 +11,7 @@ import base64
 import hashlib
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -140,12 +141,17 @@ def read_certificates(pem: bytes) -> list[x509.Certificate]:
     blocks = _PEM_CERTIFICATE.findall(pem)
     if not blocks or len(blocks) != pem.count(b"-----BEGIN "):
         raise UnreadableCertificate("the text is not one or more PEM certificates")
+    return [decode_certificate(x509.load_pem_x509_certificate, block) for block in blocks]
+
+
+def decode_certificate(loader: Callable[[bytes], x509.Certificate], data: bytes) -> x509.Certificate:
+    """Return one certificate; raises UnreadableCertificate for anything that the loader dislikes."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-            return [x509.load_pem_x509_certificate(block) for block in blocks]
-    except ValueError as error:
-        raise UnreadableCertificate("a PEM certificate cannot be decoded") from error
+            return loader(data)
+    except (ValueError, x509.InvalidVersion) as error:
+        raise UnreadableCertificate("the certificate cannot be decoded") from error
 
 
 PRIVATE_KEY_HINT: Final = (

@@ -10,8 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import warnings
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,13 +19,13 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import pkcs7
-from cryptography.utils import CryptographyDeprecationWarning
 
 from encryption.certificates import (
     MAX_PEM_BYTES,
     PRIVATE_KEY_HINT,
     check_dates,
     check_key,
+    decode_certificate,
     expiry_warning,
     load_recipients,
     public_key_of,
@@ -35,7 +33,7 @@ from encryption.certificates import (
     subject_of,
     thumbprint,
 )
-from encryption.errors import NotRsa, RecipientError
+from encryption.errors import NotRsa, RecipientError, UnreadableCertificate
 
 _WANTED: Final = "ask the partner for the certificate: a text file that begins with -----BEGIN CERTIFICATE-----"
 _MAKE_CERTIFICATE: Final = (
@@ -155,8 +153,8 @@ def _pem(text: bytes, now: datetime) -> Diagnosis | None:
             "a PEM certificate that is cut or damaged", "ask for it again, as an attachment rather than pasted"
         )
     try:
-        certificates = [_load(x509.load_pem_x509_certificate, block) for block in blocks]
-    except ValueError:
+        certificates = [decode_certificate(x509.load_pem_x509_certificate, block) for block in blocks]
+    except UnreadableCertificate:
         return _not_this(
             "a PEM certificate that cannot be decoded", "ask for it again, as an attachment rather than pasted"
         )
@@ -164,18 +162,12 @@ def _pem(text: bytes, now: datetime) -> Diagnosis | None:
     return _certificates(kind, certificates, now)
 
 
-def _load(loader: Callable[[bytes], x509.Certificate], data: bytes) -> x509.Certificate:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        return loader(data)
-
-
 def _der(data: bytes, now: datetime) -> Diagnosis | None:
     if _PKCS12_START.match(data):
         return _not_this("a PKCS#12 store (.p12, .pfx)", _FROM_PKCS12)
     try:
-        certificate = _load(x509.load_der_x509_certificate, data)
-    except ValueError:
+        certificate = decode_certificate(x509.load_der_x509_certificate, data)
+    except UnreadableCertificate:
         return _other_der(data)
     mend = "openssl x509 -inform DER -in FILE -out cert.pem"
     return _certificates(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from encryption_support import NOW, file_info, make_certificate, pem, private_pem, recipient, rsa_key, sealed
+from encryption_support import NOW, der, file_info, make_certificate, pem, private_pem, recipient, rsa_key, sealed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -127,16 +127,14 @@ def test_openssl_parses_the_whole_structure(tmp_path: Path) -> None:
 
 def test_a_version_1_certificate_is_named_as_well() -> None:
     # Version 1 leaves out the version's element, so serial number and issuer stand one place earlier.
-    der = make_certificate(usage=None).public_bytes(
-        __import__("cryptography").hazmat.primitives.serialization.Encoding.DER
-    )
-    _, certificate, _ = _element(der, 0)
+    whole = der(make_certificate(usage=None))
+    _, certificate, _ = _element(whole, 0)
     _, tbs, end = _element(certificate, 0)
     marker = bytes.fromhex("a003020102")
     assert tbs.startswith(marker)
     old = x509.load_der_x509_certificate(tlv(0x30, tlv(0x30, tbs[len(marker) :]), certificate[end:]))
 
-    new_info, old_info = (recipient_info(each, b"k" * 384) for each in (x509.load_der_x509_certificate(der), old))
+    new_info, old_info = (recipient_info(each, b"k" * 384) for each in (x509.load_der_x509_certificate(whole), old))
 
     assert old.version is x509.Version.v1
     assert new_info == old_info

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import base64
 import datetime as dt
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
-from encryption_support import NOW, make_certificate, pem, private_pem, public_pem, recipient, rsa_key
+from encryption_support import NOW, der, make_certificate, pem, private_pem, public_pem, recipient, rsa_key
 
 from encryption import (
     CertificateExpired,
@@ -24,8 +25,10 @@ from encryption import (
     load_recipients,
     load_verification_key,
 )
+from encryption.doctor import diagnose
 from encryption.wrapping import OAEP, WrappedKey, unwrap, wrap_for_all
 
+PEM_FRAME = b"-----BEGIN CERTIFICATE-----\n%s-----END CERTIFICATE-----\n"
 VECTOR_KEYS = Path(__file__).resolve().parents[1] / "vectors" / "keys"
 
 
@@ -143,6 +146,15 @@ def test_a_certificate_with_a_broken_extension_is_unreadable() -> None:
 
     with pytest.raises(UnreadableCertificate, match="extensions"):
         Recipient("k", broken)
+
+
+def test_a_certificate_of_a_version_that_there_is_not_is_unreadable() -> None:
+    """Found by fuzzing: the loader's error for it is no ValueError."""
+    changed = der(make_certificate()).replace(bytes.fromhex("a003020102"), bytes.fromhex("a00302010a"))
+
+    with pytest.raises(UnreadableCertificate, match="cannot be decoded"):
+        load_recipients(PEM_FRAME % base64.encodebytes(changed), None, NOW)
+    assert not diagnose(changed, NOW).is_usable
 
 
 def test_a_key_id_with_a_blank_is_refused() -> None:
