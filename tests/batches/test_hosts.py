@@ -1,0 +1,217 @@
+"""The app on real hosts: many workers on one queue, killed at random, with messages twice, strange or poisonous."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+
+import pytest
+from app_world import App, app_settings, days, make_storage, running
+from azure.storage.blob import BlobBlock
+from batch_world import PARTNER_KEY, use_certificate
+
+import batches
+from batches import Record, Stores
+from batches.sealing import SealMessage, list_sealed
+from encryption import open_sealed
+from local.partner_side import self_signed
+from local.services.azurite import Azurite
+from local.services.function_host import FunctionHost
+from local.services.vault import KeyVault
+
+DAYS = days(date(2023, 1, 9))
+Hosts = Callable[..., App]
+
+
+@pytest.fixture
+def hosts(
+    app_storage: tuple[Azurite, Stores],
+    app_code: Path,
+    key_vault: KeyVault,
+    app_identity: dict[str, str],
+    tmp_path: Path,
+) -> Iterator[Hosts]:
+    """Start any number of hosts on the same storage; a lease that a dead one leaves ends after three seconds."""
+    use_certificate(key_vault, self_signed(PARTNER_KEY, "Northwind"))
+    with ExitStack() as stack:
+
+        def start(*, workers: int = 1, on: tuple[Azurite, Stores] = app_storage) -> App:
+            settings = app_settings(on[0], key_vault.url) | app_identity
+            folder = tmp_path / f"host-{random.randint(0, 10**9)}"
+            host = FunctionHost(app_code, settings, folder=folder, workers=workers, lease_seconds=3)
+            return stack.enter_context(running(host, on[1]))
+
+        yield start
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path) -> Iterator[tuple[Azurite, Stores]]:
+    with Azurite(tmp_path / "azurite") as storage:
+        yield storage, make_storage(storage)
+
+
+def content(name: str) -> bytes:
+    return name.encode() * 4000
+
+
+def send_again(app: App, record: Record) -> None:
+    """Put every message into the queue once more, as a queue that delivers at least once may."""
+    for name in record.files:
+        message = SealMessage(version=1, batch=record.batch, file=name, last=name == record.files[-1])
+        app.stores.seal_queue.send_message(message.model_dump_json())
+
+
+def each_file_is_sealed_once(app: App, record: Record) -> None:
+    folder = f"{record.id.folder}/"
+    names = [name.removeprefix(folder) for name in app.stores.encrypted.list_blob_names(name_starts_with=folder)]
+    sealed = list_sealed(app.stores, record)
+    assert sorted(names) == sorted([*sealed, "keys.json", "manifest.json", "manifest.json.sig"])
+    assert len(sealed) == len(record.files)
+    for result in sealed.values():
+        data = app.stores.encrypted.download_blob(f"{folder}{result.sealed_name}").readall()
+        assert b"".join(open_sealed([data], PARTNER_KEY)) == content(result.name)
+    verdict = app.ok("GET", f"batches/{record.batch}/verify")
+    assert verdict["ok"], verdict
+    steps = [entry["step"] for entry in app.ok("GET", f"batches/{record.batch}/ledger")["entries"]]
+    assert [step for step in steps if step not in ("failed", "accepted")] == ["planned", "sealed"]
+
+
+def kill_at_random(apps: list[App], kills: int, until: threading.Event) -> int:
+    """SIGKILL one worker process after the other; a host starts another each time."""
+    done = 0
+    while done < kills and not until.wait(random.uniform(0.05, 0.4)):
+        pids = random.choice(apps).host.worker_pids()
+        if pids:
+            os.kill(random.choice(pids), signal.SIGKILL)
+            done += 1
+    return done
+
+
+def seal_under_fire(hosts: Hosts, files: int, kills: int) -> int:
+    """Seal on two hosts with two workers each, every message twice, workers killed; return how many died."""
+    apps = [hosts(workers=2), hosts(workers=2)]
+    apps[0].patient = True
+    record = apps[0].plan_many(next(DAYS), files)
+    apps[0].stage(record, content)
+    apps[0].ok("POST", f"batches/{record.batch}/seal", json={"runId": "run-1"})
+    send_again(apps[0], record)
+    finished = threading.Event()
+    killed: list[int] = []
+    killer = threading.Thread(target=lambda: killed.append(kill_at_random(apps, kills, finished)))
+    killer.start()
+    try:
+        while apps[0].wait(record.batch, "sealed", "failed", seconds=300) == "failed":
+            # A message that was killed with its worker five times is poison: the operator's replay queues the file again.
+            apps[0].ok("POST", f"batches/{record.batch}/replay", json={"who": "a test", "from": "seal"})
+    finally:
+        finished.set()
+        killer.join()
+    each_file_is_sealed_once(apps[0], record)
+    return killed[0]
+
+
+def test_two_hosts_with_killed_workers_and_doubled_messages_seal_each_file_once(hosts: Hosts):
+    assert seal_under_fire(hosts, files=12, kills=5) >= 1
+
+
+@pytest.mark.slow
+def test_hundred_files_survive_fifty_kills(hosts: Hosts):
+    assert seal_under_fire(hosts, files=100, kills=50) >= 25
+
+
+def test_host_that_dies_leaves_its_files_to_another(hosts: Hosts):
+    first, second = hosts(), hosts()
+    record = first.plan_many(next(DAYS), 6)
+    first.stage(record, content)
+    first.ok("POST", f"batches/{record.batch}/seal", json={})
+    first.host.kill()
+
+    second.wait(record.batch, "sealed")
+
+    each_file_is_sealed_once(second, record)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["not json", "{}", "[]", '{"version": 1}', '{"version": 9, "batch": "a.b.2026-01-01.1", "file": "x", "last": true}'],
+    ids=["no JSON", "empty", "list", "half", "of another version"],
+)  # fmt: skip
+def test_strange_message_ends_in_the_log_and_holds_up_nobody(app: App, body: str):
+    before = sum(1 for event in app.events() if event["event"] == "message.dropped")
+    app.stores.seal_queue.send_message(body)
+    plan = app.plan(next(DAYS))
+    app.stores.raw.upload_blob(f"{plan['raw']['folder']}/{plan['raw']['file']}", b"rows")
+    app.ok("POST", f"batches/{plan['batch']}/seal", json={})
+
+    assert app.wait(plan["batch"], "sealed", "failed") == "sealed"
+    while sum(1 for event in app.events() if event["event"] == "message.dropped") == before:
+        app.state(plan["batch"])
+
+
+def test_poison_message_fails_its_file_and_batch_with_a_mend(app: App):
+    other = app.plan(next(DAYS))
+    message = SealMessage(version=1, batch=other["batch"], file=other["files"][0], last=True)
+
+    app.session.post(
+        f"{app.host.url}/admin/functions/seal_poison",
+        json={"input": message.model_dump_json()},
+        headers={"x-functions-key": app.host.master_key},
+        timeout=10,
+    ).raise_for_status()
+
+    app.wait(other["batch"], "failed")
+    failure = app.ok("GET", f"batches/{other['batch']}")["failure"]
+    assert "after every retry" in failure["cause"]
+    assert "deliver_batch" in failure["hint"]
+
+
+@pytest.mark.slow
+def test_ten_thousand_files_are_one_batch(hosts: Hosts):
+    app = hosts(workers=2)
+    record = app.plan_many(next(DAYS), 10_000)
+    app.stage(record, lambda name: name.encode())
+
+    app.ok("POST", f"batches/{record.batch}/seal", json={"runId": "run-1"})
+
+    assert app.wait(record.batch, "sealed", "failed", seconds=1800) == "sealed"
+    status = app.ok("GET", f"batches/{record.batch}")
+    assert len(status["send"]) == 10_002
+    assert app.ok("GET", f"batches/{record.batch}/verify")["ok"]
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_for_twenty_gibibytes(hosts: Hosts, on_disk: tuple[Azurite, Stores]):
+    app = hosts(on=on_disk)
+    gibibytes = int(os.environ.get("SEALIFT_TEST_GIB", "20"))
+    plan = app.plan(next(DAYS))
+    record = batches.read(app.stores.batches, batches.BatchId.parse(plan["batch"]))
+    # One block, named again and again: storage holds eight MiB, and gives as many as were asked for.
+    blob = app.stores.raw.get_blob_client(f"{record.id.folder}/{record.files[0]}")
+    blob.stage_block("0001", bytes(8 * 2**20))
+    blob.commit_block_list([BlobBlock("0001")] * (gibibytes * 128))
+    peak = 0
+
+    app.ok("POST", f"batches/{record.batch}/seal", json={})
+    started = time.monotonic()
+    while app.state(record.batch) == "sealing":
+        peak = max(peak, *(resident_bytes(pid) for pid in app.host.worker_pids()))
+
+    assert app.state(record.batch) == "sealed"
+    assert list_sealed(app.stores, record)[record.sealed_name(record.files[0])].plaintext_bytes == gibibytes * 2**30
+    print(f"{gibibytes} GiB in {time.monotonic() - started:.0f} s, at most {peak / 2**20:.0f} MiB in a worker")
+    assert peak <= 300 * 2**20
+
+
+def resident_bytes(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGESIZE")
