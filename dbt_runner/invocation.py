@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -193,5 +194,11 @@ def _now() -> str:
 
 
 def leave(code: int) -> None:
-    """End the process now, whatever dbt's threads are waiting for."""
+    """End a process whose dbt was stopped, at once.
+
+    An ordinary end would wait for threads that still try to reach a dead warehouse, and Python ends with 130 by itself when
+    the interrupt that stopped dbt happened to arrive inside exec().
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(code)

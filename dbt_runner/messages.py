@@ -16,6 +16,7 @@ _DETAIL = re.compile(r"^\s*(DETAIL|CONTEXT|HINT|QUERY|STATEMENT|LINE \d+):", re.
 _QUOTED = re.compile(r'(?P<before>\w+|^|\W)(?P<space>\s+)?"(?P<text>[^"\n]*)"')
 _NAMED = frozenset(
     [
+        "at",
         "attribute",
         "column",
         "columns",
@@ -27,6 +28,7 @@ _NAMED = frozenset(
         "function",
         "host",
         "index",
+        "near",
         "operator",
         "relation",
         "role",

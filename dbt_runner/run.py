@@ -52,6 +52,7 @@ LAST = "state/last.json"
 PARTIAL_PARSE = "partial_parse.msgpack"
 RESTART_WAIT_SECONDS = 90.0
 INFRASTRUCTURE = 3
+STOPPED = ("cancelled", "deadline")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +117,10 @@ def main(started: float) -> int:
     if summary is None:
         print(json.dumps({"status": "no request"}), flush=True)
         return 0
-    return 0 if settings.records and artifacts is not None else summary.exit_code
+    code = 0 if settings.records and artifacts is not None else summary.exit_code
+    if summary.status in STOPPED:
+        leave(code)
+    return code
 
 
 def _import_dbt() -> None:

@@ -1,6 +1,10 @@
 """The container-group stand-in, as the official client, a pipeline and an intruder meet it."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +19,7 @@ from azure.mgmt.containerinstance.models import (
     ResourceRequests,
     ResourceRequirements,
 )
-from dbt_site import Site, group_definition, wait_for
+from dbt_site import ROOT, Site, group_definition, wait_for
 
 from local.services.container_groups import GROUP_ID, ContainerGroups
 
@@ -286,3 +290,36 @@ def test_containers_end_with_the_stand_in(site: Site) -> None:
 
     assert container.state["state"] == "Terminated"
     assert not container.is_alive
+
+
+def test_containers_end_when_the_stand_in_is_killed(site: Site, tmp_path: Path) -> None:
+    script = f"""
+import sys, time
+from pathlib import Path
+from local.services.certificates import CertificateAuthority
+from local.services.container_groups import ContainerGroups
+from local.services.identity import IdentityEndpoint
+program = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+container = {{"name": "dbt", "properties": {{"image": "x", "command": ["python", "-c", program]}}}}
+with IdentityEndpoint() as identity:
+    with ContainerGroups(CertificateAuthority(Path({str(tmp_path)!r})), identity, Path({str(tmp_path)!r})) as groups:
+        groups.put_group({{"properties": {{"containers": [container]}}}})
+        while not groups.container().logs(None, timestamps=False):
+            time.sleep(0.02)
+        print(groups.container().logs(None, timestamps=False), flush=True)
+        time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        pid = int(holder.stdout.readline())
+        holder.kill()
+
+    wait_for(lambda: not alive(pid))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

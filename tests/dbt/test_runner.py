@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ def names(container: ContainerClient, prefix: str) -> set[str]:
 
 
 def test_good_run_leaves_verdict_artifacts_and_state(run_dbt: Runner, ask: Ask, container: ContainerClient) -> None:
-    run_id = ask(docs=True, freshness=False)
+    run_id = ask(docs=True, full_refresh=True)
 
     ran = run_dbt()
 
@@ -286,6 +287,25 @@ def test_sigterm_cancels_the_query_and_leaves_a_verdict_within_five_seconds(
     assert read(container, f"runs/{run_id}/summary.json")["status"] == "cancelled"
     assert "run_results.json" in names(container, f"runs/{run_id}/")
     assert endless_queries(site) == 0
+
+
+def test_warehouse_that_never_answers_does_not_hold_up_the_end(
+    run_dbt: Runner, ask: Ask, container: ContainerClient
+) -> None:
+    run_id = ask(select=ONE)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        process = run_dbt.popen(PGPORT=str(silent.getsockname()[1]))
+        connection, _ = silent.accept()
+
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+        took = time.monotonic() - began
+        connection.close()
+
+    assert took < 5
+    assert process.returncode == 3
+    assert read(container, f"runs/{run_id}/summary.json")["status"] == "cancelled"
 
 
 def test_deadline_ends_the_run(run_dbt: Runner, ask: Ask, site: Site, project: Path) -> None:
