@@ -18,7 +18,7 @@ import batches
 from batches import BatchId
 from encryption import EncryptionError
 from encryption.vault import Vault
-from partners import PartnerError
+from partners import PartnerError, load_partners
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 
@@ -28,7 +28,7 @@ LIST_LIMIT = 500
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=True)
 
     run_id: str | None = Field(default=None, max_length=100, alias="runId")
 
@@ -191,7 +191,7 @@ def confirm(req: func.HttpRequest) -> Answer:
     request = ConfirmRequest.model_validate_json(_body(req))
     stores = batches.open_stores()
     record = batches.read(stores.batches, _batch_id(req))
-    if batches.state_of(stores, record) not in ("sealed", "delivered"):
+    if batches.state_of(stores, record) not in ("sealed", "delivered", "acknowledged", "rejected"):
         raise batches.NotDelivered(f"batch {record.batch} is not sealed", "seal and deliver it first")
     receipt = batches.confirm(
         stores,
@@ -291,6 +291,27 @@ def purge(req: func.HttpRequest) -> Answer:
     return 200, {"purged": swept.purged, "overdue": swept.overdue}
 
 
+@app.route("standings", methods=["GET"])
+@door
+def standings(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demands the argument
+    """How every feed with a deadline stands for the last business dates: due, late, missing, failed, delivered."""
+    found = batches.read_standings(batches.open_stores(), load_partners(_sftp_addresses()), _now())
+    return 200, {
+        "standings": [
+            {
+                "partner": each.partner,
+                "feed": each.feed,
+                "businessDate": each.business_date.isoformat(),
+                "state": each.state,
+                "dueBy": each.due_by.isoformat(),
+                "reason": each.reason,
+                "batch": each.batch or None,
+            }
+            for each in found
+        ]
+    }
+
+
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @door
 def health(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demands the argument
@@ -312,6 +333,14 @@ def ready(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demand
     }
     results = {name: _answers(check) for name, check in checks.items()}
     return 200 if all(results.values()) else 503, {"ready": all(results.values()), "checks": results}
+
+
+@app.timer_trigger(arg_name="timer", schedule="0 */15 * * * *")
+def watch(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding demands the argument
+    """Look for answers of partners, and tell of every feed that is late, missing or failed."""
+    stores, vault, partners = batches.open_stores(), _vault(), load_partners(_sftp_addresses())
+    batches.fetch_answers(stores, vault, partners, _now())
+    batches.alert(stores, vault, partners, _now())
 
 
 @app.queue_trigger(arg_name="message", queue_name="seal", connection="AzureWebJobsStorage")

@@ -4,6 +4,7 @@ Knows Azure Storage and Key Vault, but not how it is called: `function_app.py` r
 package and answers JSON. Does not extract and does not carry files to the partner: Data Factory does.
 """
 
+from batches.answering import fetch_answers
 from batches.confirming import confirm
 from batches.delivering import deliver_batch, fail_delivery, parse_deliver_message, request_delivery
 from batches.errors import (
@@ -18,11 +19,12 @@ from batches.errors import (
     StepFailed,
     UnknownBatch,
 )
+from batches.expecting import alert, feeds_due, read_standings
 from batches.failing import record_failure
 from batches.log import log_event, log_failure, step
 from batches.manifest import signing_key
 from batches.operating import history, list_batches, replay, resend
-from batches.planning import describe, feeds_due, plan
+from batches.planning import describe, plan
 from batches.purging import Sweep, purge, sweep
 from batches.record import BatchId, Record, read
 from batches.sealing import fail_file, parse_message, request_sealing, seal_file
@@ -45,6 +47,7 @@ __all__ = [
     "Stores",
     "Sweep",
     "UnknownBatch",
+    "alert",
     "confirm",
     "credential",
     "deliver_batch",
@@ -52,6 +55,7 @@ __all__ = [
     "fail_delivery",
     "fail_file",
     "feeds_due",
+    "fetch_answers",
     "history",
     "list_batches",
     "log_event",
@@ -62,6 +66,7 @@ __all__ = [
     "plan",
     "purge",
     "read",
+    "read_standings",
     "read_status",
     "record_failure",
     "remote_files",

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from batches import record as records
 from batches.confirming import confirm
+from batches.connecting import connection_settings, delivery_policy
 from batches.errors import BatchError, InvalidRequest, NotDelivered
 from batches.failing import record_failure
 from batches.log import current_traceparent, log_event, step
@@ -30,7 +31,7 @@ from batches.receipts import read_receipt
 from batches.record import BatchId, Record
 from batches.status import remote_files
 from batches.stores import Stores
-from delivery import ConnectionSettings, DeliveryError, Policy, TemporaryName, deliver
+from delivery import DeliveryError, deliver
 from delivery.progress import Record as Progress
 from encryption import RESULT_KEY, EncryptionError, SealedFile
 from encryption.vault import Vault
@@ -124,27 +125,6 @@ def parse_deliver_message(body: str) -> DeliverMessage:
             "let the app that wrote it finish, or ask for delivery again: POST /api/batches/{id}/deliver",
         )
     return message
-
-
-def connection_settings(partner: Partner, vault: Vault) -> ConnectionSettings:
-    """Return how the partner's server is reached, with the secrets that its file names."""
-    sftp = partner.sftp
-    return ConnectionSettings(
-        host=sftp.host,
-        port=sftp.port,
-        user=sftp.user,
-        host_keys=tuple(sftp.host_keys),
-        private_key=vault.secret(sftp.private_key) if sftp.private_key else None,
-        password=vault.secret(sftp.password) if sftp.password else None,
-        legacy=tuple(sftp.legacy),
-    )
-
-
-def delivery_policy(partner: Partner, folder: str) -> Policy:
-    """Return the partner's rules in the words of `delivery`."""
-    rules = partner.delivery.model_dump()
-    temporary = TemporaryName(**rules.pop("temporary"))
-    return Policy(folder=folder, temporary=temporary, **rules)
 
 
 def _send(

@@ -19,19 +19,9 @@ from batches import record as records
 from batches.errors import InvalidRequest, OtherWindow, UnknownBatch
 from batches.record import BatchId, Record
 from batches.stores import Stores
-from partners import Layout, Partner, UnknownFeed, load_partner, load_partners, render_query
+from partners import Layout, Partner, UnknownFeed, load_partner, render_query
 
 SftpAddresses = Mapping[str, Mapping[str, object]]
-
-
-def feeds_due(window_start: datetime, sftp: SftpAddresses) -> list[dict[str, str]]:
-    """Return `{"partner", "feed"}` of every feed that is expected for the business date on which the window starts."""
-    return [
-        {"partner": partner.name, "feed": name}
-        for partner in load_partners(sftp)
-        for name, feed in partner.feeds.items()
-        if feed.is_due_on(partner.business_date(window_start))
-    ]
 
 
 def plan(

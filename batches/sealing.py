@@ -70,6 +70,7 @@ def request_sealing(
     """
     record = records.read(stores.batches, batch)
     if is_finished(stores, batch):
+        _refuse_other_content(stores, record)
         return record
     staged = _accept(stores, record, rows)
 
@@ -250,6 +251,22 @@ def _accept(stores: Stores, record: Record, rows: Mapping[str, int]) -> list[Sta
         )
         for name in record.files
     ]
+
+
+def _refuse_other_content(stores: Stores, record: Record) -> None:
+    """Raise ContentChanged when plaintext lies in raw that is not what was sealed; that none is there is as it should be."""
+    accepted = {file.name: file.etag for file in record.staged or []}
+    for blob in stores.raw.list_blobs(name_starts_with=f"{record.id.folder}/"):
+        if accepted.get(blob.name.rpartition("/")[2]) != _quoted(blob.etag):
+            raise ContentChanged(
+                f"batch {record.batch} is sealed, and the raw container holds other content for it now",
+                "what was accepted is never replaced: plan a correction with the next revision",
+            )
+
+
+def _quoted(etag: str) -> str:
+    """Return an ETag as a blob's properties write it; a listing leaves the quotes out."""
+    return etag if etag.startswith('"') else f'"{etag}"'
 
 
 def _content(staged: list[StagedFile]) -> list[tuple[str, str]]:

@@ -1,8 +1,8 @@
 """The state of a batch, derived from what exists: receipt, signature, accepted files, failure. Nothing is stored for it.
 
-planned -> sealing -> sealed -> (delivering) -> delivered
+planned -> sealing -> sealed -> (delivering) -> delivered -> (acknowledged | rejected)
 
-Any but the last may become failed, until the batch is planned, sealed or delivered again; delivering is the route `function`.
+Any before delivered may become failed, until the batch is planned, sealed or delivered again; delivering is the route `function`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from batches import record as records
+from batches.answers import read_answer
 from batches.manifest import KEYS, MANIFEST, SIGNATURE, is_finished
 from batches.receipts import read_receipt
 from batches.record import BatchId, Record
@@ -22,7 +23,8 @@ from encryption.vault import Vault
 def state_of(stores: Stores, record: Record) -> str:
     """Return the state as one word."""
     if read_receipt(stores, record) is not None:
-        return "delivered"
+        answer = read_answer(stores, record)
+        return str(answer["says"]) if answer else "delivered"
     if record.failure:
         return "failed"
     if is_finished(stores, record.id):
@@ -49,8 +51,8 @@ def read_status(stores: Stores, vault: Vault, batch: BatchId, now: datetime) -> 
         "send": [],
         "last": [],
     }
-    if state == "delivered":
-        answer["receipt"] = read_receipt(stores, record)
+    if state in ("delivered", "acknowledged", "rejected"):
+        answer |= {"receipt": read_receipt(stores, record), "answer": read_answer(stores, record)}
     if state == "sealed" and record.route == "adf":
         *first, manifest = remote_files(stores, record)
         answer |= {"send": first, "last": [manifest]}

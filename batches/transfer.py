@@ -2,7 +2,7 @@
 
 Reads are ordered ranges, two ahead, each pinned to one ETag: a source that changes midway is refused, never mixed. Writes are
 uncommitted blocks, two at a time, under ids that carry the attempt; nothing is visible before the one commit, and the commit
-succeeds only for the first attempt.
+succeeds only for the first attempt. What fits into one block is read and written by one call each.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
@@ -32,6 +33,9 @@ def read_blob(blob: BlobClient, size_bytes: int, etag: str) -> Iterator[bytes]:
         ).readall()
 
     try:
+        if size_bytes <= BLOCK_BYTES:
+            yield fetch(0) if size_bytes else b""
+            return
         with ThreadPoolExecutor(READ_AHEAD) as pool:
             ahead: deque[Future[bytes]] = deque()
             for offset in range(0, size_bytes, BLOCK_BYTES):
@@ -54,12 +58,18 @@ class BlockWriter:
         self._blob = blob
         self._attempt = attempt
         self._blocks: list[BlobBlock] = []
+        self._whole = b""
 
     def stage(self, pieces: Iterable[bytes]) -> None:
-        """Stage all pieces, cut anew into equal blocks."""
+        """Stage all pieces, cut anew into equal blocks; a blob of one block waits for its commit."""
+        blocks = _rechunk(pieces)
+        first, second = next(blocks, b""), next(blocks, None)
+        if second is None:
+            self._whole = first
+            return
         with ThreadPoolExecutor(WRITES_AT_ONCE) as pool:
             running: deque[Future[None]] = deque()
-            for data in _rechunk(pieces):
+            for data in chain([first, second], blocks):
                 block = BlobBlock(f"{self._attempt}-{len(self._blocks):08d}")
                 self._blocks.append(block)
                 running.append(pool.submit(self._stage_block, block, data))
@@ -74,7 +84,10 @@ class BlockWriter:
     def commit(self, metadata: dict[str, str]) -> bool:
         """Return whether this attempt's bytes became the blob: False means that another attempt's are there already."""
         try:
-            self._blob.commit_block_list(self._blocks, metadata=metadata, match_condition=MatchConditions.IfMissing)
+            if self._blocks:
+                self._blob.commit_block_list(self._blocks, metadata=metadata, match_condition=MatchConditions.IfMissing)
+            else:
+                self._blob.upload_blob(self._whole, metadata=metadata, match_condition=MatchConditions.IfMissing)
         except (ResourceExistsError, ResourceModifiedError):
             return False
         return True

@@ -10,8 +10,6 @@ import base64
 import json
 import os
 import secrets
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,6 +34,7 @@ from local.services.container_groups import ContainerGroups
 from local.services.function_host import FunctionHost
 from local.services.identity import IdentityEndpoint
 from local.services.postgres import Postgres
+from local.services.processes import TemporaryFolder
 from local.services.sftp import PartnerSftp
 from local.services.vault import KeyVault
 from partners import Partner, load_partners
@@ -91,11 +90,11 @@ class Stack:
     """A context manager: `with Stack() as stack`. `on_ready(name, seconds, address)` hears of each service that is up."""
 
     def __init__(self, on_ready: Ready = lambda _name, _seconds, _address: None) -> None:
-        _sweep()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"sealift-{os.getpid()}-"))
+        place = TemporaryFolder()
+        self.folder = place.path
         self._on_ready = on_ready
         self._exit = ExitStack()
-        self._exit.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self._exit.callback(place.close)
         self.ca = CertificateAuthority(self.folder / "tls")
         self.identity = IdentityEndpoint()
         self.postgres = Postgres(self.folder / "postgres")
@@ -242,7 +241,7 @@ class Stack:
         )
         self.vault.set_secret(f"{partner.name}-sftp-key", base64.b64encode(pem).decode())
         partner.server.add_key(key.public_key())
-        partner.inbox.mkdir(exist_ok=True)
+        (partner.inbox / "answers").mkdir(parents=True, exist_ok=True)
 
     def _make_containers(self) -> None:
         credential = DefaultAzureCredential()
@@ -298,15 +297,3 @@ class Stack:
                 ],
             },
         }
-
-
-def _sweep() -> None:
-    """Remove what a stack that was killed left behind: its folder carries the process id of its owner."""
-    for folder in Path(tempfile.gettempdir()).glob("sealift-[0-9]*-*"):
-        owner = int(folder.name.split("-")[1])
-        try:
-            os.kill(owner, 0)
-        except ProcessLookupError:
-            shutil.rmtree(folder, ignore_errors=True)
-        except PermissionError:
-            continue  # somebody else's, and alive

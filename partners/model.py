@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
 SecretName = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
+RemoteFolder = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/-]*$")]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -148,6 +149,55 @@ class Column(_Model):
         return self
 
 
+class Holidays(_Model):
+    """Days on which no file is expected, beside the feed's week days; calendars are those of the library `holidays`."""
+
+    country: Annotated[str, StringConstraints(pattern=r"^([A-Z]{2})?$")] = ""
+    subdivision: Annotated[str, StringConstraints(max_length=20)] = ""
+    market: Annotated[str, StringConstraints(max_length=20)] = ""
+    closed: dict[date, str] = {}
+    open: list[date] = []
+
+
+class Expected(_Model):
+    """When a batch must be with the partner: `days_after` its business date, by a local time of the partner's zone."""
+
+    by: Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+    days_after: Annotated[int, Field(ge=0, le=31)] = 1
+    when_closed: Literal["next", "same"] = "same"
+    warn_minutes: Annotated[int, Field(ge=0, le=1440)] = 60
+    grace_minutes: Annotated[int, Field(ge=0, le=10080)] = 120
+    since: date | None = None
+
+
+class FileAnswer(_Model):
+    """An answer of the partner that is a file's name: accepted or rejected."""
+
+    kind: Literal["file"]
+    folder: RemoteFolder
+    pattern: Annotated[str, StringConstraints(min_length=1, max_length=120)]
+    says: Literal["accepted", "rejected"]
+    reason: Literal["content", "name"] = "name"
+
+
+class ReceiptAnswer(_Model):
+    """An answer of the partner that is a delimited file with a row for each of ours."""
+
+    kind: Literal["receipt"]
+    folder: RemoteFolder
+    pattern: Annotated[str, StringConstraints(min_length=1, max_length=120)]
+    name_column: str
+    status_column: str
+    accepted: Annotated[list[str], Field(min_length=1)]
+    rejected: list[str] = []
+    reason_column: str = ""
+    accepted_records_column: str = ""
+    rejected_records_column: str = ""
+    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] = ","
+    header: bool = True
+    encoding: str = "utf-8-sig"
+
+
 class Feed(_Model):
     """One kind of file for one partner."""
 
@@ -159,10 +209,13 @@ class Feed(_Model):
     columns: Annotated[list[Column], Field(min_length=1)]
     layout: Layout = Layout()
     file_name: str
-    folder: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/-]*$")] = "/"
+    folder: RemoteFolder = "/"
     format: Literal["native", "detached", "cms"] = "native"
     route: Literal["adf", "function"] = "adf"
     days: Annotated[list[Day], Field(min_length=1)] = list(DAYS)
+    holidays: Holidays = Holidays()
+    expected: Expected | None = None
+    answers: list[Annotated[FileAnswer | ReceiptAnswer, Field(discriminator="kind")]] = []
 
     @model_validator(mode="before")
     @classmethod
@@ -195,10 +248,6 @@ class Feed(_Model):
         if not SAFE_FILE_NAME.match(name):
             raise ValueError(f"file_name gives {name!r}; use letters, digits, '.', '_' and '-', at most 120")
         return name
-
-    def is_due_on(self, day: date) -> bool:
-        """Tell whether a batch is expected for this business date."""
-        return DAYS[day.weekday()] in self.days
 
 
 class Partner(_Model):

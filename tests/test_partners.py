@@ -126,13 +126,6 @@ def test_business_date_is_that_of_the_partner():
     assert partner.business_date(datetime(2026, 7, 1, 23, 0, tzinfo=UTC)) == date(2026, 7, 2)
 
 
-def test_feed_is_due_on_its_days_only(tmp_path: Path):
-    feed = load_partner("northwind", folder=write(tmp_path, feed={"days": ["mon", "fri"]})).feeds["accruals"]
-
-    assert feed.is_due_on(date(2026, 11, 23))
-    assert not feed.is_due_on(date(2026, 11, 24))
-
-
 def test_query_names_columns_filters_and_order_and_nothing_else(tmp_path: Path):
     feed = load_partner(
         "northwind",

@@ -1,0 +1,168 @@
+"""Expect: which feeds should have been delivered by now, and the alert when one was not, above all when nothing happened.
+
+Standings are derived from records and receipts each time; only the fact that an alert was sent is kept, so that it is sent once.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from azure.core.exceptions import ResourceNotFoundError
+
+from batches import record as records
+from batches.log import log_event, log_failure
+from batches.receipts import read_receipt
+from batches.record import BatchId, Record
+from batches.status import state_of
+from batches.stores import Stores
+from delivery.expectations import Calendar, Expectation, Facts, Standing, alert_text, judge_feeds
+from encryption import SecretMissing, VaultForbidden
+from encryption.vault import Vault
+from partners import Feed, Partner, load_partners
+
+BACK_DAYS = 7
+WEBHOOK_SECRET = "alert-webhook"  # noqa: S105 - the secret's name
+ATTEMPTS = 3
+TIMEOUT_SECONDS = 10
+
+
+def calendar(feed: Feed) -> Calendar:
+    """Return the days on which a batch of the feed is expected."""
+    return Calendar(
+        days=frozenset(feed.days),
+        country=feed.holidays.country,
+        subdivision=feed.holidays.subdivision,
+        market=feed.holidays.market,
+        closed=feed.holidays.closed,
+        open=frozenset(feed.holidays.open),
+    )
+
+
+def feeds_due(window_start: datetime, sftp: Mapping[str, Mapping[str, object]]) -> list[dict[str, str]]:
+    """Return `{"partner", "feed"}` of every feed that is expected for the business date on which the window starts."""
+    return [
+        {"partner": partner.name, "feed": name}
+        for partner in load_partners(sftp)
+        for name, feed in partner.feeds.items()
+        if not calendar(feed).why_closed(partner.business_date(window_start))
+    ]
+
+
+def read_standings(stores: Stores, partners: Iterable[Partner], now: datetime) -> list[Standing]:
+    """Return how every feed with a deadline stands for the last business dates, oldest first."""
+    expectations = [
+        _expectation(partner, name, feed)
+        for partner in partners
+        for name, feed in partner.feeds.items()
+        if feed.expected is not None
+    ]
+    facts = {
+        (each.partner, each.feed, day): found
+        for each in expectations
+        for day, found in _facts(stores, each, now.date()).items()
+    }
+    return judge_feeds(expectations, now, facts, back_days=BACK_DAYS)
+
+
+def alert(stores: Stores, vault: Vault, partners: list[Partner], now: datetime) -> list[Standing]:
+    """Log every feed that is late, missing or failed, and post it to the webhook, once each; return those of now.
+
+    The webhook is the vault's secret `alert-webhook`; without it the log line is the alert. A webhook that does not take the
+    alert gets it again at the next look.
+    """
+    zones = {partner.name: partner.time_zone for partner in partners}
+    alarming = [standing for standing in read_standings(stores, partners, now) if standing.is_alarming]
+    new = [standing for standing in alarming if not stores.batches.get_blob_client(_mark(standing)).exists()]
+    webhook = _webhook(vault) if new else None
+    for standing in new:
+        subject, text = alert_text(standing, now, time_zone=zones[standing.partner])
+        facts = {
+            "partner": standing.partner,
+            "feed": standing.feed,
+            "business_date": standing.business_date.isoformat(),
+            "state": standing.state,
+            "due_by": standing.due_by.isoformat(),
+            "batch": standing.batch or None,
+        }
+        log_failure("feed.alarming", **facts, cause=standing.reason)
+        if webhook and not _post(webhook, {"subject": subject, "text": text, **facts}):
+            continue
+        stores.batches.upload_blob(_mark(standing), json.dumps({"sent_at": now.isoformat()}).encode(), overwrite=True)
+    log_event("feeds.judged", alarming=len(alarming), new=len(new))
+    return alarming
+
+
+def _expectation(partner: Partner, name: str, feed: Feed) -> Expectation:
+    assert feed.expected is not None, "only feeds with a deadline are judged"
+    expected = feed.expected
+    return Expectation(
+        partner=partner.name,
+        feed=name,
+        time_zone=partner.time_zone,
+        deadline=time.fromisoformat(expected.by),
+        days_after=expected.days_after,
+        calendar=calendar(feed),
+        when_closed=expected.when_closed,
+        warn=timedelta(minutes=expected.warn_minutes),
+        grace=timedelta(minutes=expected.grace_minutes),
+        since=expected.since,
+    )
+
+
+def _facts(stores: Stores, expectation: Expectation, today: date) -> dict[date, Facts]:
+    """Return what is on record for the last business dates: of a date's revisions, the newest."""
+    newest: dict[date, Record] = {}
+    for back in range(-1, BACK_DAYS + 2):
+        day = today - timedelta(days=back)
+        prefix = f"{expectation.partner}/{expectation.feed}/{day}."
+        names = [
+            name for name in stores.batches.list_blob_names(name_starts_with=prefix) if name.endswith("/batch.json")
+        ]
+        ids = [BatchId.parse(name.removesuffix("/batch.json").replace("/", ".")) for name in names]
+        if ids:
+            newest[day] = records.read(stores.batches, max(ids, key=lambda batch: batch.revision))
+    return {day: _fact(stores, record) for day, record in newest.items()}
+
+
+def _fact(stores: Stores, record: Record) -> Facts:
+    receipt = read_receipt(stores, record, delivery=1)
+    return Facts(
+        batch=record.batch,
+        state=state_of(stores, record),
+        delivered_at=datetime.fromisoformat(receipt["delivered_at"]) if receipt else None,
+        failure=record.failure.cause if record.failure else "",
+    )
+
+
+def _mark(standing: Standing) -> str:
+    return f"{standing.partner}/{standing.feed}/alerts/{standing.key}.json"
+
+
+def _webhook(vault: Vault) -> str | None:
+    try:
+        return vault.secret(WEBHOOK_SECRET)
+    except (SecretMissing, VaultForbidden, ResourceNotFoundError):
+        return None
+
+
+def _post(url: str, body: Mapping[str, Any]) -> bool:
+    """Post an alert; return whether somebody took it. The address is a secret and is never told."""
+    request = urllib.request.Request(  # noqa: S310 - only https, below
+        url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
+    )
+    if request.type != "https":
+        log_failure("alert.refused", error="the webhook is not an https address")
+        return False
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310 - only https, above
+                return True
+        except (urllib.error.URLError, TimeoutError, OSError) as error:
+            status = error.code if isinstance(error, urllib.error.HTTPError) else type(error).__name__
+            log_failure("alert.not_taken", attempt=attempt, status=status)
+    return False

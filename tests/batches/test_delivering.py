@@ -1,0 +1,195 @@
+"""The function's delivery on a real SSH server: one holder at a time, a journal that survives, and the partner's answer."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_world import NOW, START, World
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+import batches
+from batches.delivering import _held, _journal_blob
+from local.partner_side import self_signed
+from local.services.sftp import PartnerSftp, SftpFaults
+from partners import Partner, load_partner
+
+KEY = rsa.generate_private_key(65537, 3072)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PartnerSftp]:
+    with PartnerSftp(tmp_path_factory.mktemp("cedarway")) as running:
+        (running.root / "from-sealift" / "answers").mkdir(parents=True)
+        running.add_key(KEY.public_key())
+        yield running
+
+
+@pytest.fixture
+def cedarway(world: World, server: PartnerSftp) -> Iterator[dict[str, dict[str, object]]]:
+    world.key_vault.allow("function-app", secrets=("cedarway-sftp-key", "cedarway-certificate"))
+    pem = KEY.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    world.key_vault.set_secret("cedarway-sftp-key", base64.b64encode(pem).decode())
+    world.key_vault.set_secret(
+        "cedarway-certificate", self_signed(KEY, "Cedarway").public_bytes(serialization.Encoding.PEM).decode()
+    )
+    for path in server.root.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    yield {"cedarway": {"host": server.host, "port": server.port, "host_keys": [server.host_key_line]}}
+    server.set_faults(None)
+
+
+def sealed(world: World) -> Any:
+    record = world.plan(partner="cedarway", feed="purchases", window_start=START.replace(hour=12))
+    world.stage(record)
+    world.request(record)
+    world.work()
+    return record
+
+
+def send(world: World, record: Any, sftp: Any) -> None:
+    body = json.dumps({"version": 1, "batch": record.batch, "run_id": None})
+    batches.deliver_batch(world.stores, world.vault, body, now=NOW, sftp=sftp)
+
+
+def delivered(server: PartnerSftp) -> list[str]:
+    return sorted(path.name for path in (server.root / "from-sealift").iterdir() if path.is_file())
+
+
+def partner(sftp: Any) -> list[Partner]:
+    return [load_partner("cedarway", sftp)]
+
+
+def test_delivery_is_asked_for_only_when_sealed(world: World, cedarway: Any):
+    record = world.plan(partner="cedarway", feed="purchases", window_start=START.replace(hour=12))
+
+    with pytest.raises(batches.NotDelivered):
+        batches.request_delivery(world.stores, record.id, run_id=None, now=NOW)
+
+
+def test_batch_of_the_other_route_is_refused(world: World):
+    record = world.sealed()
+
+    with pytest.raises(batches.InvalidRequest, match="adf"):
+        batches.request_delivery(world.stores, record.id, run_id=None, now=NOW)
+
+
+def test_worker_delivers_writes_the_receipt_and_purges(world: World, cedarway: Any, server: PartnerSftp):
+    record = sealed(world)
+    batches.request_delivery(world.stores, record.id, run_id="run", now=NOW)
+    assert world.status(record)["state"] == "delivering"
+
+    send(world, record, cedarway)
+
+    assert world.status(record)["state"] == "delivered"
+    assert len(delivered(server)) == 5
+    assert world.raw_versions() == []
+
+
+def test_message_again_sends_nothing(world: World, cedarway: Any, server: PartnerSftp):
+    record = sealed(world)
+    send(world, record, cedarway)
+    before = len(server.operations())
+
+    send(world, record, cedarway)
+
+    assert len(server.operations()) == before
+
+
+def test_message_is_dropped_while_another_worker_holds_the_batch(world: World, cedarway: Any, server: PartnerSftp):
+    record = sealed(world)
+
+    with _held(_journal_blob(world.stores, record)) as lease:
+        assert lease is not None
+        send(world, record, cedarway)
+
+    assert delivered(server) == []
+    assert world.status(record)["state"] == "sealed"
+    send(world, record, cedarway)
+    assert world.status(record)["state"] == "delivered"
+
+
+def test_full_server_fails_the_batch_with_cause_and_mend(world: World, cedarway: Any, server: PartnerSftp):
+    record = sealed(world)
+    server.set_faults(SftpFaults(full_after_bytes=100))
+
+    send(world, record, cedarway)
+
+    failure = world.status(record)["failure"]
+    assert failure["step"] == "deliver"
+    assert failure["hint"]
+    assert not [name for name in delivered(server) if name.endswith((".enc", "manifest.json"))]
+
+
+def test_other_file_under_the_same_name_is_never_overwritten(world: World, cedarway: Any, server: PartnerSftp):
+    record = sealed(world)
+    (server.root / "from-sealift" / f"{record.files[0]}.enc").write_bytes(b"somebody else's")
+
+    send(world, record, cedarway)
+
+    assert world.status(record)["state"] == "failed"
+    assert (server.root / "from-sealift" / f"{record.files[0]}.enc").read_bytes() == b"somebody else's"
+
+
+def test_wrong_host_key_sees_no_login(world: World, cedarway: Any, server: PartnerSftp):
+    record = sealed(world)
+    logins = [entry for entry in server.operations() if entry["operation"] == "login"]
+
+    send(world, record, {"cedarway": {"host": server.host, "port": server.port}})
+
+    assert "host key" in world.status(record)["failure"]["cause"]
+    assert [entry for entry in server.operations() if entry["operation"] == "login"] == logins
+
+
+def answers(server: PartnerSftp) -> Path:
+    return server.root / "from-sealift" / "answers"
+
+
+def test_partner_that_says_nothing_is_asked_again(world: World, cedarway: Any, server: PartnerSftp):
+    record = sealed(world)
+    send(world, record, cedarway)
+
+    assert batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW) == []
+    assert world.status(record)["state"] == "delivered"
+
+
+def test_acknowledged_batch(world: World, cedarway: Any, server: PartnerSftp):
+    record = sealed(world)
+    send(world, record, cedarway)
+    (answers(server) / f"{record.files[0]}.enc.ack").touch()
+
+    (answer,) = batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW)
+
+    assert answer["says"] == world.status(record)["state"] == "acknowledged"
+    assert batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW) == []
+
+
+def test_rejected_batch_carries_the_partners_reason(world: World, cedarway: Any, server: PartnerSftp):
+    record = sealed(world)
+    send(world, record, cedarway)
+    (answers(server) / f"{record.files[0]}.enc.ack").touch()
+    (answers(server) / f"{record.files[0]}.enc.rejected").write_text("totals differ")
+
+    batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW)
+
+    assert world.status(record)["state"] == "rejected"
+    assert "totals differ" in world.status(record)["answer"]["reason"]
+
+
+def test_partner_that_cannot_be_reached_is_asked_again(world: World, cedarway: Any, server: PartnerSftp):
+    record = sealed(world)
+    send(world, record, cedarway)
+    server.stop()
+    try:
+        assert batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW) == []
+    finally:
+        server.start()
+    assert world.status(record)["state"] == "delivered"
