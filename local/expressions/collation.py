@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from local.expressions.texts import DOTLESS_I, lower_character, units, upper_character
@@ -74,31 +75,35 @@ def elements(text: str) -> list[Element]:
     """Return a text as units of comparison, with positions in UTF-16 units."""
     found: list[Element] = []
     position = 0
-    for index, character in enumerate(text):
+    previous = ""
+    for character in text:
         end = position + 1 + (character > "\uffff")
-        if is_ignored(character):
-            pass
-        elif found and (unicodedata.combining(character) or (character == "\n" and text[index - 1] == "\r")):
-            found[-1] = found[-1]._replace(key=found[-1].key + character, end=end)
+        joins, keys = comparison(character)
+        if found and (joins or (character == "\n" and previous == "\r")):
+            found[-1] = Element(found[-1].key + character, found[-1].start, end, found[-1].begins, found[-1].ends)
+        elif len(keys) == 1:
+            found.append(Element(keys[0], position, end, True, True))
         else:
-            keys = comparison_keys(character)
             last = len(keys) - 1
             found.extend(Element(key, position, end, i == 0, i == last) for i, key in enumerate(keys))
-        position = end
+        position, previous = end, character
     return found
 
 
-def comparison_keys(character: str) -> list[str]:
-    """Return what a character is compared by: the parts of ligatures and such, without case."""
+@lru_cache(maxsize=4096)
+def comparison(character: str) -> tuple[bool, tuple[str, ...]]:
+    """Return whether a character joins the one before it, and what it is compared by: nothing where it is ignored."""
+    if is_ignored(character):
+        return False, ()
     if unicodedata.decomposition(character).startswith(("<wide>", "<narrow>")):
-        return [without_case(character)]
+        return False, (without_case(character),)
     keys: list[str] = []
     for part in unicodedata.normalize("NFKD", character):
         if keys and unicodedata.combining(part):
             keys[-1] += part
         else:
             keys.append(without_case(part))
-    return keys
+    return bool(unicodedata.combining(character)), tuple(keys)
 
 
 def without_case(character: str) -> str:

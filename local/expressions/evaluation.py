@@ -22,18 +22,18 @@ from local.expressions.syntax import Access, Call, Joined, Literal, Node, parse
 from local.expressions.texts import text_of
 from local.expressions.values import kind
 
-MOST_MADE: Final = 64 * 1024 * 1024
+MOST_HANDLED: Final = 64 * 1024 * 1024
 
 
 class Evaluation:
-    """One evaluation: the text (for carets), the scope, and how much text and how many items were made so far."""
+    """One evaluation: the text (for carets), the scope, and how much text and how many items were handled so far."""
 
-    __slots__ = ("made", "scope", "text")
+    __slots__ = ("handled", "scope", "text")
 
     def __init__(self, text: str, scope: Scope) -> None:
         self.text = text
         self.scope = scope
-        self.made = 0
+        self.handled = 0
 
     def value(self, node: Node) -> Any:
         if isinstance(node, Literal):
@@ -62,13 +62,17 @@ class Evaluation:
             raise wrong_count(function, count)
         if isinstance(function.run, Lazy):
             return function.run.evaluate([partial(self.value, part) for part in node.arguments])
-        return function.run([self.value(part) for part in node.arguments], self.scope)
+        arguments = [self.value(part) for part in node.arguments]
+        for argument in arguments:
+            if isinstance(argument, (str, list)):
+                self.count(len(argument))
+        return function.run(arguments, self.scope)
 
     def count(self, size: int) -> None:
-        """Add to what this evaluation made; a whole pipeline text has a budget, not only each function."""
-        self.made += size
-        if self.made > MOST_MADE:
-            raise LimitError(f"the expression makes more than {MOST_MADE} characters and items")
+        """Add to what this evaluation handled; a whole pipeline text has a budget, not only each function."""
+        self.handled += size
+        if self.handled > MOST_HANDLED:
+            raise LimitError(f"the expression handles more than {MOST_HANDLED} characters and items")
 
     def access(self, node: Access) -> Any:
         """Follow a chain of properties; `?.` on null makes the whole rest of the chain null."""

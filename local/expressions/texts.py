@@ -26,6 +26,23 @@ def lower_character(character: str) -> str:
     return lower if len(lower) == 1 else character
 
 
+def upper(text: str) -> str:
+    """Return text in upper case, letter by letter, so that its length stays."""
+    return (
+        text.upper()
+        if text.isascii()
+        else text.translate({ord(letter): upper_character(letter) for letter in set(text)})
+    )
+
+
+def lower(text: str) -> str:
+    return (
+        text.lower()
+        if text.isascii()
+        else text.translate({ord(letter): lower_character(letter) for letter in set(text)})
+    )
+
+
 def text_of(value: Any) -> str:
     """Return a value as `string()`, `concat()` and `@{...}` write it."""
     if isinstance(value, str):

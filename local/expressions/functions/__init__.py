@@ -1,4 +1,4 @@
-"""The 84 functions that Data Factory documents, and no others. One module a concept; here is the table of all."""
+"""The 84 functions that Data Factory documents and the 7 that look into the run; no others. Here is the table of all."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from local.expressions.collation import begins_with, ends_with, find, find_last
 from local.expressions.errors import ValueFault
 from local.expressions.functions.signature import MOST_CHARACTERS, Function, as_count, as_text, bounded
 from local.expressions.scope import Scope
-from local.expressions.texts import BLANKS, from_units, lower_character, text_of, units, upper_character
+from local.expressions.texts import BLANKS, from_units, lower, text_of, units, upper
 
 
 def concat(arguments: list[Any], _scope: Scope) -> str:
@@ -67,11 +67,11 @@ def substring(arguments: list[Any], _scope: Scope) -> str:
 
 
 def to_lower(arguments: list[Any], _scope: Scope) -> str:
-    return "".join(map(lower_character, as_text("toLower", arguments[0])))
+    return lower(as_text("toLower", arguments[0]))
 
 
 def to_upper(arguments: list[Any], _scope: Scope) -> str:
-    return "".join(map(upper_character, as_text("toUpper", arguments[0])))
+    return upper(as_text("toUpper", arguments[0]))
 
 
 def trim(arguments: list[Any], _scope: Scope) -> str:

@@ -1,0 +1,45 @@
+"""The golden case files: our own beside this folder, and the shared one where it lies beside the checkout.
+
+`tests/cases/expressions.json` was written rule by rule, and its answers were compared once with Microsoft's own engine.
+It is plain JSON, one case a line, so that any other implementation can be held to it.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from local.factory.cases import run_cases
+
+ROOT = Path(__file__).resolve().parents[2]
+OWN = ROOT / "tests" / "cases" / "expressions.json"
+SHARED = ROOT.parent / "shared" / "cases" / "expressions.json"
+
+
+def failures(path: Path) -> tuple[int, list[str]]:
+    complaints: list[str] = []
+    passed, _ = run_cases(json.loads(path.read_text(encoding="utf-8")), complaints.append)
+    return passed, complaints
+
+
+def test_own_cases_all_pass():
+    passed, complaints = failures(OWN)
+
+    assert complaints == []
+    assert passed > 1500
+
+
+def test_own_cases_have_unique_ids():
+    ids = [case["id"] for case in json.loads(OWN.read_text(encoding="utf-8"))]
+
+    assert len(ids) == len(set(ids))
+
+
+def test_shared_golden_cases_all_pass():
+    if not SHARED.exists():
+        pytest.skip(f"the shared golden cases are not beside this checkout ({SHARED})")
+
+    passed, complaints = failures(SHARED)
+
+    assert complaints == []
+    assert passed > 1000
