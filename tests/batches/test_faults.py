@@ -99,6 +99,8 @@ def faulty(world: World, azurite: Azurite) -> Iterator[Faulty]:
         Fault(query="*comp=block&*", delay_seconds=3),
         Fault(query="*comp=blocklist*", status=500, after=True),
         Fault(query="*comp=blocklist*", drop=True, after=True),
+        Fault(path="*.sealed", method="PUT", status=500, after=True),
+        Fault(path="*.sealed", method="PUT", drop=True, after=True),
         Fault(query="*comp=list*", status=500),
         Fault(path="*/keys.json", method="PUT", drop=True, after=True),
         Fault(path="*/manifest.json", method="PUT", status=500, after=True),
@@ -120,12 +122,12 @@ def test_storage_that_fails_for_a_moment_changes_nothing(faulty: Faulty, fault: 
     faulty.sealed_once(record, data)
 
 
-@pytest.mark.parametrize("query", ["*comp=block&*", "*comp=blocklist*"])
-def test_storage_that_stays_down_leaves_the_message_to_the_queue(faulty: Faulty, query: str):
+@pytest.mark.parametrize(("query", "data"), [("*comp=block&*", BIG), ("*comp=blocklist*", BIG), (None, ROWS)])
+def test_storage_that_stays_down_leaves_the_message_to_the_queue(faulty: Faulty, query: str | None, data: bytes):
     record = faulty.world.plan()
-    faulty.world.stage(record)
+    faulty.world.stage(record, data)
     faulty.world.request(record)
-    faulty.proxy.faults.add(Fault(query=query, status=503, times=None))
+    faulty.proxy.faults.add(Fault(path="*.sealed", method="PUT", query=query, status=503, times=None))
 
     with pytest.raises(AzureError):
         batches.seal_file(faulty.world.stores, faulty.world.vault, faulty.world.message(record), now=NOW)
@@ -133,7 +135,7 @@ def test_storage_that_stays_down_leaves_the_message_to_the_queue(faulty: Faulty,
 
     faulty.proxy.faults.clear()
     assert faulty.world.work() == 1
-    faulty.sealed_once(record, ROWS)
+    faulty.sealed_once(record, data)
 
 
 def test_file_replaced_while_it_is_sealed_is_refused_and_never_mixed(faulty: Faulty):
