@@ -6,10 +6,16 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from delivery import BytesSource, ConnectionSettings, Policy
+from azure.identity import DefaultAzureCredential
+
+from batches.connecting import connection_settings, delivery_policy
+from delivery import BytesSource, ConnectionSettings
+from encryption import FileInfo, seal
+from encryption.vault import Vault
 from local.partner_check import Finding, check_server
 from partners import load_partner, load_partners
 from partners.model import Partner
@@ -53,23 +59,34 @@ def _check(arguments: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
             return 2
-    settings = ConnectionSettings(
-        host=arguments.host or partner.sftp.host,
-        port=arguments.port or partner.sftp.port,
-        user=partner.sftp.user,
-        host_keys=tuple(partner.sftp.host_keys),
-        private_key=arguments.key.read_text() if arguments.key else _secret(partner.sftp.private_key),
-    )
+    settings = _settings(partner, arguments.key)
+    settings = replace(settings, host=arguments.host or settings.host, port=arguments.port or settings.port)
     failed = False
     for name in feeds:
-        print(f"{partner.name} {name}: {settings.user}@{settings.host}:{settings.port}{partner.feeds[name].folder}")
+        folder = partner.feeds[name].folder
+        print(f"{partner.name} {name}: {settings.user}@{settings.host}:{settings.port}{folder}")
         source = _test_file(partner, name) if arguments.send_test else None
-        for finding in check_server(settings, Policy(folder=partner.feeds[name].folder), send=source):
+        for finding in check_server(settings, delivery_policy(partner, folder), send=source):
             _show(finding)
             failed = failed or finding.mark == "failed"
     if not failed:
         print("  deliveries to this server will work")
     return 1 if failed else 0
+
+
+def _settings(partner: Partner, key: Path | None) -> ConnectionSettings:
+    """Return what the function app connects with, or the same with a key from a file."""
+    if key is None:
+        return connection_settings(partner, _vault())
+    sftp = partner.sftp
+    return ConnectionSettings(
+        host=sftp.host,
+        port=sftp.port,
+        user=sftp.user,
+        host_keys=tuple(sftp.host_keys),
+        private_key=key.read_text(),
+        legacy=tuple(sftp.legacy),
+    )
 
 
 def _show(finding: Finding) -> None:
@@ -87,23 +104,14 @@ def _join_kept_services() -> None:
         os.environ.update(Connection.read(KEPT).environment)
 
 
-def _secret(name: str) -> str:
-    from azure.identity import DefaultAzureCredential
-    from azure.keyvault.secrets import SecretClient
-
-    url = _vault_url()
-    with SecretClient(url, DefaultAzureCredential()) as client:
-        return client.get_secret(name).value or ""
-
-
-def _vault_url() -> str:
+def _vault() -> Vault:
     url = os.environ.get("KEY_VAULT_URL")
     if not url:
         raise NoVault(
-            "KEY_VAULT_URL is not set, so the key for the partner's server cannot be read",
+            "KEY_VAULT_URL is not set, so the secrets for the partner's server cannot be read",
             "set it to the vault's address and log in with `az login`, or give the key by --key FILE",
         )
-    return url
+    return Vault(url, DefaultAzureCredential())
 
 
 class NoVault(Exception):
@@ -118,15 +126,10 @@ class NoVault(Exception):
 
 def _test_file(partner: Partner, feed: str) -> BytesSource:
     """Seal a line of text for the partner, in the feed's format; `detached` is sent in the native one: it is one file."""
-    from azure.identity import DefaultAzureCredential
-
-    from encryption import FileInfo, seal
-    from encryption.vault import Vault
-
     now = datetime.now(UTC)
     name = f"SEALIFT_TEST_{now:%Y%m%dT%H%M%S}.txt"
     text = f"A test of Sealift for {partner.title}, made {now:%Y-%m-%d %H:%M} UTC: please confirm that it opens.\n".encode()
-    recipients = Vault(_vault_url(), DefaultAzureCredential()).recipients(partner.certificate, now)
+    recipients = _vault().recipients(partner.certificate, now)
     file = FileInfo(batch=f"{partner.name}.{feed}.{now:%Y-%m-%d}.1", name=name, plaintext_bytes=len(text), created=now)
     wanted = partner.feeds[feed].format
     sealing = seal([text], file=file, recipients=recipients, format="native" if wanted == "detached" else wanted)

@@ -127,7 +127,7 @@ def test_a_stalled_connection_is_cut_and_taken_up(server: Server, relay: Relay, 
     deliver([source], settings=server.settings(port=relay.port, stall_seconds=0.5), policy=policy, sleep=unstall)
 
     assert found(server) == content([source])
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_a_server_that_stops_reading_is_a_stall(openssh_server: OpenSsh) -> None:
@@ -194,7 +194,7 @@ def test_the_deadline_ends_a_slow_delivery(server: Server, relay: Relay) -> None
             policy=policy_for(server, deadline_seconds=1.0),
         )
 
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 30
     assert caught.value.status == 504
 
 
