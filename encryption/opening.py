@@ -9,7 +9,6 @@ must have been asked before a detached file is opened.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 from cryptography.cobblestone import Cobblestone256Decryptor
 from cryptography.exceptions import InvalidTag
@@ -19,9 +18,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from encryption import cms
 from encryption.errors import CannotOpen, MalformedHeader
 from encryption.header import PREFIX_BYTES, Header, context, header_bytes, parse_header
+from encryption.sealing import PIECE_BYTES
 from encryption.wrapping import WrappedKey, unwrap
-
-PIECE_BYTES: Final = 256 * 1024
 
 
 class _Reader:

@@ -29,7 +29,7 @@ from encryption import (
 from encryption.errors import MalformedHeader, MalformedManifest
 from encryption.manifest import MAX_BYTES, MAX_SIGNATURE_BYTES
 
-READ_BYTES = 256 * 1024
+READ_BYTES = 64 * 1024
 SUFFIX = "manifest.json"
 
 Watch = Callable[[Path, Iterable[bytes]], Iterable[bytes]]
