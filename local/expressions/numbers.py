@@ -37,6 +37,13 @@ def whole(value: int, function: str) -> int:
     raise ValueFault(f"{function}: the result does not fit a 64-bit integer")
 
 
+def fitting(value: int) -> int:
+    """Return an integer that fits 64 bits; JSON can hold larger ones, but no function takes them."""
+    if LEAST_INTEGER <= value <= MOST_INTEGER:
+        return value
+    raise ValueFault(f"the integer {value} does not fit 64 bits")
+
+
 def wrapped(value: int) -> int:
     """Return the lower 32 bits as a signed integer: so the engine takes positions and counts."""
     return (value + 2**31) % 2**32 - 2**31

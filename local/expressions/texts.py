@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from local.expressions.content import is_content, text_of_content
-from local.expressions.numbers import float_text
+from local.expressions.numbers import fitting, float_text
 from local.expressions.values import compact_json
 
 BLANKS: Final = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
@@ -52,7 +52,7 @@ def text_of(value: Any) -> str:
     if isinstance(value, bool):
         return "True" if value else "False"
     if isinstance(value, int):
-        return str(value)
+        return str(fitting(value))
     if isinstance(value, float):
         return float_text(value)
     if isinstance(value, Mapping) and is_content(value):

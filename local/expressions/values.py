@@ -6,7 +6,7 @@ import json
 from collections.abc import Hashable, Mapping
 from typing import Any, Final
 
-from local.expressions.numbers import float_text, is_number
+from local.expressions.numbers import fitting, float_text, is_number
 
 
 def kind(value: Any) -> str:
@@ -42,6 +42,9 @@ def key_of(value: Any) -> Hashable:
 
 def equal(left: Any, right: Any) -> bool:
     """Tell what `equals` tells: as `same`, but an integer and a double are compared as doubles."""
+    for value in (left, right):
+        if isinstance(value, int):
+            fitting(value)
     if is_number(left) and is_number(right) and type(left) is not type(right):
         return float(left) == float(right)
     return same(left, right)

@@ -11,7 +11,7 @@ from local.expressions.errors import ValueFault
 from local.expressions.functions.signature import Function, Lazy, as_text, wrong
 from local.expressions.functions.xml import is_xml
 from local.expressions.json_text import read_json
-from local.expressions.numbers import is_number, parse_number
+from local.expressions.numbers import fitting, parse_number
 from local.expressions.scope import Scope
 from local.expressions.texts import BLANKS, text_of
 from local.expressions.xml.conversion import json_of_xml
@@ -42,7 +42,9 @@ def boolean(arguments: list[Any], _scope: Scope) -> bool:
         if word in ("true", "false"):
             return word == "true"
         raise ValueFault(f"bool: '{value}' is neither true nor false")
-    if isinstance(value, bool) or is_number(value):
+    if isinstance(value, int):
+        return bool(fitting(value))
+    if isinstance(value, float):
         return bool(value)
     raise wrong("bool", "the argument", "a string, a number or a boolean", value)
 
@@ -62,8 +64,10 @@ def integer(arguments: list[Any], _scope: Scope) -> int:
 
 
 def as_double(name: str, value: Any, *, trailing_sign: bool) -> float:
-    if isinstance(value, bool) or is_number(value):
-        return float(value)
+    if isinstance(value, int):
+        return float(fitting(value))
+    if isinstance(value, float):
+        return value
     number = parse_number(as_text(name, value), trailing_sign=trailing_sign)
     if number is None or math.isinf(number):
         raise ValueFault(f"{name}: '{value}' is not a number" if number is None else f"{name}: '{value}' is too large")

@@ -7,7 +7,7 @@ from typing import Any
 
 from local.expressions.collation import sort_key
 from local.expressions.functions.signature import Function, Lazy, as_boolean, wrong
-from local.expressions.numbers import is_number
+from local.expressions.numbers import fitting, is_number
 from local.expressions.scope import Scope
 from local.expressions.values import equal
 
@@ -43,9 +43,16 @@ def compared(name: str, judge: Callable[[Any, Any], bool]) -> Function:
         for value in arguments:
             if not is_number(value):
                 raise wrong(name, "both arguments", "numbers or both strings", value)
-        return judge(left, right)
+        return judge(*alike(left, right))
 
     return Function(name, 2, 2, run)
+
+
+def alike(left: float, right: float) -> tuple[float, float]:
+    """Return two integers as they are, and anything else as two doubles."""
+    if isinstance(left, int) and isinstance(right, int):
+        return fitting(left), fitting(right)
+    return float(left), float(right)
 
 
 FUNCTIONS = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from local.expressions.errors import ArgumentError, LimitError
-from local.expressions.numbers import is_integer, is_number, wrapped
+from local.expressions.numbers import fitting, is_integer, is_number, wrapped
 from local.expressions.scope import Scope
 from local.expressions.values import kind
 
@@ -44,7 +44,7 @@ def as_text(function: str, value: Any, what: str = "the argument") -> str:
 def as_integer(function: str, value: Any, what: str = "the argument") -> int:
     if not is_integer(value):
         raise wrong(function, what, "an integer", value)
-    return int(value)
+    return fitting(value)
 
 
 def as_count(function: str, value: Any, what: str = "the argument") -> int:
@@ -55,8 +55,7 @@ def as_count(function: str, value: Any, what: str = "the argument") -> int:
 def as_number(function: str, value: Any, what: str = "the argument") -> int | float:
     if not is_number(value):
         raise wrong(function, what, "a number", value)
-    number: int | float = value
-    return number
+    return fitting(value) if isinstance(value, int) else float(value)
 
 
 def as_boolean(function: str, value: Any, what: str = "the argument") -> bool:
