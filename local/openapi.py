@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
 import function_app
+from delivery.expectations import State as StandingState
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "openapi.json"
 Schema = dict[str, Any]
@@ -120,6 +121,7 @@ OPERATIONS = (
         request=function_app.PurgeRequest,
         errors=(409, 422),
     ),
+    Operation(method="get", path="/standings", function="standings", answers="Standings"),
     Operation(method="get", path="/health", function="health", answers="Health", open=True),
     Operation(method="get", path="/ready", function="ready", answers="Ready", errors=()),
 )
@@ -130,7 +132,9 @@ COUNT: Schema = {"type": "integer", "minimum": 0}
 TIME: Schema = {"type": "string", "format": "date-time"}
 BATCH: Schema = {"type": "string", "pattern": r"^[a-z][a-z0-9-]*\.[a-z][a-z0-9-]*\.\d{4}-\d{2}-\d{2}\.\d+$"}
 SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-STATE: Schema = {"enum": ["planned", "sealing", "sealed", "delivering", "delivered", "failed"]}
+STATE: Schema = {
+    "enum": ["planned", "sealing", "sealed", "delivering", "delivered", "acknowledged", "rejected", "failed"]
+}
 
 
 def members(optional: tuple[str, ...] = (), /, **properties: Schema) -> Schema:
@@ -165,6 +169,24 @@ ENTRY = members(
 SUMMARY = members(batch=BATCH, state=STATE, sequence=COUNT, delivery=COUNT, files=COUNT, route=TEXT, cause=MAYBE_TEXT)
 CHECK = members(what=TEXT, ok={"type": "boolean"}, found=TEXT)
 
+PARTNERS_ANSWER = members(
+    batch=BATCH,
+    delivery=COUNT,
+    says={"enum": ["acknowledged", "rejected"]},
+    reason=TEXT,
+    seen_at=TIME,
+    files=array(members(name=TEXT, says=TEXT, reason=TEXT)),
+)
+STANDING = members(
+    partner=TEXT,
+    feed=TEXT,
+    businessDate={"type": "string", "format": "date"},
+    state={"enum": list(get_args(StandingState))},
+    dueBy=TIME,
+    reason=TEXT,
+    batch={"anyOf": [BATCH, {"type": "null"}]},
+)
+
 ANSWERS: dict[str, Schema] = {
     "Error": members(error=TEXT, hint=TEXT, batch=MAYBE_TEXT),
     "Feeds": members(feeds=array({"type": "object"})),
@@ -178,7 +200,7 @@ ANSWERS: dict[str, Schema] = {
     "Accepted": members(batch=BATCH, state=STATE),
     "Resent": members(batch=BATCH, state=STATE, delivery=COUNT),
     "Status": members(
-        ("receipt",),
+        ("receipt", "answer"),
         batch=BATCH,
         state=STATE,
         sequence=COUNT,
@@ -188,10 +210,12 @@ ANSWERS: dict[str, Schema] = {
         send=array(SENT),
         last=array(SENT),
         receipt=RECEIPT,
+        answer={"anyOf": [PARTNERS_ANSWER, {"type": "null"}]},
     ),
     "Receipt": RECEIPT,
     "Ledger": members(batch=BATCH, entries=array(ENTRY)),
     "Verdict": members(batch=BATCH, ok={"type": "boolean"}, checks=array(CHECK), files=array(TEXT)),
+    "Standings": members(standings=array(STANDING)),
     "Swept": members(purged=array(BATCH), overdue=array(TEXT)),
     "Health": members(status={"const": "alive"}),
     "Ready": members(ready={"type": "boolean"}, checks={"type": "object", "additionalProperties": {"type": "boolean"}}),

@@ -39,7 +39,7 @@ def test_every_value_of_host_json_is_explained(repository: Path, text: str):
 
 
 def test_every_event_is_named(repository: Path, text: str):
-    events = set(re.findall(r'log_(?:event|failure)\(\s*"([a-z.]+)"', code(repository)))
+    events = set(re.findall(r'log_(?:event|failure)\(\s*"([a-z._]+)"', code(repository)))
 
     assert len(events) > 8
     assert [event for event in sorted(events) if f"`{event}`" not in text] == []
