@@ -354,15 +354,8 @@ def seal_worker(message: func.QueueMessage) -> None:
 def seal_poison(message: func.QueueMessage) -> None:
     """Record that a file failed after every retry, so that its batch does not run for ever."""
     try:
-        parsed = batches.parse_message(message.get_body().decode(errors="replace"))
-        batches.fail_file(
-            batches.open_stores(),
-            parsed,
-            cause="sealing failed after every retry",
-            hint="see the app's log for this file; when the cause is mended, run deliver_batch again for the window",
-            now=_now(),
-        )
-    except (batches.BatchError, KeyError) as error:
+        batches.give_up(batches.open_stores(), message.get_body().decode(errors="replace"), now=_now())
+    except batches.UnknownBatch as error:
         batches.log_failure("message.dropped", error=str(error))
 
 

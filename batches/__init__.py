@@ -27,7 +27,7 @@ from batches.operating import history, list_batches, replay, resend
 from batches.planning import describe, plan
 from batches.purging import Sweep, purge, sweep
 from batches.record import BatchId, Record, read
-from batches.sealing import fail_file, parse_message, request_sealing, seal_file
+from batches.sealing import fail_file, give_up, parse_message, request_sealing, seal_file
 from batches.status import read_status, remote_files, state_of
 from batches.stores import Stores, credential, open_stores
 from batches.verifying import verify, verify_file
@@ -56,6 +56,7 @@ __all__ = [
     "fail_file",
     "feeds_due",
     "fetch_answers",
+    "give_up",
     "history",
     "list_batches",
     "log_event",

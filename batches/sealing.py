@@ -7,6 +7,7 @@ data and result can disagree. Every step can be killed anywhere and run again; m
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 import uuid
 from collections import deque
@@ -26,7 +27,7 @@ from batches.failing import record_failure
 from batches.log import count_sealed, current_traceparent, log_event, log_failure, step
 from batches.manifest import finish, is_finished
 from batches.record import BatchId, Record, StagedFile
-from batches.stores import Stores
+from batches.stores import BLOCK_BYTES, Stores
 from batches.transfer import BlockWriter, read_blob
 from encryption import EncryptionError, FileInfo, Recipient, SealedFile, seal
 from encryption.vault import Vault
@@ -34,6 +35,9 @@ from partners import PartnerError, load_partner
 
 MESSAGE_VERSION = 1
 MESSAGES_AT_ONCE = 16
+
+# A blob has at most 50,000 blocks; the rest is room for what sealing adds.
+LARGEST_BYTES = 49_000 * BLOCK_BYTES
 
 
 class SealMessage(BaseModel):
@@ -66,7 +70,7 @@ def request_sealing(
     """Accept the raw files as the batch's content and queue one message for each that is not sealed yet.
 
     `rows` is the number of rows by file, where the caller knows it. Asking again is harmless.
-    Raises UnknownBatch, NotStaged, ContentChanged.
+    Raises UnknownBatch, NotStaged, ContentChanged, InvalidRequest.
     """
     record = records.read(stores.batches, batch)
     if is_finished(stores, batch):
@@ -142,6 +146,32 @@ def fail_file(stores: Stores, message: SealMessage, *, cause: str, hint: str, no
         stores, batch, step="seal", cause=f"{message.file}: {cause}", hint=hint, run_id=message.run_id, now=now
     )
     log_failure("file.failed", batch=message.batch, file=message.file, run_id=message.run_id, cause=cause, hint=hint)
+
+
+def give_up(stores: Stores, body: str, *, now: datetime) -> None:
+    """Record what a message that failed after every retry was about: its file, or the batch that a strange one names."""
+    try:
+        message = parse_message(body)
+    except InvalidRequest as error:
+        batch = _named_batch(body)
+        log_failure("message.dropped", error=str(error), batch=str(batch) if batch else None)
+        if batch:
+            record_failure(stores, batch, step="seal", cause=str(error), hint=error.hint, run_id=None, now=now)
+        return
+    fail_file(
+        stores,
+        message,
+        cause="sealing failed after every retry",
+        hint="see the app's log for this file; when the cause is mended, run deliver_batch again for the window",
+        now=now,
+    )
+
+
+def _named_batch(body: str) -> BatchId | None:
+    try:
+        return BatchId.parse(str(json.loads(body)["batch"]))
+    except (ValueError, KeyError, TypeError, InvalidRequest):
+        return None
 
 
 def parse_message(body: str) -> SealMessage:
@@ -244,11 +274,13 @@ def _accept(stores: Stores, record: Record, rows: Mapping[str, int]) -> list[Sta
             f"{', '.join(missing[:5])} of batch {record.batch} is not in the raw container",
             "extract it first, then ask for sealing again",
         )
-    # A listing gives the ETag without the quotes that a condition needs.
-    return [
-        StagedFile(
-            name=name, etag=f'"{found[name].etag.strip(chr(34))}"', size_bytes=found[name].size, rows=rows.get(name)
+    if large := [name for name in record.files if found[name].size > LARGEST_BYTES]:
+        raise InvalidRequest(
+            f"{large[0]} of batch {record.batch} is larger than {LARGEST_BYTES:,} bytes, the most that a blob can hold sealed",
+            "split the feed",
         )
+    return [
+        StagedFile(name=name, etag=_quoted(found[name].etag), size_bytes=found[name].size, rows=rows.get(name))
         for name in record.files
     ]
 
