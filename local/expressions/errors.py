@@ -27,12 +27,13 @@ class ExpressionError(Exception):
     """An expression that cannot be parsed or evaluated; the pipeline's author has to mend it."""
 
     status = 422
+    usual_hint = "try it alone: ./sealift adf eval 'EXPRESSION' --scope FILE"
 
     def __init__(self, message: str, *, hint: str = "", text: str = "", position: int | None = None) -> None:
         reason = message if len(message) <= MOST_MESSAGE else message[:MOST_MESSAGE] + "..."
         super().__init__(reason)
         self.reason = reason
-        self.hint = hint
+        self.hint = hint or self.usual_hint
         self.text = text
         self.position = position
         self.path = ""
@@ -57,21 +58,28 @@ class ExpressionError(Exception):
 
     def at(self, text: str, position: int) -> ExpressionError:
         """Note the expression and the place in it, unless a deeper place is already known."""
+        self.text = self.text or text
         if self.position is None:
-            self.text, self.position = text, position
+            self.position = position
         return self
 
 
 class ExpressionSyntaxError(ExpressionError):
     """The text does not follow the grammar."""
 
+    usual_hint = "write function(argument, ...), texts in single quotes, properties as .name, ['name'] or [0]"
+
 
 class UnknownNameError(ExpressionError):
     """Something is named that does not exist."""
 
+    usual_hint = "names are compared without case; check the spelling"
+
 
 class ArgumentError(ExpressionError):
     """A function was given the wrong number or kinds of arguments."""
+
+    usual_hint = "nothing is converted by itself: use string(), int(), float(), bool(), json() or array()"
 
 
 class ValueFault(ExpressionError):
@@ -80,6 +88,8 @@ class ValueFault(ExpressionError):
 
 class LimitError(ExpressionError):
     """The expression asks for more depth, text or items than evaluation is willing to spend."""
+
+    usual_hint = "split the work over several variables or activities"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

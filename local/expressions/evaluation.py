@@ -108,7 +108,10 @@ def unknown_function(name: str) -> UnknownNameError:
 def wrong_count(function: Function, count: int) -> ArgumentError:
     least, most = function.least, function.most
     wanted = str(least) if least == most else f"{least} or more" if most is None else f"{least} to {most}"
-    return ArgumentError(f"{function.name}: expects {wanted} argument{'' if wanted == '1' else 's'}, got {count}")
+    return ArgumentError(
+        f"{function.name}: expects {wanted} argument{'' if wanted == '1' else 's'}, got {count}",
+        hint=f"Data Factory documents {function.name}() with {wanted}",
+    )
 
 
 def member(value: Any, key: Any, safe: bool) -> Any:

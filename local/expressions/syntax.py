@@ -201,7 +201,7 @@ def constant(token: Token) -> Node:
 
 
 def shown(token: Token) -> str:
-    return "the end of the text" if token.kind == END else f"'{token.text}'"
+    return "the end of the text" if token.kind == END else token.text if token.kind == STRING else f"'{token.text}'"
 
 
 def walk(node: Node) -> Iterator[Node]:

@@ -149,9 +149,26 @@ def test_unknown_function_names_the_nearest_one_and_points_at_it():
     assert caught.value.status == 422
 
 
-def test_unknown_function_in_a_branch_not_taken_is_left_alone_as_in_the_engine():
-    with pytest.raises(ExpressionError):
-        evaluate("@if(true, cocnat('a'), 1)", EMPTY)
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("@concat('a' 'b')", 12),
+        ("@concat('a", 8),
+        ("x @{1 & 2}", 6),
+        ("@add(1, @b)", 8),
+        ("@foo", 1),
+        ("@concat('a')[", 13),
+    ],
+)
+def test_syntax_errors_point_at_their_place(text, place):
+    with pytest.raises(ExpressionSyntaxError) as caught:
+        evaluate(text, EMPTY)
+
+    assert caught.value.caret == f"{text}\n{' ' * place}^"
+
+
+def test_names_in_a_branch_not_taken_are_not_looked_up():
+    assert evaluate("@if(false, cocnat('a'), 1)", EMPTY) == 1
 
 
 def test_tree_is_copied_with_every_string_evaluated():
