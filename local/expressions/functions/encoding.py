@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import urllib.parse
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from local.expressions.content import (
@@ -39,7 +40,7 @@ def to_base64(arguments: list[Any], _scope: Scope) -> str:
     if is_content(value):
         checked_content_type(value)
         return (parts_of(value) or ("", ""))[1]
-    if not isinstance(value, (str, list, dict)):
+    if not isinstance(value, (str, list, Mapping)):
         raise wrong("base64", "the argument", "a string, an array or an object", value)
     return base64.b64encode(utf8(text_of(value))).decode()
 

@@ -107,7 +107,8 @@ Node = Document | Child | Attribute
 def parse_xml(text: str, *, exact: bool = False) -> Document:
     """Return the document of an XML text; raises XmlFault with the place where it stops being XML.
 
-    `exact` keeps white space between elements and refuses references to characters that XML forbids, as xpath() does.
+    `exact` does as xpath(): it makes every line end one line feed, keeps white space between elements, and refuses
+    references to characters that XML forbids. Without it, as xml() does, line ends stay as they are.
     """
     return XmlParser(text, exact=exact).document()
 
@@ -117,7 +118,9 @@ class XmlParser:
 
     def __init__(self, text: str, *, exact: bool) -> None:
         self.exact = exact
-        self.text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+        self.text = text.removeprefix("\ufeff")
+        if exact:
+            self.text = self.text.replace("\r\n", "\n").replace("\r", "\n")
         self.position = 0
         self.root = Document()
         self.open: list[Element] = []
@@ -237,7 +240,7 @@ class XmlParser:
         end = match.end()
         while attribute := ATTRIBUTE.match(self.text, end):
             value = attribute[2] if attribute[2] is not None else attribute[3]
-            raw.append((attribute[1], self.resolved(re.sub("[\t\n]", " ", value))))
+            raw.append((attribute[1], self.resolved(re.sub("[\t\n]", " ", value) if self.exact else value)))
             end = attribute.end()
         closing = re.compile(f"[{BLANK}]*(/?)>").match(self.text, end)
         if closing is None:
