@@ -273,7 +273,7 @@ class Run:
         if baked.exists():
             shutil.copyfile(baked, self.target_folder / PARTIAL_PARSE)
         if artifacts is not None:
-            names = ["manifest.json", "run_results.json", PARTIAL_PARSE]
+            names = [PARTIAL_PARSE, "manifest.json"] if request.mode == "modified" else [PARTIAL_PARSE]
             current = artifacts.restore(CURRENT, names, self.state_folder / "current")
             if current is not None:
                 self.restored, self.current_etag = current

@@ -1,6 +1,7 @@
 """A warehouse, blob storage and container groups for the tests of dbt: real services, each started once."""
 
 import json
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobLeaseClient, ContainerClient
-from dbt_site import PYTHON, TRANSACTIONS, Runner, Site, copy_project
+from dbt_site import PROJECT, PYTHON, TRANSACTIONS, Runner, Site, bake_parse
 
 from local import sample_data
 from local.services.azurite import Azurite
@@ -27,10 +28,12 @@ def site(
         pytest.skip("dbt is not installed; ./sealift makes .venv-dbt on first use")
     folder = tmp_path_factory.mktemp("dbt")
     with Postgres(folder / "postgres") as postgres, Azurite(folder / "azurite", authority, in_memory=True) as azurite:
-        site = Site(ca=authority, identity=identity, postgres=postgres, azurite=azurite, folder=folder)
+        project = Path(
+            shutil.copytree(PROJECT, folder / "project", ignore=shutil.ignore_patterns("target", "logs", ".sqlfluff*"))
+        )
+        site = Site(ca=authority, identity=identity, postgres=postgres, azurite=azurite, folder=folder, project=project)
         sample_data.load(site.dsn, TRANSACTIONS)
-        built = Runner(site=site)(ARTIFACTS_URL="", REQUEST='{"run_id": "first-build"}')
-        assert built.code == 0, built.output + built.errors
+        bake_parse(site)
         yield site
 
 
@@ -57,8 +60,10 @@ def container(site: Site, as_factory: None) -> ContainerClient:
 
 
 @pytest.fixture
-def run_dbt(site: Site) -> Runner:
-    return Runner(site=site)
+def run_dbt(site: Site) -> Iterator[Runner]:
+    runner = Runner(site=site)
+    yield runner
+    runner.end()
 
 
 @pytest.fixture
@@ -80,6 +85,6 @@ def groups(site: Site) -> Iterator[ContainerGroups]:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(site: Site, tmp_path: Path) -> Path:
     """Return a copy of the project, to be broken."""
-    return copy_project(tmp_path / "project")
+    return Path(shutil.copytree(site.project, tmp_path / "project"))

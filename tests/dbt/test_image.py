@@ -58,7 +58,7 @@ def test_image_has_no_pip(engine: str, image: str) -> None:
 
 def test_image_builds_with_a_read_only_root(engine: str, image: str, site: Site) -> None:
     settings = site.settings | site.secrets | {"REQUEST": json.dumps({"run_id": str(uuid.uuid4()), "select": ONE})}
-    del settings["ARTIFACTS_URL"]
+    del settings["ARTIFACTS_URL"], settings["DBT_PROJECT_DIR"]
     options = [option for name in settings for option in ("--env", name)]
 
     ran = subprocess.run(
@@ -77,7 +77,11 @@ def test_container_group_runs_the_image(
 ) -> None:
     run_id = ask(select=ONE)
     definition = group_definition(site)
-    definition["properties"]["containers"][0]["properties"]["image"] = image
+    inside = definition["properties"]["containers"][0]["properties"]
+    inside["image"] = image
+    inside["environmentVariables"] = [
+        each for each in inside["environmentVariables"] if each["name"] != "DBT_PROJECT_DIR"
+    ]
 
     with ContainerGroups(site.ca, site.identity, site.folder / "image", backend=Backend(engine=engine)) as groups:
         groups.put_group(definition)
