@@ -151,7 +151,9 @@ def decode_data_uri(arguments: list[Any], _scope: Scope) -> Any:
     uri = DataUri(media or "text/plain", is_base64, body)
     folded = uri.media_type.lower()
     if not (folded.startswith("text/") or folded == "application/json" or folded.endswith("+json")):
-        return envelope(uri.encoded, f"{uri.media_type};charset={charset}")
+        plain = decode_bytes(body, ENCODINGS[charset.lower()])
+        data = body if is_base64 else base64.b64encode(plain).decode()
+        return envelope(data, f"{uri.media_type};charset={charset}")
     written = decode_text(uri.data(name), charset) if is_base64 else decode_escapes(body, charset)
     return written if folded.startswith("text/") else read_json(name, written)
 
@@ -166,7 +168,7 @@ def decode_component(name: str) -> Function:
 
 def decode_escapes(text: str, charset: str) -> str:
     """Return text with `%XX`, `%uXXXX` and `+` decoded; what is no escape stays as it is."""
-    if "%" not in text:
+    if "%" not in text and charset == "utf-8":
         return text.replace("+", " ")
 
     def replaced(match: re.Match[str]) -> str:
@@ -177,8 +179,9 @@ def decode_escapes(text: str, charset: str) -> str:
     return from_units(ESCAPE.sub(replaced, text.replace("+", " ")))
 
 
-def decode_bytes(text: str) -> bytes:
-    return urllib.parse.unquote_to_bytes(utf8(text).replace(b"+", b" "))
+def decode_bytes(text: str, encoding: str = "utf-8") -> bytes:
+    data = utf8(text) if encoding == "utf-8" else text.encode(encoding, "replace")
+    return urllib.parse.unquote_to_bytes(data.replace(b"+", b" "))
 
 
 def component_to_binary(arguments: list[Any], _scope: Scope) -> dict[str, str]:
