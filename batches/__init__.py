@@ -16,7 +16,6 @@ from batches.errors import (
     NotStaged,
     OtherWindow,
     PlaintextRemains,
-    StepFailed,
     UnknownBatch,
 )
 from batches.expecting import alert, feeds_due, read_standings
@@ -43,7 +42,6 @@ __all__ = [
     "OtherWindow",
     "PlaintextRemains",
     "Record",
-    "StepFailed",
     "Stores",
     "Sweep",
     "UnknownBatch",

@@ -21,8 +21,7 @@ from batches.log import log_event, log_failure
 from batches.receipts import read_receipt
 from batches.record import BatchId, Record
 from batches.stores import Stores
-from delivery import DeliveryError
-from delivery.answers import AnswerRule, FileAnswer, ReceiptAnswer, SentFile, Verdict, poll_answers
+from delivery import AnswerRule, DeliveryError, FileAnswer, ReceiptAnswer, SentFile, Verdict, poll_answers
 from encryption.vault import Vault
 from partners import Feed, Partner
 

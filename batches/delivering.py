@@ -30,7 +30,7 @@ from batches.manifest import is_finished
 from batches.receipts import read_receipt
 from batches.record import BatchId, Record
 from batches.status import remote_files
-from batches.stores import Stores
+from batches.stores import BLOCK_BYTES, Stores
 from delivery import DeliveryError, deliver
 from delivery.progress import Record as Progress
 from encryption import RESULT_KEY, EncryptionError, SealedFile
@@ -163,6 +163,8 @@ def _send(
 class _Sealed:
     """A sealed blob as `delivery` reads it: ranges of one version, under the name that it has at the partner."""
 
+    range_bytes = BLOCK_BYTES
+
     def __init__(self, stores: Stores, file: Mapping[str, Any]) -> None:
         self._blob = stores.encrypted.get_blob_client(f"{file['folder']}/{file['name']}")
         properties = self._blob.get_blob_properties()
@@ -199,20 +201,12 @@ class _BlobJournal:
     def recall(self, name: str) -> Progress | None:
         """Return what an earlier attempt knew about a file."""
         known = self._records.get(name)
-        if known is None:
-            return None
-        return Progress(**{**known, "acknowledged": tuple((start, end) for start, end in known["acknowledged"])})
+        return Progress.from_json(known) if known else None
 
     def keep(self, records: dict[str, Progress]) -> None:
         """Write what is known now, all files in one write."""
         with self._lock:
-            for name, progress in records.items():
-                self._records[name] = {
-                    "sha256": progress.sha256,
-                    "acknowledged": progress.acknowledged,
-                    "intended": progress.intended,
-                    "sent": progress.sent,
-                }
+            self._records |= {name: progress.to_json() for name, progress in records.items()}
             self._blob.upload_blob(json.dumps(self._records).encode(), overwrite=True, lease=self._lease)
 
 

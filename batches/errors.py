@@ -8,8 +8,7 @@ BatchError
 ├── OtherWindow      the batch id is taken by another window (409)
 ├── NotDelivered     the partner's side is not complete (409)
 ├── NotRepeatable    there is nothing that could be delivered or done again (409)
-├── PlaintextRemains storage keeps deleted plaintext (409)
-└── StepFailed       the batch has failed; the cause is recorded (409)
+└── PlaintextRemains storage keeps deleted plaintext (409)
 """
 
 from __future__ import annotations
@@ -59,7 +58,3 @@ class NotRepeatable(BatchError):
 
 class PlaintextRemains(BatchError):
     """Deleted plaintext can still be recovered from the raw account."""
-
-
-class StepFailed(BatchError):
-    """A step of the batch failed for good."""

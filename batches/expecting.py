@@ -6,11 +6,8 @@ Standings are derived from records and receipts each time; only the fact that an
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
-from typing import Any
 
 from azure.core.exceptions import ResourceNotFoundError
 
@@ -20,15 +17,13 @@ from batches.receipts import read_receipt
 from batches.record import BatchId, Record
 from batches.status import state_of
 from batches.stores import Stores
-from delivery.expectations import Calendar, Expectation, Facts, Standing, alert_text, judge_feeds
+from delivery import Calendar, DeliveryError, Expectation, Facts, Standing, judge_feeds, post_alert
 from encryption import SecretMissing, VaultForbidden
 from encryption.vault import Vault
 from partners import Feed, Partner, load_partners
 
 BACK_DAYS = 7
 WEBHOOK_SECRET = "alert-webhook"  # noqa: S105 - the secret's name
-ATTEMPTS = 3
-TIMEOUT_SECONDS = 10
 
 
 def calendar(feed: Feed) -> Calendar:
@@ -80,7 +75,6 @@ def alert(stores: Stores, vault: Vault, partners: list[Partner], now: datetime) 
     new = [standing for standing in alarming if not stores.batches.get_blob_client(_mark(standing)).exists()]
     webhook = _webhook(vault) if new else None
     for standing in new:
-        subject, text = alert_text(standing, now, time_zone=zones[standing.partner])
         facts = {
             "partner": standing.partner,
             "feed": standing.feed,
@@ -90,7 +84,7 @@ def alert(stores: Stores, vault: Vault, partners: list[Partner], now: datetime) 
             "batch": standing.batch or None,
         }
         log_failure("feed.alarming", **facts, cause=standing.reason)
-        if webhook and not _post(webhook, {"subject": subject, "text": text, **facts}):
+        if webhook and not _post(webhook, standing, now, zones[standing.partner]):
             continue
         stores.batches.upload_blob(_mark(standing), json.dumps({"sent_at": now.isoformat()}).encode(), overwrite=True)
     log_event("feeds.judged", alarming=len(alarming), new=len(new))
@@ -150,19 +144,10 @@ def _webhook(vault: Vault) -> str | None:
         return None
 
 
-def _post(url: str, body: Mapping[str, Any]) -> bool:
-    """Post an alert; return whether somebody took it. The address is a secret and is never told."""
-    request = urllib.request.Request(  # noqa: S310 - only https, below
-        url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
-    )
-    if request.type != "https":
-        log_failure("alert.refused", error="the webhook is not an https address")
+def _post(webhook: str, standing: Standing, now: datetime, time_zone: str) -> bool:
+    try:
+        post_alert(webhook, standing, now, time_zone=time_zone)
+    except DeliveryError as error:
+        log_failure("alert.not_taken", cause=str(error), hint=error.hint)
         return False
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310 - only https, above
-                return True
-        except (urllib.error.URLError, TimeoutError, OSError) as error:
-            status = error.code if isinstance(error, urllib.error.HTTPError) else type(error).__name__
-            log_failure("alert.not_taken", attempt=attempt, status=status)
-    return False
+    return True

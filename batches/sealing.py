@@ -22,16 +22,18 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from batches import ledger
 from batches import record as records
-from batches.errors import BatchError, ContentChanged, InvalidRequest, NotStaged, StepFailed
+from batches.errors import BatchError, ContentChanged, InvalidRequest, NotStaged
 from batches.failing import record_failure
 from batches.log import count_sealed, current_traceparent, log_event, log_failure, step
 from batches.manifest import finish, is_finished
 from batches.record import BatchId, Record, StagedFile
 from batches.stores import BLOCK_BYTES, Stores
 from batches.transfer import BlockWriter, read_blob
-from encryption import EncryptionError, FileInfo, Recipient, SealedFile, seal
+from encryption import EXTENSIONS, EncryptionError, FileInfo, Recipient, SealedFile, seal
+from encryption.sealing import Format
 from encryption.vault import Vault
 from partners import PartnerError, load_partner
+from partners.model import SAFE_FILE_NAME
 
 MESSAGE_VERSION = 1
 MESSAGES_AT_ONCE = 16
@@ -41,13 +43,17 @@ LARGEST_BYTES = 49_000 * BLOCK_BYTES
 
 
 class SealMessage(BaseModel):
-    """One file to seal. `last` marks the message whose worker looks whether the whole batch is done."""
+    """One file to seal, as it was accepted: a worker need not read the record, which may list 10,000 files.
+
+    `last` marks the message whose worker looks whether the whole batch is done.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: int
     batch: str
-    file: str
+    file: StagedFile
+    format: Format
     last: bool
     run_id: str | None = None
     traceparent: str | None = None
@@ -100,10 +106,10 @@ def request_sealing(
     )
     _forget_failures(stores, batch)
     sealed = _sealed_names(stores, record)
-    todo = [name for name in record.files if record.sealed_name(name) not in sealed]
-    common: dict[str, Any] = {"version": MESSAGE_VERSION, "batch": str(batch), "run_id": run_id}
-    common["traceparent"] = current_traceparent()
-    messages = [SealMessage(**common, file=name, last=name == todo[-1]) for name in todo]
+    todo = [file for file in record.staged or [] if record.sealed_name(file.name) not in sealed]
+    common: dict[str, Any] = {"version": MESSAGE_VERSION, "batch": str(batch), "format": record.format}
+    common |= {"run_id": run_id, "traceparent": current_traceparent()}
+    messages = [SealMessage(**common, file=file, last=file is todo[-1]) for file in todo]
     with ThreadPoolExecutor(MESSAGES_AT_ONCE) as pool:
         deque(pool.map(lambda message: stores.seal_queue.send_message(message.model_dump_json()), messages), maxlen=0)
     log_event("seal.requested", batch=str(batch), files=len(record.files), queued=len(todo), run_id=run_id, at=now)
@@ -113,12 +119,11 @@ def request_sealing(
 def seal_file(stores: Stores, vault: Vault, body: str, *, now: datetime, attempt: int = 1) -> None:
     """Work one queue message. Faults that a retry cannot mend are recorded; any other is raised, and the queue retries."""
     message = parse_message(body)
-    about = {"run_id": message.run_id, "batch": message.batch, "file": message.file, "attempt": attempt}
+    about = {"run_id": message.run_id, "batch": message.batch, "file": message.file.name, "attempt": attempt}
     with step("seal file", traceparent=message.traceparent, **about):
         started = time.monotonic()
         try:
-            record = records.read(stores.batches, BatchId.parse(message.batch))
-            sealed = _seal(stores, vault, record, message, now)
+            sealed = _seal(stores, vault, message, now)
         except (EncryptionError, PartnerError, BatchError) as error:
             if getattr(error, "transient", False):
                 raise
@@ -128,24 +133,20 @@ def seal_file(stores: Stores, vault: Vault, body: str, *, now: datetime, attempt
         sizes = {"plaintext_bytes": sealed.plaintext_bytes, "sealed_bytes": sealed.sealed_bytes}
         log_event("file.sealed", **sizes, seconds=seconds)
         count_sealed(sealed.plaintext_bytes)
-        if message.last or len(record.files) == 1:
-            _finish_or_fail(stores, vault, record, message, now)
+        if message.last:
+            _finish_or_fail(stores, vault, message, now)
 
 
 def fail_file(stores: Stores, message: SealMessage, *, cause: str, hint: str, now: datetime) -> None:
     """Record that a file cannot be sealed, and so that its batch has failed; unless another attempt has sealed it."""
-    failure = FileFailure(file=message.file, cause=cause[:500], hint=hint[:500], at=now)
-    batch = BatchId.parse(message.batch)
-    record = records.read(stores.batches, batch)
-    if _result_of(_target(stores, record, message.file)) is not None:
-        log_event("file.sealed.before", batch=message.batch, file=message.file, run_id=message.run_id, cause=cause)
+    batch, file = BatchId.parse(message.batch), message.file.name
+    if _result_of(_target(stores, message)) is not None:
+        log_event("file.sealed.before", batch=message.batch, file=file, run_id=message.run_id, cause=cause)
         return
-    blob = stores.batches.get_blob_client(f"{batch.folder}/files/{message.file}.json")
-    blob.upload_blob(failure.model_dump_json().encode(), overwrite=True)
-    record_failure(
-        stores, batch, step="seal", cause=f"{message.file}: {cause}", hint=hint, run_id=message.run_id, now=now
-    )
-    log_failure("file.failed", batch=message.batch, file=message.file, run_id=message.run_id, cause=cause, hint=hint)
+    failure = FileFailure(file=file, cause=cause[:500], hint=hint[:500], at=now)
+    stores.batches.upload_blob(f"{batch.folder}/files/{file}.json", failure.model_dump_json().encode(), overwrite=True)
+    record_failure(stores, batch, step="seal", cause=f"{file}: {cause}", hint=hint, run_id=message.run_id, now=now)
+    log_failure("file.failed", batch=message.batch, file=file, run_id=message.run_id, cause=cause, hint=hint)
 
 
 def give_up(stores: Stores, body: str, *, now: datetime) -> None:
@@ -187,6 +188,8 @@ def parse_message(body: str) -> SealMessage:
             f"the queue message has version {message.version}, this app knows {MESSAGE_VERSION}",
             "let the app that wrote it finish, or ask for sealing again: POST /api/batches/{id}/seal",
         )
+    if not SAFE_FILE_NAME.match(message.file.name):
+        raise InvalidRequest("the queue message names a file that no feed has", "who else writes into this queue?")
     return message
 
 
@@ -197,15 +200,14 @@ def finish_if_sealed(stores: Stores, vault: Vault, record: Record, now: datetime
     return finish(stores, vault, record, list_sealed(stores, record), now)
 
 
-def _finish_or_fail(stores: Stores, vault: Vault, record: Record, message: SealMessage, now: datetime) -> None:
+def _finish_or_fail(stores: Stores, vault: Vault, message: SealMessage, now: datetime) -> None:
+    batch = BatchId.parse(message.batch)
     try:
-        finish_if_sealed(stores, vault, record, now)
+        finish_if_sealed(stores, vault, records.read(stores.batches, batch), now)
     except (EncryptionError, BatchError) as error:
         if getattr(error, "transient", False):
             raise
-        record_failure(
-            stores, record.id, step="seal", cause=str(error), hint=error.hint, run_id=message.run_id, now=now
-        )
+        record_failure(stores, batch, step="seal", cause=str(error), hint=error.hint, run_id=message.run_id, now=now)
 
 
 def list_sealed(stores: Stores, record: Record) -> dict[str, SealedFile]:
@@ -226,22 +228,16 @@ def _sealed_names(stores: Stores, record: Record) -> set[str]:
     return {record.sealed_name(name) for name in record.files} & {name.removeprefix(prefix) for name in names}
 
 
-def _seal(stores: Stores, vault: Vault, record: Record, message: SealMessage, now: datetime) -> SealedFile:
+def _seal(stores: Stores, vault: Vault, message: SealMessage, now: datetime) -> SealedFile:
     """Seal one file with a fresh key and commit it, or find it sealed already."""
-    staged = next((file for file in record.staged or [] if file.name == message.file), None)
-    if staged is None:
-        raise StepFailed(
-            f"batch {record.batch} was not accepted for sealing with a file {message.file!r}",
-            "ask for sealing again: POST /api/batches/{id}/seal",
-        )
-    target = _target(stores, record, message.file)
+    batch, file, target = BatchId.parse(message.batch), message.file, _target(stores, message)
     if (done := _result_of(target)) is not None:
         return done
     sealing = seal(
-        read_blob(stores.raw.get_blob_client(f"{record.id.folder}/{staged.name}"), staged.size_bytes, staged.etag),
-        file=FileInfo(batch=record.batch, name=staged.name, plaintext_bytes=staged.size_bytes, created=now),
-        recipients=_recipients(vault, record, now),
-        format=record.format,
+        read_blob(stores.raw.get_blob_client(f"{batch.folder}/{file.name}"), file.size_bytes, file.etag),
+        file=FileInfo(batch=message.batch, name=file.name, plaintext_bytes=file.size_bytes, created=now),
+        recipients=_recipients(vault, batch, now),
+        format=message.format,
     )
     writer = BlockWriter(target, attempt=uuid.uuid4().hex)
     try:
@@ -256,9 +252,9 @@ def _seal(stores: Stores, vault: Vault, record: Record, message: SealMessage, no
     return winner
 
 
-def _recipients(vault: Vault, record: Record, now: datetime) -> list[Recipient]:
+def _recipients(vault: Vault, batch: BatchId, now: datetime) -> list[Recipient]:
     """Read the certificates that the file key is wrapped for: the only place where they are read."""
-    partner = load_partner(record.id.partner)
+    partner = load_partner(batch.partner)
     recipients = vault.recipients(partner.certificate, now)
     if partner.escrow_certificate:
         recipients += vault.recipients(partner.escrow_certificate, now)
@@ -310,8 +306,9 @@ def _forget_failures(stores: Stores, batch: BatchId) -> None:
         stores.batches.delete_blob(name)
 
 
-def _target(stores: Stores, record: Record, file: str) -> BlobClient:
-    return stores.encrypted.get_blob_client(f"{record.id.folder}/{record.sealed_name(file)}")
+def _target(stores: Stores, message: SealMessage) -> BlobClient:
+    folder = BatchId.parse(message.batch).folder
+    return stores.encrypted.get_blob_client(f"{folder}/{message.file.name}{EXTENSIONS[message.format]}")
 
 
 def _result_of(blob: BlobClient) -> SealedFile | None:

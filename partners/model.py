@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -12,6 +9,8 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from delivery import BadHostKey, parse_host_key
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
 SecretName = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")]
@@ -38,24 +37,10 @@ def _check_time_zone(name: str) -> str:
 
 def _check_host_key(line: str) -> str:
     try:
-        host_key_blob(line)
-    except ValueError as error:
-        raise ValueError(f"{error}; write it as in known_hosts, without the host: ssh-rsa AAAA...") from None
+        parse_host_key(line)
+    except BadHostKey as error:
+        raise ValueError(f"{error}; {error.hint}") from None
     return line
-
-
-def host_key_blob(line: str) -> bytes:
-    """Return the wire bytes of a public host key line `type base64`; raises ValueError when it is not one."""
-    kind, _, rest = line.strip().partition(" ")
-    encoded = rest.split(" ", 1)[0]
-    try:
-        blob = base64.b64decode(encoded, validate=True)
-    except binascii.Error:
-        raise ValueError("the host key is not base64") from None
-    length = int.from_bytes(blob[:4], "big")
-    if not encoded or blob[4 : 4 + length].decode("ascii", "replace") != kind:
-        raise ValueError("the host key is not a public key line of OpenSSH")
-    return blob
 
 
 class Sftp(_Model):
@@ -78,22 +63,7 @@ class Sftp(_Model):
     @property
     def adf_host_key(self) -> str:
         """The first pinned host key as Data Factory wants it: `ssh-rsa 2048 xx:xx:...` (MD5 of the key)."""
-        blob = host_key_blob(self.host_keys[0])
-        kind = self.host_keys[0].split(" ", 1)[0]
-        digest = hashlib.md5(blob, usedforsecurity=False).hexdigest()
-        return f"{kind} {_key_bits(blob)} {':'.join(digest[i : i + 2] for i in range(0, 32, 2))}"
-
-
-def _key_bits(blob: bytes) -> int:
-    """Bits of an RSA modulus (the last field of the key's wire form), or of the named curve."""
-    fields: list[bytes] = []
-    while blob:
-        length = int.from_bytes(blob[:4], "big")
-        fields.append(blob[4 : 4 + length])
-        blob = blob[4 + length :]
-    if fields[0] == b"ssh-rsa":
-        return int.from_bytes(fields[-1], "big").bit_length()
-    return {b"nistp384": 384, b"nistp521": 521}.get(fields[1], 256)
+        return parse_host_key(self.host_keys[0]).adf_fingerprint
 
 
 class TemporaryName(_Model):

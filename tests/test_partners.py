@@ -99,7 +99,9 @@ def test_bad_feed_is_refused(tmp_path: Path, feed: dict[str, object], words: str
 
 @pytest.mark.parametrize("key", ["ssh-rsa", "ssh-rsa !!!", "ssh-ed25519 AAAAB3NzaC1yc2EAAAADAQABAAAAQQ==", "AAAA"])
 def test_host_key_must_be_a_public_key_line(tmp_path: Path, key: str):
-    assert "known_hosts" in fault_of(write(tmp_path, {"sftp": {**NORTHWIND["sftp"], "host_keys": [key]}}))
+    assert "sftp.host_keys.0: Value error, host key pin" in fault_of(
+        write(tmp_path, {"sftp": {**NORTHWIND["sftp"], "host_keys": [key]}})
+    )
 
 
 def test_partner_without_a_pinned_host_key_is_refused(tmp_path: Path):
