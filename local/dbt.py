@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 HISTORY = ROOT / "out" / "dbt"
-IMAGE = "sealift-dbt"
+# The name that the local container group asks for: with SEALIFT_CONTAINER_ENGINE=podman the image itself is run.
+IMAGE = "sealift.azurecr.io/dbt:local"
 BASE_IMAGE = "python:3.12-slim"
 ENGINES = ("podman", "docker", "az")
 
@@ -80,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     image = verbs.add_parser("image", help="build the container image")
     image.set_defaults(verb=_image)
-    image.add_argument("--tag", default=f"{IMAGE}:local")
+    image.add_argument("--tag", default=IMAGE, help=f"{IMAGE} if left out")
     image.add_argument("--base-image", default=BASE_IMAGE, metavar="IMAGE")
     image.add_argument("--engine", choices=ENGINES, help="the first that is installed, if left out")
     image.add_argument("--registry", metavar="NAME", help="build in this Azure registry (az acr build)")
@@ -297,12 +298,9 @@ def _print_summary(summary: dict[str, Any]) -> None:
     for name, value in facts.items():
         if value:
             console.console.print(f"  {name:<11} {value}", soft_wrap=True, markup=False)
-    if summary.get("failed"):
-        console.console.print()
-        console.table(
-            [("failed", "left"), ("status", "left"), ("says", "left")],
-            [[each["name"][:60], each["status"], each["message"]] for each in summary["failed"]],
-        )
+    for each in summary.get("failed") or []:
+        console.console.print(f"\n  x {each['name']} ({each['status']}, {each['path']})", soft_wrap=True, markup=False)
+        console.console.print(f"    {each['message']}", soft_wrap=True, markup=False)
     if summary.get("rows"):
         console.console.print()
         console.table(

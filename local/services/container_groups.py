@@ -2,12 +2,14 @@
 
 It answers the official client and a pipeline's Web activities unchanged: bearer tokens and rights per principal, api-version,
 long-running operations, instance view, logs with the platform's limits. Secrets go in and never come out. What the platform is
-documented to do wrong now and then can be asked for (`faults`). Not done: every other resource type, lists, exec, attach,
+documented to do wrong now and then can be asked for (`faults`). Containers are processes, or the image itself when
+SEALIFT_CONTAINER_ENGINE is podman or docker. Not done: every other resource type, lists, exec, attach,
 virtual networks, and whatever would need several containers in one group.
 """
 
 import copy
 import json
+import os
 import re
 import threading
 import time
@@ -76,7 +78,7 @@ class ContainerGroups:
         self._folder = folder
         self._principal = principal
         self._rights = dict(rights or {"data-factory": RUNNER_RIGHTS, "operator": ALL_RIGHTS})
-        self._backend = backend or Backend()
+        self._backend = backend or Backend(engine=os.environ.get("SEALIFT_CONTAINER_ENGINE", ""))
         self._groups: dict[str, _Group] = {}
         self._operations: dict[str, Callable[[], bool]] = {}
         self._lock = threading.RLock()

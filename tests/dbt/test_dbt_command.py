@@ -47,7 +47,7 @@ def test_no_runs_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_run_is_shown_by_the_beginning_of_its_id(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    failed = [{"name": "unique_x", "status": "fail", "message": "3 rows [bold]"}]
+    failed = [{"name": "unique_x", "status": "fail", "path": "a.sql", "message": "3 rows [bold]"}]
     keep(history, "aaaa-1", "2026-11-20T01:00:00Z", failed=failed, rows={"marts_x": 1234}, counts={"fail": 1})
 
     assert dbt.main(["show", "aa"]) == 0
