@@ -109,11 +109,11 @@ class App:
     def state(self, batch: str) -> str:
         return str(self.ok("GET", f"batches/{batch}")["state"])
 
-    def wait(self, batch: str, *states: str, seconds: float = 60) -> str:
+    def wait(self, batch: str, *states: str, seconds: float = 60, pause_seconds: float = 0.1) -> str:
         deadline = time.monotonic() + seconds
         while (state := self.state(batch)) not in states:
             assert time.monotonic() < deadline, f"{batch} is still {state}"
-            time.sleep(0.1)  # between two looks, not for a time
+            time.sleep(pause_seconds)  # between two looks, not for a time
         return state
 
     def log(self) -> str:

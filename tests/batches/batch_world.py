@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 import batches
 from batches import Record, Stores
+from batches.record import StagedFile
+from batches.sealing import SealMessage
 from encryption.vault import Vault
 from local.services.vault import KeyVault
 
@@ -59,7 +60,11 @@ class World:
         return worked
 
     def message(self, record: Record) -> str:
-        return json.dumps({"version": 1, "batch": record.batch, "file": record.files[0], "last": True, "run_id": None})
+        """Return the message of the batch's first file, as it was accepted."""
+        staged = batches.read(self.stores.batches, record.id).staged
+        file = staged[0] if staged else StagedFile(name=record.files[0], etag='"0"', size_bytes=1)
+        message = SealMessage(version=1, batch=record.batch, file=file, format=record.format, last=True)
+        return message.model_dump_json()
 
     def status(self, record: Record) -> dict[str, Any]:
         return batches.read_status(self.stores, self.vault, record.id, NOW)

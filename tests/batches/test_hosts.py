@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -19,6 +20,7 @@ from batch_world import PARTNER_KEY, use_certificate
 
 import batches
 from batches import Record, Stores
+from batches.record import StagedFile
 from batches.sealing import SealMessage, list_sealed
 from encryption import open_sealed
 from local.partner_side import self_signed
@@ -64,8 +66,10 @@ def content(name: str) -> bytes:
 
 def send_again(app: App, record: Record) -> None:
     """Put every message into the queue once more, as a queue that delivers at least once may."""
-    for name in record.files:
-        message = SealMessage(version=1, batch=record.batch, file=name, last=name == record.files[-1])
+    accepted = batches.read(app.stores.batches, record.id).staged or []
+    for file in accepted:
+        last = file is accepted[-1]
+        message = SealMessage(version=1, batch=record.batch, file=file, format=record.format, last=last)
         app.stores.seal_queue.send_message(message.model_dump_json())
 
 
@@ -139,6 +143,15 @@ def test_host_that_dies_leaves_its_files_to_another(hosts: Hosts):
     each_file_is_sealed_once(second, record)
 
 
+def test_message_of_another_version_fails_the_batch_that_it_names(app: App):
+    batch = app.plan(next(DAYS))["batch"]
+
+    app.stores.seal_queue.send_message(json.dumps({"version": 9, "batch": batch, "shape": "of tomorrow"}))
+
+    app.wait(batch, "failed")
+    assert "not a seal message" in app.ok("GET", f"batches/{batch}")["failure"]["cause"]
+
+
 @pytest.mark.parametrize(
     "body",
     ["not json", "{}", "[]", '{"version": 1}', '{"version": 9, "batch": "a.b.2026-01-01.1", "file": "x", "last": true}'],
@@ -158,7 +171,8 @@ def test_strange_message_ends_in_the_log_and_holds_up_nobody(app: App, body: str
 
 def test_poison_message_fails_its_file_and_batch_with_a_mend(app: App):
     other = app.plan(next(DAYS))
-    message = SealMessage(version=1, batch=other["batch"], file=other["files"][0], last=True)
+    file = StagedFile(name=other["files"][0], etag='"0"', size_bytes=1)
+    message = SealMessage(version=1, batch=other["batch"], file=file, format="native", last=True)
 
     app.session.post(
         f"{app.host.url}/admin/functions/seal_poison",
@@ -175,13 +189,13 @@ def test_poison_message_fails_its_file_and_batch_with_a_mend(app: App):
 
 @pytest.mark.slow
 def test_ten_thousand_files_are_one_batch(hosts: Hosts):
-    app = hosts(workers=2)
+    app, _second = hosts(), hosts()
     record = app.plan_many(next(DAYS), 10_000)
     app.stage(record, lambda name: name.encode())
 
     app.ok("POST", f"batches/{record.batch}/seal", json={"runId": "run-1"})
 
-    assert app.wait(record.batch, "sealed", "failed", seconds=1800) == "sealed"
+    assert app.wait(record.batch, "sealed", "failed", seconds=3600, pause_seconds=5) == "sealed"
     status = app.ok("GET", f"batches/{record.batch}")
     assert len(status["send"]) == 10_002
     assert app.ok("GET", f"batches/{record.batch}/verify")["ok"]

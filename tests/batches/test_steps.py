@@ -285,9 +285,18 @@ def test_strange_message_is_refused(body: str):
 
 
 def test_message_of_another_version_is_refused(world: World):
-    body = world.message(world.plan()).replace('"version": 1', '"version": 9')
+    body = world.message(world.plan()).replace('"version":1', '"version":9')
 
     with pytest.raises(batches.InvalidRequest, match="version 9"):
+        batches.parse_message(body)
+
+
+@pytest.mark.parametrize("name", ["../other/file.txt", "a/b", "", ".hidden", "x" * 200])
+def test_message_with_a_strange_file_name_is_refused(world: World, name: str):
+    record = world.plan()
+    body = world.message(record).replace(record.files[0], name)
+
+    with pytest.raises(batches.InvalidRequest):
         batches.parse_message(body)
 
 
