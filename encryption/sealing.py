@@ -9,11 +9,8 @@ There is deliberately no parameter for randomness: an argument that can weaken a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import queue
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
@@ -24,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers import AEADEncryptionContext, Cipher
 from encryption import canonical, cms
 from encryption.certificates import Recipient
 from encryption.errors import FileTooLarge, InvalidValue, SizeMismatch
+from encryption.hashing import InlineHash, ThreadedHash
 from encryption.header import FileInfo, Header, context
 from encryption.wrapping import FILE_KEY_BYTES, WrappedKey, read_recipients, wrap_for_all
 
@@ -34,8 +32,8 @@ LARGEST: Final[dict[str, int]] = {"native": 2**52, "detached": 2**36 - 32, "cms"
 # AES is fastest while a piece fits the cache; and a piece of 128 KiB or more is no longer taken from the heap but mapped and
 # given back by the system every time, which costs more than the encryption itself.
 PIECE_BYTES: Final = 64 * 1024
+MAX_KEYS_BYTES: Final = 6_144
 THREADS_FROM_BYTES: Final = 4 * 1024 * 1024  # below this, starting threads costs more than they save
-HASH_BATCH_BYTES: Final = 1024 * 1024
 RESULT_KEY: Final = "sealift_result"  # the blob metadata that holds a whole result
 
 
@@ -141,6 +139,13 @@ class Sealing(Iterator[bytes]):
         file_key = os.urandom(FILE_KEY_BYTES)
         wrapped = wrap_for_all(file_key, recipients)
         unique = {each.thumbprint: each for each in recipients}
+        # The result travels as metadata of a blob, which holds 8 KiB; it is better to know before than after sealing.
+        keys_bytes = len(canonical.write({"recipients": [each.to_json() for each in wrapped]}))
+        if keys_bytes > MAX_KEYS_BYTES:
+            raise InvalidValue(
+                f"the wrapped keys of {len(wrapped)} recipients take {keys_bytes:,} bytes; {MAX_KEYS_BYTES:,} are the most",
+                hint="seal for fewer recipients, or for shorter keys: 3072 bits are enough",
+            )
         self.file = file
         self.format = format
         self.recipients = wrapped
@@ -188,8 +193,8 @@ class Sealing(Iterator[bytes]):
 
     def _run(self, chunks: Iterable[bytes]) -> Generator[bytes]:
         threaded = self.file.plaintext_bytes >= THREADS_FROM_BYTES
-        plaintext_hash = _ThreadedHash() if threaded else _InlineHash()
-        sealed_hash = _ThreadedHash() if threaded else _InlineHash()
+        plaintext_hash = ThreadedHash() if threaded else InlineHash()
+        sealed_hash = ThreadedHash() if threaded else InlineHash()
         try:
             plaintext_bytes = sealed_bytes = 0
             for plaintext, sealed in self._steps(chunks):
@@ -290,54 +295,3 @@ def _cms(file: FileInfo, file_key: bytes, wrapped: tuple[WrappedKey, ...], recip
 
 
 _BODIES: Final = {"native": _native, "detached": _detached, "cms": _cms}
-
-
-class _InlineHash:
-    """SHA-256 in the caller's thread."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self.update = self._hash.update
-        self.hexdigest = self._hash.hexdigest
-
-    def close(self) -> None:
-        """Nothing to stop."""
-
-
-class _ThreadedHash:
-    """SHA-256 in a thread of its own, a few MiB behind; hashlib lets the others run while it works.
-
-    Pieces are handed over by the megabyte: waking a thread for each would cost more than it hashes.
-    """
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self._batch: list[bytes | memoryview] = []
-        self._batch_bytes = 0
-        self._waiting: queue.Queue[list[bytes | memoryview]] = queue.Queue(maxsize=3)
-        self._thread = threading.Thread(target=self._work, name="sealift-sha256", daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
-        while batch := self._waiting.get():
-            for piece in batch:
-                self._hash.update(piece)
-
-    def update(self, piece: bytes | memoryview) -> None:
-        self._batch.append(piece)
-        self._batch_bytes += len(piece)
-        if self._batch_bytes >= HASH_BATCH_BYTES:
-            self._waiting.put(self._batch)
-            self._batch, self._batch_bytes = [], 0
-
-    def hexdigest(self) -> str:
-        if self._batch:
-            self._waiting.put(self._batch)
-        self.close()
-        return self._hash.hexdigest()
-
-    def close(self) -> None:
-        """End the thread: an empty batch tells it to."""
-        if self._thread.is_alive():
-            self._waiting.put([])
-            self._thread.join()

@@ -273,6 +273,16 @@ def test_metadata_fits_what_azure_allows() -> None:
     assert sum(len(name) + len(value) for name, value in metadata.items()) < 8192
 
 
+def test_recipients_whose_keys_would_not_fit_beside_a_blob_are_refused_before_sealing() -> None:
+    large = [recipient(f"large-{number}", 4096) for number in range(8)]
+
+    with pytest.raises(InvalidValue, match="8 recipients take") as caught:
+        seal([], file=file_info(0), recipients=large, format="detached")
+
+    assert "fewer recipients" in caught.value.hint
+    seal([], file=file_info(0), recipients=large[:5], format="detached")
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_result_is_read_back_from_its_json(kind: str) -> None:
     result = sealed(b"hello", kind)[1]
