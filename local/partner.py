@@ -1,4 +1,4 @@
-"""`./sealift partner lint | schema | check`: are the partner files right, and does the partner's server work?"""
+"""`./sealift partner lint | schema | check | kit`: are the partner files right, does the server work, what does it receive?"""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from batches.connecting import connection_settings, delivery_policy
 from delivery import BytesSource, ConnectionSettings
 from encryption import FileInfo, seal
 from encryption.vault import Vault
+from local.kit import assemble_kit
 from local.partner_check import Finding, check_server
 from partners import load_partner, load_partners
 from partners.model import Partner
@@ -25,7 +26,7 @@ _MARKS = {"ok": "+", "note": "!", "failed": "x", "skipped": "-"}
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser("sealift partner", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="lint | schema | check")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="lint | schema | check | kit")
     verbs.add_parser("lint", help="read every partner file and say what is wrong")
     verbs.add_parser("schema", help="print the JSON Schema of a partner file, for editors")
     check = verbs.add_parser("check", help="connect as production does and report step by step")
@@ -37,7 +38,14 @@ def main(argv: list[str]) -> int:
     check.add_argument(
         "--send-test", action="store_true", help="deliver a sealed test file: agree on it with the partner first"
     )
+    kit = verbs.add_parser(
+        "kit", help="make the folder that a partner receives: openers, format, our certificate, a test"
+    )
+    kit.add_argument("name", help="the partner: partners/NAME.yaml")
+    kit.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     arguments = parser.parse_args(argv)
+    if arguments.verb == "kit":
+        return _kit(arguments)
     if arguments.verb == "schema":
         print(json.dumps(Partner.model_json_schema(), indent=2))
         return 0
@@ -89,6 +97,25 @@ def _settings(partner: Partner, key: Path | None) -> ConnectionSettings:
     )
 
 
+def _kit(arguments: argparse.Namespace) -> int:
+    """Assemble the kit with our public key and a test batch for each format that the partner's feeds use."""
+    _join_kept_services()
+    partner, now = load_partner(arguments.name), datetime.now(UTC)
+    vault, signing_key = _vault(), os.environ.get("SIGNING_KEY", "sealift-signing")
+    files = assemble_kit(
+        partner.name,
+        vault.public_key_pem(signing_key),
+        arguments.out,
+        now=now,
+        recipients=vault.recipients(partner.certificate, now),
+        sign=lambda data: vault.sign(signing_key, data),
+        signing_key=vault.key_id(signing_key),
+        formats=sorted({feed.format for feed in partner.feeds.values()}),
+    )
+    print(f"{len(files)} files in {arguments.out}; the partner starts with {arguments.out / 'README.md'}")
+    return 0
+
+
 def _show(finding: Finding) -> None:
     print(f"  {_MARKS[finding.mark]} {finding.step:<10} {finding.text}", flush=True)
     if finding.hint:
@@ -101,7 +128,7 @@ def _join_kept_services() -> None:
     from local.stack import Connection
 
     if KEPT.exists() and "KEY_VAULT_URL" not in os.environ:
-        os.environ.update(Connection.read(KEPT).environment)
+        os.environ.update(Connection.read(KEPT).operator)
 
 
 def _vault() -> Vault:

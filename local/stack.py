@@ -59,6 +59,7 @@ class Connection:
     """What differs for Data Factory between this machine and Azure: addresses, credentials, and waiting."""
 
     environment: dict[str, str] = field(repr=False)
+    operator: dict[str, str] = field(repr=False)
     global_parameters: dict[str, Any]
     linked_services: dict[str, dict[str, Any]]
     function_url: str
@@ -165,6 +166,8 @@ class Stack:
         """Return what another process needs to run pipelines on these services."""
         return Connection(
             environment=self.environment("data-factory"),
+            operator=self.environment("operator")
+            | {"KEY_VAULT_URL": self.vault.url, "PARTNER_SFTP": self._addresses()},
             global_parameters={
                 "resourceManagerUrl": self.groups.url,
                 "containerGroupId": GROUP_ID,
@@ -225,7 +228,7 @@ class Stack:
     def _fill_vault(self) -> None:
         self.vault.allow("function-app", secrets=("*-certificate", "*-sftp-key"), keys=("sealift-signing",))
         self.vault.allow("data-factory", secrets=("function-key", "warehouse-password", "*-sftp-key"))
-        self.vault.allow("operator", secrets=("*-certificate",), keys=("sealift-signing",))
+        self.vault.allow("operator", secrets=("*-certificate", "*-sftp-key"), keys=("sealift-signing",))
         self.vault.create_key("sealift-signing")
         self.vault.set_secret("function-key", self.function_key)
         self.vault.set_secret("warehouse-password", self.postgres.password)
@@ -253,11 +256,15 @@ class Stack:
         for name in QUEUES:
             queues.create_queue(name)
 
-    def _app_settings(self) -> dict[str, str]:
+    def _addresses(self) -> str:
+        """Return the setting that points the partners' files at the servers of this machine."""
         addresses = {
             name: {"host": server.host, "port": server.port, "host_keys": [server.host_key_line]}
             for name, server in ((partner.name, partner.server) for partner in self.partners.values())
         }
+        return json.dumps(addresses)
+
+    def _app_settings(self) -> dict[str, str]:
         return self.environment("function-app") | {
             "AzureWebJobsStorage__blobServiceUri": self.azurite.blob_url(HOST),
             "AzureWebJobsStorage__queueServiceUri": self.azurite.queue_url(HOST),
@@ -265,7 +272,7 @@ class Stack:
             "RawStorage__blobServiceUri": self.azurite.blob_url(RAW),
             "EncryptedStorage__blobServiceUri": self.azurite.blob_url(ENCRYPTED),
             "KEY_VAULT_URL": self.vault.url,
-            "PARTNER_SFTP": json.dumps(addresses),
+            "PARTNER_SFTP": self._addresses(),
         }
 
     def _dbt_group(self) -> dict[str, Any]:
