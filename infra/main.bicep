@@ -231,7 +231,7 @@ module vault 'modules/vault.bicep' = {
     token: token
     signingKeys: signingKeys
     partners: partners
-    extraSecrets: concat(['function-key', 'warehouse-password', 'dbt-password'], escrowSecrets)
+    extraSecrets: concat(['function-key', 'warehouse-password', 'dbt-password', 'alert-webhook'], escrowSecrets)
     sku: vaultSku
     workspaceId: monitoring.outputs.workspaceId
     access: access

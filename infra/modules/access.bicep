@@ -95,6 +95,10 @@ resource vault 'Microsoft.KeyVault/vaults@2026-02-01' existing = {
     name: 'dbt-password'
   }
 
+  resource alertWebhook 'secrets' existing = {
+    name: 'alert-webhook'
+  }
+
   resource certificates 'secrets' existing = [for partner in partners: {
     name: '${partner}-certificate'
   }]
@@ -216,6 +220,17 @@ resource appSftpKeys 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for
     description: 'The function route and Confirm sign in at the server of ${partner}.'
   }
 }]
+
+resource appAlertWebhook 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(vault::alertWebhook.id, 'app', roles.secretsUser)
+  scope: vault::alertWebhook
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.secretsUser
+    description: 'The timer posts alerts of late, missing and failed feeds to this address.'
+  }
+}
 
 resource appTelemetry 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(insights.id, 'app', roles.metricsPublisher)
