@@ -19,7 +19,7 @@ from encryption.errors import InvalidValue
 MAX_DEPTH: Final = 5
 MAX_INTEGER: Final = 2**53 - 1
 
-NAME: Final = re.compile(r'(?![. ])[^\x00-\x1f\x7f-\U0010ffff/\\":*?<>|]{1,200}(?<![. ])')
+NAME: Final = re.compile(r'(?![. ])[^\x00-\x1f\x7f-\U0010ffff/\\":*?<>|]{1,200}(?<![. ])(?<!\.[Pp][Aa][Rr][Tt])')
 TOKEN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 BATCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 KID: Final = re.compile(r"[!#-\[\]-~]{1,256}")

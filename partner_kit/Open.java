@@ -239,7 +239,7 @@ public final class Open {
     }
 
     static final Predicate<Object> INTEGER = value -> value instanceof Long;
-    static final Predicate<Object> NAME = text("(?![. ])[\\x20-\\x7e&&[^/\\\\\":*?<>|]]{1,200}(?<![. ])");
+    static final Predicate<Object> NAME = text("(?![. ])[\\x20-\\x7e&&[^/\\\\\":*?<>|]]{1,200}(?<![. ])(?<!\\.[Pp][Aa][Rr][Tt])");
     static final Predicate<Object> BATCH = text("[A-Za-z0-9][A-Za-z0-9._-]{0,199}");
     static final Predicate<Object> WORD = text("[A-Za-z0-9][A-Za-z0-9._-]{0,63}");
     static final Predicate<Object> KID = text("[!#-\\[\\]-~]{1,256}");

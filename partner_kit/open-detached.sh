@@ -42,7 +42,7 @@ grep '^{"detached":' "$work/lines" >"$work/files" || true
 [ "$(text_of type "$head")" = sealift-manifest ] || die "manifest: this is not a manifest of version 1"
 [ -z "$base" ] || [ "$base" = "$(text_of batch "$head")." ] || die "manifest: it is that of batch $(text_of batch "$head")"
 check() { # name, SHA-256
-    case $1 in '' | */* | .* | -*) die "manifest: a name that this script does not touch: $1" ;; esac
+    case $1 in '' | */* | .* | -* | *.part) die "manifest: a name that this script does not touch: $1" ;; esac
     [ -f "$folder/$1" ] || die "incomplete: $1 is in the manifest but not in the folder"
     [ "$(sha256 "$folder/$1")" = "$2" ] || die "file: $1 is not the file that the manifest names"
 }
@@ -57,7 +57,7 @@ done <"$work/files"
 mkdir -p "$out"
 while IFS= read -r file <&3; do
     name=$(text_of name "$file")
-    case $name in '' | */* | .* | -*) die "manifest: a name that this script does not touch: $name" ;; esac
+    case $name in '' | */* | .* | -* | *.part) die "manifest: a name that this script does not touch: $name" ;; esac
     [ ! -e "$out/$name" ] || die "usage: $name is already in the output folder"
     unwrapped=$(openssl pkeyutl -decrypt -inkey "$key" -pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha256 \
         -pkeyopt rsa_mgf1_md:sha256 -in "$folder/$(text_of key_name "$file")" 2>/dev/null | od -An -v -tx1 | tr -d ' \n')

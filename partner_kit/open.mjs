@@ -39,7 +39,7 @@ const cannotOpen = () => new Refused("cannot-open", "the file is for another key
 
 // -------------------------------------------------------------------------------------- strict JSON (FORMAT.md, 3)
 
-const NAME = /^(?![. ])[^\x00-\x1f\x7f-\uffff/\\":*?<>|]{1,200}$(?<![. ])/;
+const NAME = /^(?![. ])[^\x00-\x1f\x7f-\uffff/\\":*?<>|]{1,200}$(?<![. ])(?<!\.[Pp][Aa][Rr][Tt])/;
 const BATCH = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const KID = /^[!#-\[\]-~]{1,256}$/;

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from cryptography.cobblestone import Cobblestone256Encryptor
-from encryption_support import NOW, file_info, recipient, rsa_key, sealed, start
+from encryption_support import NOW, file_info, make_certificate, recipient, rsa_key, sealed, start
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +22,7 @@ from encryption import (
     Header,
     InvalidValue,
     MalformedHeader,
+    Recipient,
     SealedFile,
     SizeMismatch,
     open_cms,
@@ -274,7 +275,8 @@ def test_metadata_fits_what_azure_allows() -> None:
 
 
 def test_recipients_whose_keys_would_not_fit_beside_a_blob_are_refused_before_sealing() -> None:
-    large = [recipient(f"large-{number}", 4096) for number in range(8)]
+    key = rsa_key("large", 4096)
+    large = [Recipient("k" * 200, make_certificate(key)) for _ in range(8)]
 
     with pytest.raises(InvalidValue, match="8 recipients take") as caught:
         seal([], file=file_info(0), recipients=large, format="detached")

@@ -467,6 +467,7 @@ def broken_manifests() -> Iterator[Scenario]:
         ("totals_true", "totals with true for 1", lambda m: m["totals"].update(files=True)),
         ("keys_hash_null", "no hash of keys.json", setting("keys_sha256", None)),
         ("file_name_with_path", "a file name that leaves the folder", lambda m: m["files"][0].update(name="../../a.csv")),
+        ("file_name_part", "a name that readers write to", lambda m: m["files"][0].update(name="a.csv.Part")),
         ("file_name_hidden", "a file name with a leading dot", lambda m: m["files"][0].update(name=".bashrc")),
         ("sealed_name_with_path", "a sealed name that leaves the folder", lambda m: m["files"][0].update(sealed_name="/etc/x")),
         ("format_unknown", "a format that there is not", lambda m: m["files"][0].update(format="zip")),
