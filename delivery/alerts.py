@@ -76,7 +76,5 @@ def post_alert(
 
 
 def _check(url: str) -> None:
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost"}):
-        return
-    raise Unusable("the alert webhook is no https address", hint="alerts name partners and causes: they need https")
+    if urllib.parse.urlsplit(url).scheme != "https":
+        raise Unusable("the alert webhook is no https address", hint="alerts name partners and causes: they need https")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPED = ["function_app.py", "batches", "encryption", "partners", "delivery", "local", "infra"]
-BENCHES = {"seal": "benchmarks.seal", "adf": "benchmarks.adf", "sftp": "benchmarks.sftp", "dbt": "benchmarks.dbt"}
+BENCHES = {name: f"benchmarks.{name}" for name in ("seal", "adf", "blob", "sftp", "dbt")}
 
 
 def test_main(argv: list[str]) -> int:

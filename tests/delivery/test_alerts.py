@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 from delivery_servers import free_port
 
 from delivery import AlertNotPosted, Calendar, Expectation, Unusable, judge_feed, post_alert
+from local.services.certificates import CertificateAuthority
+from local.services.web import Request, Response, WebServer, json_response
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 EXPECTED = Expectation(
@@ -22,39 +21,28 @@ MISSING = judge_feed(EXPECTED, date(2026, 11, 23), NOW)
 
 
 class Webhook:
+    """A team's webhook: answers what it is told, and keeps what it took."""
+
     def __init__(self) -> None:
         self.answers: list[int] = []
         self.taken: list[dict[str, Any]] = []
-        webhook = self
+        self.url = ""
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                status = webhook.answers.pop(0) if webhook.answers else 200
-                if status == 200:
-                    webhook.taken.append(json.loads(body))
-                self.send_response(status)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/secret-path"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def answer(self, request: Request) -> Response:
+        status = self.answers.pop(0) if self.answers else 200
+        if status == 200:
+            self.taken.append(request.json())
+        return json_response(status, {})
 
 
 @pytest.fixture
-def webhook() -> Iterator[Webhook]:
-    started = Webhook()
-    yield started
-    started.stop()
+def webhook(authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
+    for name, value in authority.environment.items():
+        monkeypatch.setenv(name, value)
+    hook = Webhook()
+    with WebServer("webhook", hook.answer, ca=authority) as server:
+        hook.url = f"{server.url}/secret-path"
+        yield hook
 
 
 def test_an_alert_says_it_all_in_one_post(webhook: Webhook) -> None:
@@ -87,7 +75,7 @@ def test_an_alert_nobody_took_is_an_error_without_the_address(webhook: Webhook) 
 
 def test_a_webhook_that_is_down_is_an_error() -> None:
     with pytest.raises(AlertNotPosted):
-        post_alert(f"http://127.0.0.1:{free_port()}/", MISSING, NOW, attempts=2, sleep=lambda _: None)
+        post_alert(f"https://127.0.0.1:{free_port()}/", MISSING, NOW, attempts=2, sleep=lambda _: None)
 
 
 def test_a_refused_address_is_not_tried_again(webhook: Webhook) -> None:
@@ -100,7 +88,9 @@ def test_a_refused_address_is_not_tried_again(webhook: Webhook) -> None:
     assert webhook.taken == []
 
 
-@pytest.mark.parametrize("url", ["http://example.com/", "ftp://example.com/", "file:///etc/passwd", ""])
+@pytest.mark.parametrize(
+    "url", ["http://example.com/", "http://127.0.0.1/", "ftp://example.com/", "file:///etc/passwd", ""]
+)
 def test_alerts_go_over_https_only(url: str) -> None:
     with pytest.raises(Unusable, match="https"):
         post_alert(url, MISSING, NOW)
