@@ -56,6 +56,12 @@ class ExpressionError(Exception):
         flat = "".join(character if character.isprintable() else " " for character in shown)
         return f"{flat}\n{' ' * (self.position - start)}^"
 
+    def by(self, function: str) -> ExpressionError:
+        """Name the function that failed, unless the text names it or a deeper place is already known."""
+        if self.position is None and function.lower() not in self.reason.lower():
+            self.reason = f"{function}: {self.reason}"
+        return self
+
     def at(self, text: str, position: int) -> ExpressionError:
         """Note the expression and the place in it, unless a deeper place is already known."""
         self.text = self.text or text

@@ -50,7 +50,7 @@ class Evaluation:
             if isinstance(result, (str, list)):
                 self.count(len(result))
         except ExpressionError as error:
-            raise error.at(self.text, node.position) from None
+            raise error.by(node.name).at(self.text, node.position) from None
         return result
 
     def run(self, node: Call) -> Any:

@@ -232,3 +232,11 @@ def test_scope_file_with_an_unknown_key_is_refused():
 def test_value_errors_name_their_function():
     with pytest.raises(ValueFault, match="div: cannot divide by zero"):
         evaluate("@div(1, 0)", EMPTY)
+
+
+@pytest.mark.parametrize("call", ["concat(json('{}'), pipeline().parameters.bad)", "string(pipeline().parameters.bad)"])
+def test_errors_of_a_value_name_the_function_that_met_it(call):
+    scope = Scope(parameters={"bad": {"$content-type": "text/plain", "$content": "!"}})
+
+    with pytest.raises(ValueFault, match=call.partition("(")[0]):
+        evaluate(f"@{call}", scope)
