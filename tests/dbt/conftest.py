@@ -33,8 +33,13 @@ def site(
         )
         site = Site(ca=authority, identity=identity, postgres=postgres, azurite=azurite, folder=folder, project=project)
         sample_data.load(site.dsn, TRANSACTIONS)
-        bake_parse(site)
         yield site
+
+
+@pytest.fixture(scope="session")
+def built(site: Site) -> None:
+    """Let every model be there, and the project carry dbt's parse."""
+    bake_parse(site)
 
 
 @pytest.fixture
@@ -60,7 +65,7 @@ def container(site: Site, as_factory: None) -> ContainerClient:
 
 
 @pytest.fixture
-def run_dbt(site: Site) -> Iterator[Runner]:
+def run_dbt(site: Site, built: None) -> Iterator[Runner]:
     runner = Runner(site=site)
     yield runner
     runner.end()
@@ -85,6 +90,6 @@ def groups(site: Site) -> Iterator[ContainerGroups]:
 
 
 @pytest.fixture
-def project(site: Site, tmp_path: Path) -> Path:
+def project(site: Site, built: None, tmp_path: Path) -> Path:
     """Return a copy of the project, to be broken."""
     return Path(shutil.copytree(site.project, tmp_path / "project"))

@@ -15,7 +15,7 @@ from local.dbt import BASE_IMAGE, image_command
 from local.services.container_groups import ContainerGroups
 from local.services.container_life import Backend
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("built")]
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from dbt_site import Runner, Site, edit
 
+pytestmark = pytest.mark.usefixtures("built")
+
 CONTRACT = [
     ("partner_code", "text"),
     ("business_date", "date"),
@@ -33,7 +35,7 @@ def points(site: Site, transaction: str) -> list[tuple[object, ...]]:
 
 
 @pytest.fixture(scope="module")
-def changed(site: Site) -> Iterator[Site]:
+def changed(site: Site, built: None) -> Iterator[Site]:
     """Let rows come late and change after a first build, then build again."""
     columns = "transaction_id, card_id, merchant_id, transaction_at, amount, currency, status, loaded_at"
     site.execute(

@@ -25,7 +25,7 @@ def factory() -> Factory:
 
 
 @pytest.fixture
-def run(site: Site, container: ContainerClient, groups: ContainerGroups, factory: Factory) -> Run:
+def run(site: Site, built: None, container: ContainerClient, groups: ContainerGroups, factory: Factory) -> Run:
     groups.put_group(group_definition(site), starts=False)
 
     def start(storage_url: str = "", **parameters: Any) -> PipelineRun:
