@@ -9,6 +9,7 @@ from typing import Any, Final
 from local.expressions.numbers import float_text
 from local.expressions.values import kind
 from local.expressions.xml.document import (
+    BLANK,
     FIRST,
     LATER,
     XML_NAMESPACE,
@@ -126,8 +127,10 @@ def declaration(member: Any) -> dict[str, str]:
     if not isinstance(member, Mapping):
         raise XmlFault("'?xml' must be an object with @version")
     parts = {name.removeprefix("@"): attribute_text(name, value) for name, value in member.items()}
-    if set(parts) - {"version", "encoding", "standalone"} or parts.get("version", "1.0") != "1.0":
-        raise XmlFault("'?xml' takes @version 1.0, @encoding and @standalone")
+    if set(parts) - {"version", "encoding", "standalone"} or not re.fullmatch(r"1\.[0-9]+", parts.get("version", "")):
+        raise XmlFault("'?xml' takes @version 1.x, @encoding and @standalone")
+    if parts.get("standalone", "yes") not in ("yes", "no", ""):
+        raise XmlFault("@standalone is yes or no")
     return {name: parts[name] for name in ("version", "encoding", "standalone") if parts.get(name)}
 
 
@@ -164,6 +167,8 @@ def new_element(parent: Document | Element, name: str, attributes: Mapping[str, 
 def qualified(element: Element, name: str, *, is_attribute: bool) -> tuple[str, str]:
     """Return the XML name and its namespace; a prefix that nothing declares is dropped."""
     prefix, colon, local = name.partition(":")
+    if not name:
+        raise XmlFault("an attribute needs a name after its @")
     if not colon:
         return encoded(name), "" if is_attribute else declared(element, "") or ""
     if ":" in local or not prefix or not local:
@@ -185,12 +190,18 @@ def add_element(parent: Document | Element, name: str, member: Any) -> None:
     for key, value in member.items():
         if key in TEXT_NAMES:
             for part in value if isinstance(value, list) else [value]:
-                if part is not None:
-                    element.children.append(Text(attribute_text(key, part), TEXT_NAMES[key], element))
+                element.children.append(text_node(element, key, part))
         elif key.startswith("?"):
             element.children.append(Instruction(key[1:], attribute_text(key, value), element))
         elif not key.startswith("@"):
             add_elements(element, key, value)
+
+
+def text_node(element: Element, key: str, value: Any) -> Text:
+    text, form = attribute_text(key, value), TEXT_NAMES[key]
+    if form.endswith("whitespace") and text.strip(BLANK):
+        raise XmlFault(f"'{key}' holds more than white space")
+    return Text(text, form, element)
 
 
 def attribute_text(name: str, value: Any) -> str:

@@ -66,7 +66,7 @@ def write_leaf(node: Text | Comment | Instruction, pieces: list[str], table: dic
     if isinstance(node, Comment):
         pieces.append(f"<!--{node.value}-->")
     elif isinstance(node, Instruction):
-        pieces.append(f"<?{node.name} {node.value}?>" if node.value else f"<?{node.name}?>")
+        pieces.append(f"<?{node.name} {node.value}?>" if node.value or table is IN_TEXT else f"<?{node.name}?>")
     elif node.form == "cdata":
         pieces.append(f"<![CDATA[{node.value}]]>")
     else:
