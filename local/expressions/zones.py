@@ -6,7 +6,7 @@ import zoneinfo
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
-from local.expressions.dates import MINUTE, MOST_TICKS, SECOND
+from local.expressions.dates import MINUTE, MOST_TICKS
 from local.expressions.windows_zones import IANA_OF_WINDOWS
 
 START = datetime(1, 1, 1)  # noqa: DTZ001 - a wall clock on purpose
@@ -58,6 +58,3 @@ def to_utc(ticks: int, zone: tzinfo) -> int | None:
 
 def clamped(ticks: int) -> int:
     return min(max(ticks, 0), MOST_TICKS)
-
-
-__all__ = ["SECOND", "find_zone", "from_utc", "to_utc"]

@@ -14,8 +14,6 @@ from local.expressions.xml.conversion import xml_of_json
 from local.expressions.xml.document import (
     Attribute,
     Comment,
-    Document,
-    Element,
     Instruction,
     Node,
     Text,
@@ -77,7 +75,5 @@ def found_node(node: Node) -> Any:
         return f'{node.name}="{node.value}"'
     return content(utf8(indented_xml(node)), XML_TYPE)
 
-
-__all__ = ["FUNCTIONS", "Document", "Element", "is_xml"]
 
 FUNCTIONS = (Function("xml", 1, 1, xml), Function("xpath", 2, 2, xpath))

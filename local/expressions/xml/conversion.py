@@ -19,7 +19,6 @@ from local.expressions.xml.document import (
     Document,
     Element,
     Instruction,
-    Node,
     Text,
     XmlFault,
     declared,
@@ -214,6 +213,3 @@ def scalar(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return float_text(value) if isinstance(value, float) else str(value)
-
-
-__all__ = ["Node", "json_of_xml", "xml_of_json"]

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from local.expressions.numbers import float_text
 from local.expressions.xml.document import (
     XMLNS_NAMESPACE,
     Attribute,
@@ -18,7 +17,7 @@ from local.expressions.xml.document import (
     Text,
     XmlFault,
 )
-from local.expressions.xml.xpath_functions import FUNCTIONS, Value, as_boolean, as_number, as_string, string_value
+from local.expressions.xml.xpath_functions import FUNCTIONS, Value, as_boolean, as_number, string_value
 from local.expressions.xml.xpath_syntax import (
     Binary,
     Filtered,
@@ -280,6 +279,3 @@ def matches(node: Node, step: Step) -> bool:
     if not isinstance(node, principal):
         return False
     return test == "*" or (node.local == test and not node.namespace)
-
-
-__all__ = ["Value", "as_string", "float_text", "select", "string_value"]

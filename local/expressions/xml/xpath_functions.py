@@ -14,7 +14,6 @@ from local.expressions.xml.document import (
     XML_NAMESPACE,
     Attribute,
     Comment,
-    Document,
     Element,
     Instruction,
     Node,
@@ -204,5 +203,3 @@ FUNCTIONS: Final[dict[str, XPathFunction]] = {
     "ceiling": XPathFunction(1, 1, limit(math.ceil)),
     "round": XPathFunction(1, 1, lambda a, _n: rounded(as_number(a[0]))),
 }
-
-__all__ = ["FUNCTIONS", "Document", "Value"]
