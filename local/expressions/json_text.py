@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any, NoReturn
 
-from local.expressions.errors import ValueFault
+from local.expressions.errors import LimitError, ValueFault
 from local.expressions.texts import BLANKS
 
 
@@ -31,5 +31,7 @@ def read_json(name: str, text: str) -> Any:
         return None
     try:
         return DECODER.decode(stripped)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise LimitError(f"{name}: the JSON text nests too deeply") from None
+    except ValueError as error:
         raise ValueFault(f"{name}: the text is not JSON: {error}", hint="only strict JSON is taken here") from None
