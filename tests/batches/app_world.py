@@ -47,13 +47,13 @@ def check_answer(method: str, path: str, answer: requests.Response) -> None:
     raise AssertionError(f"the document knows no {method} {path}")
 
 
-def app_folder(folder: Path) -> Path:
-    """Return the app as it is, but for a host.json whose retries come at once."""
+def app_folder(folder: Path, **queues: object) -> Path:
+    """Return the app as it is, but for a host.json whose retries come at once, and what else a test asks for."""
     folder.mkdir()
     for name in ("function_app.py", "batches", "encryption", "partners", "delivery"):
         (folder / name).symlink_to(ROOT / name)
     settings = json.loads((ROOT / "host.json").read_text())
-    settings["extensions"]["queues"] |= QUICK
+    settings["extensions"]["queues"] |= {**QUICK, **queues}
     (folder / "host.json").write_text(json.dumps(settings))
     return folder
 
