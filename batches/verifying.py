@@ -103,13 +103,18 @@ def _check_chain(entries: list[Entry]) -> Check:
 
 
 def _check_signature(vault: Vault, written: bytes, signature: bytes) -> Check:
-    public_key = load_pem_public_key(vault.public_key_pem(signing_key()))
-    assert isinstance(public_key, RSAPublicKey), "the vault refuses any other key"
+    """With the key that the manifest names, if it is one of ours: keys are rotated, and old batches stay provable."""
+    name, version = signing_key(), None
     try:
+        named = Manifest.from_bytes(written).signing_key
+        if named.startswith(f"{vault.url}/keys/"):
+            name, _, version = named.removeprefix(f"{vault.url}/keys/").partition("/")
+        public_key = load_pem_public_key(vault.public_key_pem(name, version or None))
+        assert isinstance(public_key, RSAPublicKey), "the vault refuses any other key"
         verify_signature(written, signature, public_key)
     except EncryptionError as error:
         return Check("signature", False, str(error))
-    return Check("signature", True, f"{signing_key()} signed this manifest")
+    return Check("signature", True, f"{name} signed this manifest")
 
 
 def _check_plan(record: Record, manifest: Manifest) -> Check:

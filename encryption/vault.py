@@ -80,10 +80,10 @@ class Vault:
         with _told(f"key '{key_name}'"):
             return str(self._keys.get_key(key_name).id)
 
-    def public_key_pem(self, key_name: str) -> bytes:
-        """Return the public half of a signing key, which verifies manifests."""
+    def public_key_pem(self, key_name: str, version: str | None = None) -> bytes:
+        """Return the public half of a signing key, which verifies manifests; by default of its newest version."""
         with _told(f"key '{key_name}'"):
-            key = self._keys.get_key(key_name).key
+            key = self._keys.get_key(key_name, version).key
         if not key or not key.n or not key.e:  # type: ignore[attr-defined]  # JsonWebKey sets its members from the answer
             raise VaultError(f"key '{key_name}' is not an RSA key", hint="make it as RSA 3072: infra/ does")
         n, e = (int.from_bytes(each, "big") for each in (key.n, key.e))  # type: ignore[attr-defined]

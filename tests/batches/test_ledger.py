@@ -209,6 +209,19 @@ def test_verify_reads_no_file_that_the_manifest_does_not_name(world: World):
         batches.verify_file(world.stores, record.id, "../keys.json")
 
 
+def test_batch_stays_verifiable_after_the_signing_key_was_replaced(world: World, monkeypatch: pytest.MonkeyPatch):
+    record = world.sealed()
+    world.key_vault.create_key("sealift-signing")
+    world.key_vault.create_key("sealift-signing-next")
+    world.key_vault.allow("function-app", keys=("sealift-signing-next",))
+    monkeypatch.setenv("SIGNING_KEY", "sealift-signing-next")
+
+    assert batches.verify(world.stores, world.vault, record.id)["ok"]
+    later = world.sealed(START + DAY)
+    assert Manifest.from_bytes(world.blob(later, "manifest.json")).signing_key.split("/")[-2] == "sealift-signing-next"
+    assert batches.verify(world.stores, world.vault, later.id)["ok"]
+
+
 def test_missing_sealed_file_is_seen(world: World):
     record = world.sealed()
     world.stores.encrypted.delete_blob(f"{record.id.folder}/{record.sealed_name(record.files[0])}")

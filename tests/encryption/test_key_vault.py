@@ -199,7 +199,7 @@ def test_a_secret_s_text_is_read_as_it_is(vault: Vault, service: KeyVault) -> No
 
 def test_a_signing_key_that_is_not_rsa_is_refused(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     curve = KeyVaultKey("https://vault.example/keys/k/1", jwk={"kty": "EC", "crv": "P-256", "x": b"x", "y": b"y"})
-    monkeypatch.setattr(vault._keys, "get_key", lambda _: curve)
+    monkeypatch.setattr(vault._keys, "get_key", lambda *_: curve)
 
     with pytest.raises(VaultError, match="'k' is not an RSA key"):
         vault.public_key_pem("k")
