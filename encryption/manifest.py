@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from encryption import canonical
 from encryption.errors import InvalidValue, MalformedManifest, SignatureInvalid
-from encryption.sealing import FORMATS, SealedFile
+from encryption.sealing import FORMATS, LARGEST, SealedFile
 from encryption.wrapping import MAX_RECIPIENTS, WrappedKey, read_recipients
 
 VERSION: Final = 1
@@ -94,7 +94,7 @@ class ManifestFile:
         canonical.text(self.sealed_name, canonical.NAME, "sealed_name")
         if self.format not in FORMATS:
             raise InvalidValue(f"format must be one of {', '.join(FORMATS)}")
-        canonical.integer(self.plaintext_bytes, "plaintext_bytes")
+        canonical.integer(self.plaintext_bytes, "plaintext_bytes", largest=LARGEST[self.format])
         canonical.integer(self.sealed_bytes, "sealed_bytes")
         canonical.text(self.sealed_sha256, canonical.HASH, "sealed_sha256")
         if self.rows is not None:

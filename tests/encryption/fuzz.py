@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import atheris
+import atheris  # type: ignore[import-untyped]  # installed by hand, it has no stubs
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 

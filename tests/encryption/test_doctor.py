@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from encryption import load_recipients
 from encryption.doctor import diagnose
 
-Encoding, Format = serialization.Encoding, serialization.PrivateFormat
+Encoding = serialization.Encoding
+Format = serialization.PrivateFormat
 PLAIN = serialization.NoEncryption()
 
 

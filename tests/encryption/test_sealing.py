@@ -32,7 +32,7 @@ from encryption import (
     seal,
 )
 from encryption.header import context
-from encryption.opening import PIECE_BYTES
+from encryption.sealing import PIECE_BYTES
 from encryption.wrapping import wrap_for_all
 
 MIB = 1024 * 1024
@@ -372,7 +372,7 @@ def test_a_bit_flipped_in_the_prefix_is_refused(place: int) -> None:
 def test_a_bit_flipped_in_any_byte_of_the_header_is_refused_and_nothing_comes_out() -> None:
     data, _ = sealed(b"hello")
     for place in range(12, len(data) - 77):
-        opened = []
+        opened: list[bytes] = []
         with pytest.raises((MalformedHeader, CannotOpen)):
             opened.extend(open_sealed([flip(data, place, place % 8)], rsa_key()))
         assert opened == []
@@ -381,7 +381,7 @@ def test_a_bit_flipped_in_any_byte_of_the_header_is_refused_and_nothing_comes_ou
 def test_a_bit_flipped_in_any_byte_of_a_small_body_is_refused_and_nothing_comes_out() -> None:
     data, _ = sealed(b"hello")
     for place in range(len(data) - 77, len(data)):
-        opened = []
+        opened: list[bytes] = []
         with pytest.raises(CannotOpen):
             opened.extend(open_sealed([flip(data, place, place % 8)], rsa_key()))
         assert opened == []

@@ -221,7 +221,7 @@ def test_a_key_with_a_password_is_opened_by_the_environment_or_by_asking(
     monkeypatch.setenv("SEALIFT_KEY_PASSWORD", "secret")
     assert sealing.load_private_key(Path("locked.key")).key_size == 3072
     monkeypatch.delenv("SEALIFT_KEY_PASSWORD")
-    monkeypatch.setattr(sealing.getpass, "getpass", lambda _: "secret")
+    monkeypatch.setattr("getpass.getpass", lambda _: "secret")
     assert sealing.load_private_key(Path("locked.key")).key_size == 3072
     monkeypatch.setenv("SEALIFT_KEY_PASSWORD", "wrong")
     with pytest.raises(FileProblem, match="password is wrong"):

@@ -75,7 +75,7 @@ def test_the_test_batch_opens_with_the_kit_alone(
     )
     manifest = next((kit / "test-batch" / kind).glob("*.manifest.json"))
 
-    commands = [
+    commands: list[list[str | Path]] = [
         [
             sys.executable,
             "-I",

@@ -33,7 +33,7 @@ def open_vector(
     for stored, content in vector["files"].items():
         (work / "in" / stored).write_bytes(base64.b64decode(content))
     manifest = next(iter(work.glob("in/*manifest.json")), work / "in" / f"{BATCH}.manifest.json")
-    command = [shell, *(["sh"] if shell == "busybox" else []), KIT / f"open-{kind}.sh", manifest]
+    command: list[str | Path] = [shell, *(["sh"] if shell == "busybox" else []), KIT / f"open-{kind}.sh", manifest]
     keys = VECTORS / "keys"
     return subprocess.run(
         [*command, keys / f"{vector['key']}.key.pem", keys / sender, work / "out"], capture_output=True, text=True

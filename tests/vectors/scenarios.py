@@ -482,6 +482,14 @@ def broken_manifests() -> Iterator[Scenario]:
         scenario.change_manifest = change
         yield scenario
 
+    def inflate(manifest: Document) -> None:
+        for sizes in (manifest["files"][0], manifest["totals"]):
+            sizes["plaintext_bytes"] = 2**30 + 1
+
+    inflated = Scenario("manifest_size_above_the_format_s", "a cms file of more than 1 GiB", "manifest").cms()
+    inflated.change_manifest = inflate
+    yield inflated
+
     def double(manifest: Document) -> None:
         again = copy.deepcopy(manifest["files"][0])
         again.update(name=again["name"].upper(), sealed_name="b.csv.sealed")
