@@ -25,7 +25,8 @@ def contains(arguments: list[Any], _scope: Scope) -> bool:
     if isinstance(whole, str):
         return as_text("contains", part, "the second argument") in whole
     if isinstance(whole, list):
-        return any(same(item, part) for item in whole)
+        wanted = key_of(part)
+        return any(key_of(item) == wanted for item in whole)
     if isinstance(whole, Mapping):
         folded = as_text("contains", part, "the second argument").lower()
         return any(name.lower() == folded for name in whole)
