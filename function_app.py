@@ -23,7 +23,7 @@ from partners import PartnerError, load_partners
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 
 Answer = tuple[int, dict[str, Any]]
-BODY_LIMIT_BYTES = 1024 * 1024
+BODY_LIMIT_BYTES = 4 * 1024 * 1024  # room for what arrived of a batch of 10,000 files
 LIST_LIMIT = 500
 
 
