@@ -1,36 +1,26 @@
 """The story of a run: request, claim, state, freshness, dbt, artifacts, verdict.
 
-The environment says where things are; nothing else does:
-
-    ARTIFACTS_URL     https address of the blob container; without it nothing is stored and REQUEST must say what to do
-    REQUEST           the request as JSON; without it the newest open one in the container is taken
-    EXIT_MODE         verdict (default): the exit code tells it, see summary.EXIT_CODES; recorded: 0 once the verdict is in
-                      storage, for platforms that start a container again when it ends with anything else
-    DBT_PROJECT_DIR   the project; WORK_DIR where to write; IMAGE, GIT_SHA what runs here, for the summary
-    PGHOST ...        the warehouse, see project/profiles.yml
-
 Without a request the process exits with 0 and does nothing: creating a container group starts it.
 """
 
 import json
 import os
 import shutil
-import socket
+import signal
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from azure.core.exceptions import AzureError
 
+from dbt_runner.claims import now, record, take
 from dbt_runner.invocation import Dbt, Outcome, leave
 from dbt_runner.messages import clean
-from dbt_runner.request import DEADLINE_SECONDS, Request, RequestError, read_request
+from dbt_runner.request import Request, RequestError
+from dbt_runner.settings import Settings, read_settings
 from dbt_runner.summary import (
     EXIT_CODES,
     FAILED_SHOWN,
@@ -50,45 +40,8 @@ if TYPE_CHECKING:
 CURRENT = "state/current.json"
 LAST = "state/last.json"
 PARTIAL_PARSE = "partial_parse.msgpack"
-RESTART_WAIT_SECONDS = 90.0
 INFRASTRUCTURE = 3
 STOPPED = ("cancelled", "deadline")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What the environment says; see the module."""
-
-    artifacts_url: str
-    request: str
-    records: bool
-    project: Path
-    work: Path
-    image: str
-    git_sha: str
-    secrets: tuple[str, ...]
-
-
-def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Read the settings; raise RequestError when one is missing or wrong."""
-    mode = environment.get("EXIT_MODE", "verdict")
-    if mode not in ("verdict", "recorded"):
-        raise RequestError(f"EXIT_MODE is {mode!r}", "it must be verdict or recorded")
-    url, request = environment.get("ARTIFACTS_URL", ""), environment.get("REQUEST", "")
-    if not url and not request:
-        raise RequestError("neither ARTIFACTS_URL nor REQUEST is set", "name the blob container, or say what to run")
-    if url and not url.startswith("https://"):
-        raise RequestError("ARTIFACTS_URL does not begin with https://", "tokens go over TLS only")
-    return Settings(
-        artifacts_url=url,
-        request=request,
-        records=mode == "recorded",
-        project=Path(environment.get("DBT_PROJECT_DIR", str(Path(__file__).with_name("project")))),
-        work=Path(environment.get("WORK_DIR") or tempfile.mkdtemp(prefix="dbt-")),
-        image=environment.get("IMAGE", ""),
-        git_sha=environment.get("GIT_SHA", ""),
-        secrets=tuple(value for name, value in environment.items() if name.startswith("DBT_ENV_SECRET_") and value),
-    )
 
 
 def main(started: float) -> int:
@@ -99,6 +52,9 @@ def main(started: float) -> int:
         settings = read_settings(os.environ)
     except RequestError as error:
         return _say_error(error.message, error.hint, EXIT_CODES["error"])
+    # The first process of a container has to say so to be stopped by a signal; until dbt runs there is nothing to tidy up.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: leave(EXIT_CODES["cancelled"]))
     # dbt's import takes a second of processor time; storage is waited for meanwhile.
     importing = threading.Thread(target=_import_dbt, daemon=True)
     importing.start()
@@ -106,7 +62,8 @@ def main(started: float) -> int:
         artifacts = Artifacts(settings.artifacts_url) if settings.artifacts_url else None
         if artifacts is not None:
             artifacts.wait_for_identity()
-        summary = _serve(settings, artifacts, importing, started)
+        taken = take(settings, artifacts)
+        summary = Run(settings, artifacts, taken, started).run(importing) if isinstance(taken, Request) else taken
     except StorageError as error:
         return _say_error(error.message, error.hint, INFRASTRUCTURE)
     except AzureError as error:
@@ -135,88 +92,6 @@ def _say_error(message: str, hint: str, code: int) -> int:
     return code
 
 
-def _serve(
-    settings: Settings, artifacts: "Artifacts | None", importing: threading.Thread, started: float
-) -> Summary | None:
-    """Find the request, claim it, run it; None when there is nothing to do."""
-    if settings.request:
-        request = _parse(settings.request)
-        run_id = request.run_id if isinstance(request, Request) else "unnamed"
-        if artifacts is not None and not _claim(artifacts, run_id, settings.request):
-            return _earlier(artifacts, run_id)
-    else:
-        assert artifacts is not None, "read_settings refuses this"
-        found = _claim_newest(artifacts)
-        if found is None:
-            return None
-        if isinstance(found, Summary):
-            return found
-        run_id, text = found
-        request = _parse(text)
-        if isinstance(request, Request) and request.run_id != run_id:
-            request = RequestError(
-                f"the request of {run_id} names the run {request.run_id}", "the blob's name is the run's id"
-            )
-    if isinstance(request, RequestError):
-        return _record(artifacts, _stamp(Summary(run_id=run_id, status="error", message=f"dbt: {request.message}")))
-    return Run(settings, artifacts, request, started).run(importing)
-
-
-def _parse(text: str) -> Request | RequestError:
-    try:
-        content = json.loads(text)
-        if not isinstance(content, dict):
-            return RequestError("the request is not a JSON object", "see dbt_runner/request.py")
-        return read_request(content)
-    except RequestError as error:
-        return error
-    except ValueError as error:
-        return RequestError(f"the request is not JSON: {error}", "see dbt_runner/request.py")
-
-
-def _claim(artifacts: "Artifacts", run_id: str, text: str) -> bool:
-    return artifacts.claim(run_id, {"claimed": _now(), "host": socket.gethostname(), "request": text})
-
-
-def _claim_newest(artifacts: "Artifacts") -> tuple[str, str] | Summary | None:
-    """Claim the newest open request; when it is claimed already, its verdict is the answer.
-
-    Older ones are left alone: whoever wrote them has been told no by now, or will be when this run ends.
-    """
-    run_id = artifacts.newest_request(timedelta(seconds=DEADLINE_SECONDS))
-    if run_id is None:
-        return None
-    text = artifacts.read_text(f"requests/{run_id}.json")
-    if text is not None and _claim(artifacts, run_id, text):
-        return run_id, text
-    return _earlier(artifacts, run_id)
-
-
-def _earlier(artifacts: "Artifacts", run_id: str) -> Summary | None:
-    """Return what an earlier start of the same run recorded; record that it died when it left nothing."""
-    ends = time.monotonic() + RESTART_WAIT_SECONDS
-    while True:
-        gone = artifacts.take_over(run_id)
-        recorded = artifacts.read_json(f"runs/{run_id}/summary.json")
-        if recorded is not None:
-            artifacts.release()
-            print(json.dumps(recorded, ensure_ascii=False), flush=True)
-            return _as_summary(recorded)
-        if gone:
-            message = "dbt: the container died during the run and was started again; the run was not repeated"
-            summary = _record(artifacts, _stamp(Summary(run_id=run_id, status="interrupted", message=message)))
-            artifacts.release()
-            return summary
-        if time.monotonic() > ends:
-            print(f"run {run_id} is under way in another container", flush=True)
-            return None
-        time.sleep(2)
-
-
-def _as_summary(recorded: dict[str, Any]) -> Summary:
-    return Summary(run_id=recorded["run_id"], status=recorded["status"], message=recorded["message"])
-
-
 class Run:
     """One claimed run, from its state to its verdict."""
 
@@ -236,7 +111,7 @@ class Run:
             command=request.command,
             mode=request.mode,
             select=request.select,
-            started=_now(),
+            started=now(),
             image=settings.image,
             git_sha=settings.git_sha,
             artifacts=f"{artifacts.url}/runs/{request.run_id}/" if artifacts else "",
@@ -396,12 +271,12 @@ class Run:
             dbt_version=events.dbt_version,
             invocation_id=events.invocation_id,
             state_from=self.restored or "",
-            finished=_now(),
+            finished=now(),
         )
         if self.artifacts is not None:
             self._upload(self.artifacts)
         self.summary = replace(self.summary, timings=self.timings | {"total": self._elapsed()})
-        return _record(self.artifacts, self.summary)
+        return record(self.artifacts, self.summary)
 
     def _upload(self, artifacts: "Artifacts") -> None:
         for name in ("manifest.json", PARTIAL_PARSE):
@@ -417,28 +292,8 @@ class Run:
         """Dbt does not end: record the verdict from this other thread and end the process."""
         reason = "deadline" if self.dbt.stopped_by == "deadline" else "cancelled"
         self._conclude(reason, "told to stop, dbt did not end in time; the process was ended")
-        self.summary = replace(self.summary, finished=_now(), timings=self.timings | {"total": self._elapsed()})
+        self.summary = replace(self.summary, finished=now(), timings=self.timings | {"total": self._elapsed()})
         try:
-            _record(self.artifacts, self.summary)
+            record(self.artifacts, self.summary)
         finally:
             leave(0 if self.settings.records and self.artifacts is not None else self.summary.exit_code)
-
-
-def _record(artifacts: "Artifacts | None", summary: Summary) -> Summary:
-    """Write the verdict and print it as the last line; it is printed even when storage does not take it."""
-    try:
-        if artifacts is not None:
-            artifacts.write_json(f"runs/{summary.run_id}/summary.json", summary.to_json())
-    finally:
-        print(json.dumps(summary.to_json(), ensure_ascii=False, separators=(",", ":")), flush=True)
-        if artifacts is not None:
-            artifacts.release()
-    return summary
-
-
-def _stamp(summary: Summary) -> Summary:
-    return replace(summary, started=_now(), finished=_now())
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
