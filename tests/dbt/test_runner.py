@@ -308,6 +308,18 @@ def test_warehouse_that_never_answers_does_not_hold_up_the_end(
     assert read(container, f"runs/{run_id}/summary.json")["status"] == "cancelled"
 
 
+def test_container_that_still_waits_for_its_identity_can_be_stopped(run_dbt: Runner) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        process = run_dbt.popen(IDENTITY_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}/msi/token")
+        connection, _ = silent.accept()
+
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+        connection.close()
+
+    assert process.returncode == 3
+
+
 def test_deadline_ends_the_run(run_dbt: Runner, ask: Ask, site: Site, project: Path) -> None:
     make_endless(project)
     ask(select="stg_loyalty__members", deadline_seconds=8)
