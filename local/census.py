@@ -183,7 +183,7 @@ def _kept() -> tuple[list[str], list[Path]]:
             "there is nothing to look at", "./sealift demo --keep leaves services up; or give --account and --folder"
         )
     kept = Connection.read(KEPT)
-    os.environ.update(kept.environment)
+    os.environ.update(kept.operator)
     return kept.accounts, [Path(kept.folder)]
 
 

@@ -77,8 +77,9 @@ class App:
     def call(self, method: str, path: str, **more: Any) -> requests.Response:
         """Call a door and hold what it answers against docs/openapi.json."""
         headers = {"x-functions-key": self.host.key, **more.pop("headers", {})}
+        more.setdefault("timeout", 60)
         while True:
-            answer = self.session.request(method, f"{self.host.url}/api/{path}", headers=headers, timeout=60, **more)
+            answer = self.session.request(method, f"{self.host.url}/api/{path}", headers=headers, **more)
             # The host's own answer when the worker died under the call: empty. Data Factory asks again, too.
             if not (self.patient and answer.status_code == 500 and not answer.content):
                 break

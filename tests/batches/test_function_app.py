@@ -11,6 +11,8 @@ from app_world import App, days
 from batch_world import ROWS
 
 from local.batch import ApiError, main
+from local.census import main as census_main
+from local.stack import Connection
 
 DAYS = days(date(2025, 1, 6))
 CANARY = "M-CANARY-51c0ffee"
@@ -106,6 +108,29 @@ def test_operator_without_an_app_is_told_how_to_name_one(monkeypatch: pytest.Mon
 
     with pytest.raises(ApiError, match="a function app"):
         main(["list"])
+
+
+def test_services_left_up_by_the_demo_are_the_default(
+    app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    kept = Connection(
+        environment={},
+        operator={},
+        global_parameters={},
+        linked_services={},
+        function_url=app.host.url,
+        function_key=app.host.key,
+        accounts=[],
+        folder=str(tmp_path / "services"),
+    )
+    kept.write(tmp_path / "kept.json")
+    (tmp_path / "services" / "function").mkdir(parents=True)
+    (tmp_path / "services" / "function" / "host.log").write_text(CANARY)
+    monkeypatch.setattr("local.run.KEPT", tmp_path / "kept.json")
+
+    assert main(["list"]) == 0
+    assert census_main([CANARY]) == 1
+    assert "host.log: the canary" in capsys.readouterr().out
 
 
 def test_resend_without_a_reason_is_refused(app: App):

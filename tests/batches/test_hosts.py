@@ -196,7 +196,7 @@ def test_ten_thousand_files_are_one_batch(hosts: Hosts, tmp_path: Path):
     app.stage(record, lambda name: name.encode())
 
     started = time.monotonic()
-    app.ok("POST", f"batches/{record.batch}/seal", json={"runId": "run-1"})
+    app.ok("POST", f"batches/{record.batch}/seal", json={"runId": "run-1"}, timeout=230)
     print(f"accepted and queued in {time.monotonic() - started:.0f} s")
 
     assert app.wait(record.batch, "sealed", "failed", seconds=3600, pause_seconds=5) == "sealed"
