@@ -4,6 +4,7 @@ Knows Azure Storage and Key Vault, but not how it is called: `function_app.py` r
 package and answers JSON. Does not extract and does not carry files to the partner: Data Factory does.
 """
 
+from batches.accepting import parse_message, request_sealing
 from batches.answering import fetch_answers
 from batches.confirming import confirm
 from batches.delivering import deliver_batch, fail_delivery, parse_deliver_message, request_delivery
@@ -26,7 +27,7 @@ from batches.operating import history, list_batches, replay, resend
 from batches.planning import describe, plan
 from batches.purging import Sweep, purge, sweep
 from batches.record import BatchId, Record, read
-from batches.sealing import fail_file, give_up, parse_message, request_sealing, seal_file
+from batches.sealing import fail_file, give_up, seal_file
 from batches.status import read_status, remote_files, state_of
 from batches.stores import Stores, credential, open_stores
 from batches.verifying import verify, verify_file

@@ -71,6 +71,31 @@ def finish(stores: Stores, vault: Vault, record: Record, sealed: Mapping[str, Se
     return True
 
 
+def finish_if_sealed(stores: Stores, vault: Vault, record: Record, now: datetime) -> bool:
+    """Finish the batch if all its files are sealed; tell whether it is finished."""
+    if len(sealed_names(stores, record)) < len(record.files):
+        return False
+    return finish(stores, vault, record, list_sealed(stores, record), now)
+
+
+def list_sealed(stores: Stores, record: Record) -> dict[str, SealedFile]:
+    """Return what is sealed so far, by sealed name, from the sealed blobs themselves."""
+    wanted = {f"{record.id.folder}/{record.sealed_name(name)}" for name in record.files}
+    blobs = stores.encrypted.list_blobs(name_starts_with=f"{record.id.folder}/", include=["metadata"])
+    return {
+        blob.name.rpartition("/")[2]: SealedFile.from_metadata(blob.metadata or {})
+        for blob in blobs
+        if blob.name in wanted
+    }
+
+
+def sealed_names(stores: Stores, record: Record) -> set[str]:
+    """Return which files are sealed so far, by sealed name: names only, since a batch may have 10,000 files."""
+    prefix = f"{record.id.folder}/"
+    names = stores.encrypted.list_blob_names(name_starts_with=prefix)
+    return {record.sealed_name(name) for name in record.files} & {name.removeprefix(prefix) for name in names}
+
+
 def signing_key() -> str:
     """Return the name of the company's signing key in Key Vault."""
     return os.environ.get("SIGNING_KEY", "sealift-signing")

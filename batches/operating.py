@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 from batches import ledger
 from batches import record as records
+from batches.accepting import request_sealing
 from batches.delivering import request_delivery
 from batches.errors import InvalidRequest, NotRepeatable
 from batches.manifest import is_finished
 from batches.receipts import read_receipt
 from batches.record import BatchId, Record, Resend
-from batches.sealing import request_sealing
 from batches.status import state_of
 from batches.stores import Stores
 

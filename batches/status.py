@@ -12,10 +12,9 @@ from typing import Any
 
 from batches import record as records
 from batches.answers import read_answer
-from batches.manifest import KEYS, MANIFEST, SIGNATURE, is_finished
+from batches.manifest import KEYS, MANIFEST, SIGNATURE, finish_if_sealed, is_finished
 from batches.receipts import read_receipt
 from batches.record import BatchId, Record
-from batches.sealing import finish_if_sealed
 from batches.stores import Stores
 from encryption.vault import Vault
 

@@ -88,6 +88,10 @@ def verify_file(stores: Stores, batch: BatchId, sealed_name: str) -> dict[str, A
     for piece in read_blob(blob, properties.size, properties.etag):
         sha256.update(piece)
     same = sha256.hexdigest() == listed[sealed_name].sealed_sha256
+    if (detached := listed[sealed_name].detached) is not None:
+        same = (
+            same and hashlib.sha256(_read(stores, batch, detached.key_name) or b"").hexdigest() == detached.key_sha256
+        )
     found = f"{properties.size} bytes read, SHA-256 {'is' if same else 'is not'} the manifest's"
     return _file_answer(record, Check(sealed_name, same, found))
 

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 import batches
 from batches import Record, Stores
+from batches.accepting import SealMessage
 from batches.record import StagedFile
-from batches.sealing import SealMessage
 from encryption.vault import Vault
 from local.services.vault import KeyVault
 

@@ -20,8 +20,9 @@ from batch_world import PARTNER_KEY, use_certificate
 
 import batches
 from batches import Record, Stores
+from batches.accepting import SealMessage
+from batches.manifest import list_sealed
 from batches.record import StagedFile
-from batches.sealing import SealMessage, list_sealed
 from encryption import open_sealed
 from local.partner_side import self_signed
 from local.services.azurite import Azurite

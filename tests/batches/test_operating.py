@@ -225,3 +225,6 @@ def test_detached_files_bring_their_key_files(world: World, monkeypatch: pytest.
 
     assert sent[:2] == [f"{record.files[0]}.enc", f"{record.files[0]}.key"]
     assert batches.verify(world.stores, world.vault, record.id)["ok"]
+    assert batches.verify_file(world.stores, record.id, sent[0])["ok"]
+    world.stores.encrypted.upload_blob(f"{record.id.folder}/{sent[1]}", b"another key", overwrite=True)
+    assert not batches.verify_file(world.stores, record.id, sent[0])["ok"]

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 import batches
 from batches import BatchId, Record
-from batches.sealing import list_sealed
+from batches.manifest import list_sealed
 from encryption import Manifest, open_sealed, verify_signature
 from local.partner_side import self_signed
 

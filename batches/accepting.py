@@ -1,0 +1,157 @@
+"""Accept: the raw files of a batch become its content for good, and each is queued for sealing by one message.
+
+What was accepted is pinned by ETag and never replaced. Asking again queues only what is not sealed yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from batches import ledger
+from batches import record as records
+from batches.errors import ContentChanged, InvalidRequest, NotStaged
+from batches.log import current_traceparent, log_event
+from batches.manifest import is_finished, sealed_names
+from batches.record import BatchId, Record, StagedFile
+from batches.stores import BLOCK_BYTES, Stores
+from encryption.sealing import Format
+from partners.model import SAFE_FILE_NAME
+
+MESSAGE_VERSION = 1
+MESSAGES_AT_ONCE = 16
+
+# A blob has at most 50,000 blocks; the rest is room for what sealing adds.
+LARGEST_BYTES = 49_000 * BLOCK_BYTES
+
+
+class SealMessage(BaseModel):
+    """One file to seal, as it was accepted: a worker need not read the record, which may list 10,000 files.
+
+    `last` marks the message whose worker looks whether the whole batch is done.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int
+    batch: str
+    file: StagedFile
+    format: Format
+    last: bool
+    run_id: str | None = None
+    traceparent: str | None = None
+
+
+def request_sealing(
+    stores: Stores, batch: BatchId, *, rows: Mapping[str, int], run_id: str | None, now: datetime
+) -> Record:
+    """Accept the raw files as the batch's content and queue one message for each that is not sealed yet.
+
+    `rows` is the number of rows by file, where the caller knows it. Asking again is harmless.
+    Raises UnknownBatch, NotStaged, ContentChanged, InvalidRequest.
+    """
+    record = records.read(stores.batches, batch)
+    if is_finished(stores, batch):
+        _refuse_other_content(stores, record)
+        return record
+    staged = _accept(stores, record, rows)
+
+    def accept(current: Record) -> Record:
+        if current.staged and _content(current.staged) != _content(staged):
+            raise ContentChanged(
+                f"batch {batch} was accepted with other content than the raw container holds now",
+                "what was accepted is never replaced: plan a correction with the next revision",
+            )
+        return records.resume(current).model_copy(update={"staged": current.staged or staged})
+
+    record = records.update(stores.batches, batch, accept)
+    ledger.note(
+        stores.batches,
+        batch,
+        "accepted",
+        now=now,
+        run_id=run_id,
+        once=True,
+        files=len(staged),
+        bytes=sum(file.size_bytes for file in staged),
+        content_sha256=hashlib.sha256(repr(_content(record.staged or [])).encode()).hexdigest(),
+    )
+    _forget_failures(stores, batch)
+    sealed = sealed_names(stores, record)
+    todo = [file for file in record.staged or [] if record.sealed_name(file.name) not in sealed]
+    common: dict[str, Any] = {"version": MESSAGE_VERSION, "batch": str(batch), "format": record.format}
+    common |= {"run_id": run_id, "traceparent": current_traceparent()}
+    messages = [SealMessage(**common, file=file, last=file is todo[-1]) for file in todo]
+    with ThreadPoolExecutor(MESSAGES_AT_ONCE) as pool:
+        deque(pool.map(lambda message: stores.seal_queue.send_message(message.model_dump_json()), messages), maxlen=0)
+    log_event("seal.requested", batch=str(batch), files=len(record.files), queued=len(todo), run_id=run_id, at=now)
+    return record
+
+
+def parse_message(body: str) -> SealMessage:
+    """Raises InvalidRequest."""
+    try:
+        message = SealMessage.model_validate_json(body)
+    except ValidationError:
+        raise InvalidRequest(
+            "the queue message is not a seal message", "only POST /api/batches/{id}/seal writes them"
+        ) from None
+    if message.version != MESSAGE_VERSION:
+        raise InvalidRequest(
+            f"the queue message has version {message.version}, this app knows {MESSAGE_VERSION}",
+            "let the app that wrote it finish, or ask for sealing again: POST /api/batches/{id}/seal",
+        )
+    if not SAFE_FILE_NAME.match(message.file.name):
+        raise InvalidRequest("the queue message names a file that no feed has", "who else writes into this queue?")
+    return message
+
+
+def _accept(stores: Stores, record: Record, rows: Mapping[str, int]) -> list[StagedFile]:
+    """Return the batch's raw files as they are now. Raises NotStaged."""
+    prefix = f"{record.id.folder}/"
+    found = {blob.name.removeprefix(prefix): blob for blob in stores.raw.list_blobs(name_starts_with=prefix)}
+    if missing := [name for name in record.files if name not in found]:
+        raise NotStaged(
+            f"{', '.join(missing[:5])} of batch {record.batch} is not in the raw container",
+            "extract it first, then ask for sealing again",
+        )
+    if large := [name for name in record.files if found[name].size > LARGEST_BYTES]:
+        raise InvalidRequest(
+            f"{large[0]} of batch {record.batch} is larger than {LARGEST_BYTES:,} bytes, the most that a blob can hold sealed",
+            "split the feed",
+        )
+    return [
+        StagedFile(name=name, etag=_quoted(found[name].etag), size_bytes=found[name].size, rows=rows.get(name))
+        for name in record.files
+    ]
+
+
+def _refuse_other_content(stores: Stores, record: Record) -> None:
+    """Raise ContentChanged when plaintext lies in raw that is not what was sealed; that none is there is as it should be."""
+    accepted = {file.name: file.etag for file in record.staged or []}
+    for blob in stores.raw.list_blobs(name_starts_with=f"{record.id.folder}/"):
+        if accepted.get(blob.name.rpartition("/")[2]) != _quoted(blob.etag):
+            raise ContentChanged(
+                f"batch {record.batch} is sealed, and the raw container holds other content for it now",
+                "what was accepted is never replaced: plan a correction with the next revision",
+            )
+
+
+def _quoted(etag: str) -> str:
+    """Return an ETag as a blob's properties write it; a listing leaves the quotes out."""
+    return etag if etag.startswith('"') else f'"{etag}"'
+
+
+def _content(staged: list[StagedFile]) -> list[tuple[str, str]]:
+    return [(file.name, file.etag) for file in staged]
+
+
+def _forget_failures(stores: Stores, batch: BatchId) -> None:
+    for name in stores.batches.list_blob_names(name_starts_with=f"{batch.folder}/files/"):
+        stores.batches.delete_blob(name)
