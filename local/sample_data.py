@@ -175,7 +175,13 @@ def add_day(dsn: str, transactions: int, *, business_date: date) -> None:
 
 
 def _add(
-    connection: "psycopg.Connection[tuple[int, ...]]", counts: Loaded, *, first: int, last: int, end_date: date, days: int
+    connection: "psycopg.Connection[tuple[int, ...]]",
+    counts: Loaded,
+    *,
+    first: int,
+    last: int,
+    end_date: date,
+    days: int,
 ) -> None:
     values = {"cards": counts.cards, "merchants": counts.merchants, "first": first, "last": last, "days": days}
     _execute(connection, _MORE_TRANSACTIONS, values | {"start": _midnight(end_date, 1 - days)})
