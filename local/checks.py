@@ -49,7 +49,14 @@ def bench_main(argv: list[str]) -> int:
 def lock_main(argv: list[str]) -> int:  # noqa: ARG001 - every verb takes its arguments
     """Compile every requirements list from its .in file, for all supported Pythons at once."""
     environment = os.environ | {"UV_CUSTOM_COMPILE_COMMAND": "./sealift lock"}
-    options = ["--universal", "--generate-hashes", "--python-version", "3.11", "--no-emit-index-url"]
+    options = [
+        "--universal",
+        "--generate-hashes",
+        "--python-version",
+        "3.11",
+        "--no-emit-index-url",
+        "--no-strip-extras",
+    ]
     for name in ("requirements", "requirements-dev", "requirements-node", "dbt_runner/requirements"):
         command = ["uv", "pip", "compile", *options, "--no-emit-find-links", "-q", f"{name}.in", "-o", f"{name}.txt"]
         try:
