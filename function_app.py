@@ -345,9 +345,9 @@ def watch(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding deman
 
 @app.queue_trigger(arg_name="message", queue_name="seal", connection="AzureWebJobsStorage")
 def seal_worker(message: func.QueueMessage) -> None:
-    """Seal one file."""
+    """Seal the files of one message."""
     body, attempt = message.get_body().decode(), message.dequeue_count or 1
-    batches.seal_file(batches.open_stores(), _vault(), body, now=_now(), attempt=attempt)
+    batches.seal_files(batches.open_stores(), _vault(), body, now=_now(), attempt=attempt)
 
 
 @app.queue_trigger(arg_name="message", queue_name="seal-poison", connection="AzureWebJobsStorage")

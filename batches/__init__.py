@@ -27,7 +27,7 @@ from batches.operating import history, list_batches, replay, resend
 from batches.planning import describe, plan
 from batches.purging import Sweep, purge, sweep
 from batches.record import BatchId, Record, read
-from batches.sealing import fail_file, give_up, seal_file
+from batches.sealing import fail_file, give_up, seal_files
 from batches.status import read_status, remote_files, state_of
 from batches.stores import Stores, credential, open_stores
 from batches.verifying import verify, verify_file
@@ -74,7 +74,7 @@ __all__ = [
     "request_delivery",
     "request_sealing",
     "resend",
-    "seal_file",
+    "seal_files",
     "signing_key",
     "state_of",
     "step",

@@ -1,4 +1,4 @@
-"""Accept: the raw files of a batch become its content for good, and each is queued for sealing by one message.
+"""Accept: the raw files of a batch become its content for good, and are queued: a message for a large file, or for small ones.
 
 What was accepted is pinned by ETag and never replaced. Asking again queues only what is not sealed yet.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -27,12 +27,16 @@ from partners.model import SAFE_FILE_NAME
 MESSAGE_VERSION = 1
 MESSAGES_AT_ONCE = 16
 
+# Small files share a message: 10,000 of them are queued within one HTTP call, and a worker's message still takes seconds.
+GROUP_FILES = 50
+GROUP_BYTES = 16 * 1024 * 1024
+
 # A blob has at most 50,000 blocks; the rest is room for what sealing adds.
 LARGEST_BYTES = 49_000 * BLOCK_BYTES
 
 
 class SealMessage(BaseModel):
-    """One file to seal, as it was accepted: a worker need not read the record, which may list 10,000 files.
+    """Files to seal, as they were accepted: a worker need not read the record, which may list 10,000 files.
 
     `last` marks the message whose worker looks whether the whole batch is done.
     """
@@ -41,7 +45,7 @@ class SealMessage(BaseModel):
 
     version: int
     batch: str
-    file: StagedFile
+    files: list[StagedFile]
     format: Format
     last: bool
     run_id: str | None = None
@@ -51,7 +55,7 @@ class SealMessage(BaseModel):
 def request_sealing(
     stores: Stores, batch: BatchId, *, rows: Mapping[str, int], run_id: str | None, now: datetime
 ) -> Record:
-    """Accept the raw files as the batch's content and queue one message for each that is not sealed yet.
+    """Accept the raw files as the batch's content and queue what is not sealed yet.
 
     `rows` is the number of rows by file, where the caller knows it. Asking again is harmless.
     Raises UnknownBatch, NotStaged, ContentChanged, InvalidRequest.
@@ -87,7 +91,7 @@ def request_sealing(
     todo = [file for file in record.staged or [] if record.sealed_name(file.name) not in sealed]
     common: dict[str, Any] = {"version": MESSAGE_VERSION, "batch": str(batch), "format": record.format}
     common |= {"run_id": run_id, "traceparent": current_traceparent()}
-    messages = [SealMessage(**common, file=file, last=file is todo[-1]) for file in todo]
+    messages = [SealMessage(**common, files=files, last=files[-1] is todo[-1]) for files in _group(todo)]
     with ThreadPoolExecutor(MESSAGES_AT_ONCE) as pool:
         deque(pool.map(lambda message: stores.seal_queue.send_message(message.model_dump_json()), messages), maxlen=0)
     log_event("seal.requested", batch=str(batch), files=len(record.files), queued=len(todo), run_id=run_id, at=now)
@@ -107,9 +111,23 @@ def parse_message(body: str) -> SealMessage:
             f"the queue message has version {message.version}, this app knows {MESSAGE_VERSION}",
             "let the app that wrote it finish, or ask for sealing again: POST /api/batches/{id}/seal",
         )
-    if not SAFE_FILE_NAME.match(message.file.name):
+    if not all(SAFE_FILE_NAME.match(file.name) for file in message.files):
         raise InvalidRequest("the queue message names a file that no feed has", "who else writes into this queue?")
     return message
+
+
+def _group(files: Iterable[StagedFile]) -> Iterator[list[StagedFile]]:
+    """Yield files that share a message: one large file, or small ones that follow each other."""
+    group: list[StagedFile] = []
+    size = 0
+    for file in files:
+        if group and (len(group) == GROUP_FILES or size + file.size_bytes > GROUP_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(file)
+        size += file.size_bytes
+    if group:
+        yield group
 
 
 def _accept(stores: Stores, record: Record, rows: Mapping[str, int]) -> list[StagedFile]:

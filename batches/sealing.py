@@ -1,4 +1,4 @@
-"""Seal: each plaintext file of a batch becomes a sealed blob, by one queue message; whoever is last finishes the batch.
+"""Seal: each plaintext file of a queue message becomes a sealed blob; whoever is last finishes the batch.
 
 A sealed blob carries its own result as metadata, set by the commit that makes it visible, so there is no instant at which
 data and result can disagree. Every step can be killed anywhere and run again; messages may arrive twice or at the same time.
@@ -21,7 +21,7 @@ from batches.errors import BatchError, InvalidRequest
 from batches.failing import record_failure
 from batches.log import count_sealed, log_event, log_failure, step
 from batches.manifest import finish_if_sealed, is_finished
-from batches.record import BatchId
+from batches.record import BatchId, StagedFile
 from batches.stores import Stores
 from batches.transfer import BlockWriter, read_blob
 from encryption import EXTENSIONS, EncryptionError, FileInfo, Recipient, SealedFile, seal
@@ -40,41 +40,37 @@ class FileFailure(BaseModel):
     at: AwareDatetime
 
 
-def seal_file(stores: Stores, vault: Vault, body: str, *, now: datetime, attempt: int = 1) -> None:
+def seal_files(stores: Stores, vault: Vault, body: str, *, now: datetime, attempt: int = 1) -> None:
     """Work one queue message. Faults that a retry cannot mend are recorded; any other is raised, and the queue retries."""
     message = parse_message(body)
-    about = {"run_id": message.run_id, "batch": message.batch, "file": message.file.name, "attempt": attempt}
-    with step("seal file", traceparent=message.traceparent, **about):
-        started = time.monotonic()
-        try:
-            sealed = _seal(stores, vault, message, now)
-        except (EncryptionError, PartnerError, BatchError) as error:
-            if getattr(error, "transient", False):
-                raise
-            fail_file(stores, message, cause=str(error), hint=error.hint, now=now)
-            return
-        seconds = round(time.monotonic() - started, 3)
-        sizes = {"plaintext_bytes": sealed.plaintext_bytes, "sealed_bytes": sealed.sealed_bytes}
-        log_event("file.sealed", **sizes, seconds=seconds)
-        count_sealed(sealed.plaintext_bytes)
-        if message.last:
+    about = {"run_id": message.run_id, "batch": message.batch, "attempt": attempt}
+    for file in message.files:
+        with step("seal file", traceparent=message.traceparent, **about, file=file.name):
+            try:
+                _seal(stores, vault, message, file, now)
+            except (EncryptionError, PartnerError, BatchError) as error:
+                if getattr(error, "transient", False):
+                    raise
+                fail_file(stores, message, file, cause=str(error), hint=error.hint, now=now)
+    if message.last:
+        with step("finish batch", traceparent=message.traceparent, **about):
             _finish_or_fail(stores, vault, message, now)
 
 
-def fail_file(stores: Stores, message: SealMessage, *, cause: str, hint: str, now: datetime) -> None:
+def fail_file(stores: Stores, message: SealMessage, file: StagedFile, *, cause: str, hint: str, now: datetime) -> None:
     """Record that a file cannot be sealed, and so that its batch has failed; unless another attempt has sealed it."""
-    batch, file = BatchId.parse(message.batch), message.file.name
-    if _result_of(_target(stores, message)) is not None:
-        log_event("file.sealed.before", batch=message.batch, file=file, run_id=message.run_id, cause=cause)
+    batch, name, run_id = BatchId.parse(message.batch), file.name, message.run_id
+    if _result_of(_target(stores, message, file)) is not None:
+        log_event("file.sealed.before", batch=message.batch, file=name, run_id=run_id, cause=cause)
         return
-    failure = FileFailure(file=file, cause=cause[:500], hint=hint[:500], at=now)
-    stores.batches.upload_blob(f"{batch.folder}/files/{file}.json", failure.model_dump_json().encode(), overwrite=True)
-    record_failure(stores, batch, step="seal", cause=f"{file}: {cause}", hint=hint, run_id=message.run_id, now=now)
-    log_failure("file.failed", batch=message.batch, file=file, run_id=message.run_id, cause=cause, hint=hint)
+    failure = FileFailure(file=name, cause=cause[:500], hint=hint[:500], at=now)
+    stores.batches.upload_blob(f"{batch.folder}/files/{name}.json", failure.model_dump_json().encode(), overwrite=True)
+    record_failure(stores, batch, step="seal", cause=f"{name}: {cause}", hint=hint, run_id=run_id, now=now)
+    log_failure("file.failed", batch=message.batch, file=name, run_id=run_id, cause=cause, hint=hint)
 
 
 def give_up(stores: Stores, body: str, *, now: datetime) -> None:
-    """Record what a message that failed after every retry was about: its file, or the batch that a strange one names."""
+    """Record what a message that failed after every retry was about: its files, or the batch that a strange one names."""
     try:
         message = parse_message(body)
     except InvalidRequest as error:
@@ -83,13 +79,9 @@ def give_up(stores: Stores, body: str, *, now: datetime) -> None:
         if batch and not is_finished(stores, batch):
             record_failure(stores, batch, step="seal", cause=str(error), hint=error.hint, run_id=None, now=now)
         return
-    fail_file(
-        stores,
-        message,
-        cause="sealing failed after every retry",
-        hint="see the app's log for this file; when the cause is mended, run deliver_batch again for the window",
-        now=now,
-    )
+    hint = "see the app's log for this file; when the cause is mended, run deliver_batch again for the window"
+    for file in message.files:
+        fail_file(stores, message, file, cause="sealing failed after every retry", hint=hint, now=now)
 
 
 def _named_batch(body: str) -> BatchId | None:
@@ -109,11 +101,11 @@ def _finish_or_fail(stores: Stores, vault: Vault, message: SealMessage, now: dat
         record_failure(stores, batch, step="seal", cause=str(error), hint=error.hint, run_id=message.run_id, now=now)
 
 
-def _seal(stores: Stores, vault: Vault, message: SealMessage, now: datetime) -> SealedFile:
-    """Seal one file with a fresh key and commit it, or find it sealed already."""
-    batch, file, target = BatchId.parse(message.batch), message.file, _target(stores, message)
-    if (done := _result_of(target)) is not None:
-        return done
+def _seal(stores: Stores, vault: Vault, message: SealMessage, file: StagedFile, now: datetime) -> None:
+    """Seal one file with a fresh key and commit it, unless it is sealed already."""
+    batch, target, started = BatchId.parse(message.batch), _target(stores, message, file), time.monotonic()
+    if _result_of(target) is not None:
+        return
     sealing = seal(
         read_blob(stores.raw.get_blob_client(f"{batch.folder}/{file.name}"), file.size_bytes, file.etag),
         file=FileInfo(batch=message.batch, name=file.name, plaintext_bytes=file.size_bytes, created=now),
@@ -125,12 +117,12 @@ def _seal(stores: Stores, vault: Vault, message: SealMessage, now: datetime) -> 
         writer.stage(sealing)
     finally:
         sealing.close()
-    result = sealing.result
     if writer.commit(sealing.metadata):
-        return result
-    winner = _result_of(target)
-    assert winner is not None, "a commit is refused only where a blob is"
-    return winner
+        sizes = {"plaintext_bytes": file.size_bytes, "sealed_bytes": sealing.result.sealed_bytes}
+        log_event("file.sealed", **sizes, seconds=round(time.monotonic() - started, 3))
+        count_sealed(file.size_bytes)
+    else:
+        assert _result_of(target) is not None, "a commit is refused only where a blob is"
 
 
 def _recipients(vault: Vault, batch: BatchId, now: datetime) -> list[Recipient]:
@@ -142,9 +134,9 @@ def _recipients(vault: Vault, batch: BatchId, now: datetime) -> list[Recipient]:
     return recipients
 
 
-def _target(stores: Stores, message: SealMessage) -> BlobClient:
+def _target(stores: Stores, message: SealMessage, file: StagedFile) -> BlobClient:
     folder = BatchId.parse(message.batch).folder
-    return stores.encrypted.get_blob_client(f"{folder}/{message.file.name}{EXTENSIONS[message.format]}")
+    return stores.encrypted.get_blob_client(f"{folder}/{file.name}{EXTENSIONS[message.format]}")
 
 
 def _result_of(blob: BlobClient) -> SealedFile | None:

@@ -54,7 +54,7 @@ class World:
         """Work every message of the queue once, as the host does; return how many there were."""
         worked = 0
         for message in self.stores.seal_queue.receive_messages(visibility_timeout=600):
-            batches.seal_file(self.stores, self.vault, message.content, now=NOW)
+            batches.seal_files(self.stores, self.vault, message.content, now=NOW)
             self.stores.seal_queue.delete_message(message)
             worked += 1
         return worked
@@ -63,7 +63,7 @@ class World:
         """Return the message of the batch's first file, as it was accepted."""
         staged = batches.read(self.stores.batches, record.id).staged
         file = staged[0] if staged else StagedFile(name=record.files[0], etag='"0"', size_bytes=1)
-        message = SealMessage(version=1, batch=record.batch, file=file, format=record.format, last=True)
+        message = SealMessage(version=1, batch=record.batch, files=[file], format=record.format, last=True)
         return message.model_dump_json()
 
     def status(self, record: Record) -> dict[str, Any]:

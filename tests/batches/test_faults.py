@@ -18,6 +18,7 @@ from batch_world import NOW, PARTNER_KEY, ROWS, World
 
 import batches
 from batches import Record, ledger
+from batches.accepting import SealMessage
 from encryption import VaultUnreachable, open_sealed
 from local.services.azurite import Azurite
 from local.services.fault_proxy import FaultProxy
@@ -130,7 +131,7 @@ def test_storage_that_stays_down_leaves_the_message_to_the_queue(faulty: Faulty,
     faulty.proxy.faults.add(Fault(path="*.sealed", method="PUT", query=query, status=503, times=None))
 
     with pytest.raises(AzureError):
-        batches.seal_file(faulty.world.stores, faulty.world.vault, faulty.world.message(record), now=NOW)
+        batches.seal_files(faulty.world.stores, faulty.world.vault, faulty.world.message(record), now=NOW)
     assert faulty.world.status(record)["state"] == "sealing"
 
     faulty.proxy.faults.clear()
@@ -201,7 +202,7 @@ def test_vault_that_stays_busy_leaves_the_message_to_the_queue(world: World):
     world.key_vault.faults.add(Fault(path="/secrets/*", status=429, retry_after_seconds=0, times=None))
 
     with pytest.raises(VaultUnreachable):
-        batches.seal_file(world.stores, world.vault, world.message(record), now=NOW)
+        batches.seal_files(world.stores, world.vault, world.message(record), now=NOW)
     world.key_vault.faults.clear()
     world.work()
 
@@ -230,7 +231,7 @@ def test_worker_whose_clock_is_off_seals_all_the_same(world: World, hours: int):
     world.stage(record)
     world.request(record)
 
-    batches.seal_file(world.stores, world.vault, world.message(record), now=NOW + timedelta(hours=hours))
+    batches.seal_files(world.stores, world.vault, world.message(record), now=NOW + timedelta(hours=hours))
 
     assert world.status(record)["state"] == "sealed"
     assert batches.verify(world.stores, world.vault, record.id)["ok"]
@@ -240,9 +241,18 @@ def test_file_that_another_attempt_sealed_does_not_fail_its_batch(world: World):
     record = world.sealed()
 
     message = batches.parse_message(world.message(record))
-    batches.fail_file(world.stores, message, cause="sealing failed after every retry", hint="mend", now=NOW)
+    batches.fail_file(
+        world.stores, message, message.files[0], cause="sealing failed after every retry", hint="mend", now=NOW
+    )
 
     assert world.status(record)["state"] == "sealed"
+
+
+def one_by_one(message: SealMessage) -> list[SealMessage]:
+    return [
+        message.model_copy(update={"files": [file], "last": message.last and file is message.files[-1]})
+        for file in message.files
+    ]
 
 
 def test_many_files_sealed_at_once_are_one_batch(world: World):
@@ -255,10 +265,11 @@ def test_many_files_sealed_at_once_are_one_batch(world: World):
         world.stores.raw.upload_blob(f"{record.id.folder}/{name}", ROWS)
     world.request(record)
     bodies = [message.content for message in world.stores.seal_queue.receive_messages(visibility_timeout=600)]
-    assert len(bodies) == 40
+    assert [len(batches.parse_message(body).files) for body in bodies] == [40], "small files share a message"
+    bodies = [message.model_dump_json() for message in one_by_one(batches.parse_message(bodies[0]))]
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda body: batches.seal_file(world.stores, world.vault, body, now=NOW), bodies * 2))
+        list(pool.map(lambda body: batches.seal_files(world.stores, world.vault, body, now=NOW), bodies * 2))
 
     assert world.status(record)["state"] == "sealed"
     entries = ledger.read_entries(world.stores.batches, record.id)

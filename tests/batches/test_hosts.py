@@ -70,7 +70,7 @@ def send_again(app: App, record: Record) -> None:
     accepted = batches.read(app.stores.batches, record.id).staged or []
     for file in accepted:
         last = file is accepted[-1]
-        message = SealMessage(version=1, batch=record.batch, file=file, format=record.format, last=last)
+        message = SealMessage(version=1, batch=record.batch, files=[file], format=record.format, last=last)
         app.stores.seal_queue.send_message(message.model_dump_json())
 
 
@@ -173,7 +173,7 @@ def test_strange_message_ends_in_the_log_and_holds_up_nobody(app: App, body: str
 def test_poison_message_fails_its_file_and_batch_with_a_mend(app: App):
     other = app.plan(next(DAYS))
     file = StagedFile(name=other["files"][0], etag='"0"', size_bytes=1)
-    message = SealMessage(version=1, batch=other["batch"], file=file, format="native", last=True)
+    message = SealMessage(version=1, batch=other["batch"], files=[file], format="native", last=True)
 
     app.session.post(
         f"{app.host.url}/admin/functions/seal_poison",

@@ -166,7 +166,7 @@ def test_message_that_arrives_twice_changes_nothing(world: World):
     record = world.sealed()
     before = {blob.name: blob.etag for blob in world.stores.encrypted.list_blobs()}
 
-    batches.seal_file(world.stores, world.vault, world.message(record), now=NOW)
+    batches.seal_files(world.stores, world.vault, world.message(record), now=NOW)
 
     assert {blob.name: blob.etag for blob in world.stores.encrypted.list_blobs()} == before
 
@@ -177,7 +177,9 @@ def test_messages_worked_at_the_same_time_leave_one_file_that_opens(world: World
     world.request(record)
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: batches.seal_file(world.stores, world.vault, world.message(record), now=NOW), range(4)))
+        list(
+            pool.map(lambda _: batches.seal_files(world.stores, world.vault, world.message(record), now=NOW), range(4))
+        )
 
     sealed = world.blob(record, record.sealed_name(record.files[0]))
     assert b"".join(open_sealed([sealed], PARTNER_KEY)) == ROWS * 400
@@ -273,7 +275,7 @@ def test_vault_that_is_busy_is_tried_again_by_the_queue(world: World, monkeypatc
 
     monkeypatch.setattr(world.vault, "recipients", refuse)
     with pytest.raises(Busy):
-        batches.seal_file(world.stores, world.vault, world.message(record), now=NOW)
+        batches.seal_files(world.stores, world.vault, world.message(record), now=NOW)
 
     assert world.status(record)["state"] == "sealing"
 
