@@ -123,12 +123,10 @@ def _list(api: Api, arguments: argparse.Namespace) -> int:
     answer = api.get("batches", partner=arguments.partner, feed=arguments.feed, limit=arguments.limit)
     if arguments.json:
         return _print_json(answer)
-    columns = [("batch", "left"), ("state", "left"), ("no.", "right"), ("delivery", "right"), ("cause", "left")]
-    rows = [
-        (each["batch"], each["state"], str(each["sequence"]), str(each["delivery"]), each["cause"] or "")
-        for each in answer["batches"]
-    ]
-    console.table(columns, rows)
+    width = max((len(each["batch"]) for each in answer["batches"]), default=0)
+    for each in answer["batches"]:
+        line = f"{each['batch']:<{width}}  {each['state']:<12}  number {each['sequence']}, delivery {each['delivery']}"
+        console.console.print(f"{line}  {each['cause'] or ''}".rstrip(), soft_wrap=True, markup=False)
     return 0
 
 
@@ -137,15 +135,17 @@ def _show(api: Api, arguments: argparse.Namespace) -> int:
     entries = api.get(f"{_path(arguments.id)}/ledger")["entries"]
     if arguments.json:
         return _print_json({**status, "ledger": entries})
-    console.console.print(f"{status['batch']}: {status['state']}, number {status['sequence']}", soft_wrap=True)
+    console.console.print(
+        f"{status['batch']}: {status['state']}, number {status['sequence']}", soft_wrap=True, markup=False
+    )
     if failure := status["failure"]:
-        console.console.print(f"  failed at {failure['step']}: {failure['cause']}", soft_wrap=True)
-        console.console.print(f"  hint: {failure['hint']}", soft_wrap=True)
+        console.console.print(f"  failed at {failure['step']}: {failure['cause']}", soft_wrap=True, markup=False)
+        console.console.print(f"  hint: {failure['hint']}", soft_wrap=True, markup=False)
     for entry in entries:
         run = f" in run {entry['run_id']}" if entry["run_id"] else ""
         line = f"  {entry['number']:>4}  {entry['at'][:19]}  {entry['step']:<12}  {entry['who']}{run}"
-        console.console.print(line, soft_wrap=True)
-        console.console.print(f"        {_details(entry)}", soft_wrap=True)
+        console.console.print(line, soft_wrap=True, markup=False)
+        console.console.print(f"        {_details(entry)}", soft_wrap=True, markup=False)
     return 0
 
 
@@ -188,16 +188,20 @@ def _purge(api: Api, arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json(answer)
     else:
-        console.console.print(f"purged now: {', '.join(answer['purged']) or 'nothing was left'}", soft_wrap=True)
+        console.console.print(
+            f"purged now: {', '.join(answer['purged']) or 'nothing was left'}", soft_wrap=True, markup=False
+        )
         for name in answer["overdue"]:
-            console.console.print(f"overdue, not delivered, kept: raw/{name}", soft_wrap=True)
+            console.console.print(f"overdue, not delivered, kept: raw/{name}", soft_wrap=True, markup=False)
     return 1 if answer["overdue"] else 0
 
 
 def _say_how_to_go_on(api: Api, batch: str) -> int:
     status = api.get(_path(batch))
     if status["state"] == "delivering":
-        console.console.print(f"The app is delivering it; watch: ./sealift batch show {batch}", soft_wrap=True)
+        console.console.print(
+            f"The app is delivering it; watch: ./sealift batch show {batch}", soft_wrap=True, markup=False
+        )
         return 0
     window = status["window"]
     partner, feed, _, revision = batch.split(".")
@@ -205,7 +209,7 @@ def _say_how_to_go_on(api: Api, batch: str) -> int:
     values |= {"revision": revision}
     parameters = " ".join(f"--param {name}={value}" for name, value in values.items())
     console.console.print("Next, on Azure: run pipeline deliver_batch with these parameters; here:")
-    console.console.print(f"  ./sealift run deliver_batch {parameters}", soft_wrap=True)
+    console.console.print(f"  ./sealift run deliver_batch {parameters}", soft_wrap=True, markup=False)
     return 0
 
 
