@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TYPED = ["function_app.py", "batches", "encryption", "partners", "delivery", "local", "infra"]
+TYPED = ["function_app.py", "batches", "encryption", "partners", "delivery", "local", "infra", "dbt_runner"]
 BENCHES = {name: f"benchmarks.{name}" for name in ("seal", "adf", "blob", "sftp", "dbt")}
 
 
@@ -17,7 +17,7 @@ def test_main(argv: list[str]) -> int:
     """Run the tests, in as many processes as the machine has cores unless -n says otherwise."""
     arguments = [argument for argument in argv if argument != "--slow"]
     if not any(argument.startswith("-n") for argument in arguments):
-        arguments = ["-n", str(min(os.cpu_count() or 2, 8)), "--dist", "loadfile", *arguments]
+        arguments = ["-n", str(min(os.cpu_count() or 2, 8)), "--dist", "loadfile", "--no-loadscope-reorder", *arguments]
     if "--slow" not in argv and not any(argument.startswith("-m") for argument in arguments):
         arguments = ["-m", "not slow", *arguments]
     return _run([sys.executable, "-m", "pytest", *arguments])
