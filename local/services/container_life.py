@@ -140,8 +140,9 @@ class Container:
             self._stopping = True
             self.changed.notify_all()
             leash = self._leash
-        if leash is not None and leash.poll() is None:
-            leash.terminate()
+        if leash is not None:
+            assert leash.stdin is not None
+            leash.stdin.close()  # not a signal: a leash that has only just begun would die of it and let the container go
         if self._life is not None:
             self._life.join(GRACE_SECONDS + 10)
         with self.changed:

@@ -108,7 +108,10 @@ def test_random_graphs_end_as_the_rules_say(activities: list[dict[str, Any]]) ->
     assert run_status_case({"activities": activities}) == {"activities": statuses, "pipeline": verdict}
 
 
+# A shell that runs its jobs in the background leaves them deaf to Ctrl-C; this one listens.
 LONG = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from local.factory import Factory, run_pipeline
 wait = {"name": "Long", "type": "Wait", "typeProperties": {"waitTimeInSeconds": 3600}}
 next = {"name": "Next", "type": "Wait", "typeProperties": {"waitTimeInSeconds": 1},

@@ -180,7 +180,7 @@ def test_dbt_finds_the_variables_that_it_needs(templates: dict[str, Template]) -
     [group] = templates["dbt-image"].of("Microsoft.ContainerInstance/containerGroups")
     given = {item["name"] for item in group["properties"]["containers"][0]["properties"]["environmentVariables"]}
     profiles = (ROOT / "dbt_runner" / "project" / "profiles.yml").read_text()
-    runner = (ROOT / "dbt_runner" / "run.py").read_text()
+    runner = (ROOT / "dbt_runner" / "settings.py").read_text()
 
     needed = set(re.findall(r"env_var\('(\w+)'\)", profiles))
     known = (
