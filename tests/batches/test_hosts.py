@@ -60,9 +60,9 @@ def on_disk(tmp_path: Path) -> Iterator[tuple[Azurite, Stores]]:
         yield storage, make_storage(storage)
 
 
-def content(name: str) -> bytes:
-    """Return a file's bytes, half a megabyte: long enough to be killed over."""
-    return name.encode() * 25_000
+def content(name: str, repeats: int = 25_000) -> bytes:
+    """Return a file's bytes, by default half a megabyte."""
+    return name.encode() * repeats
 
 
 def send_again(app: App, record: Record) -> None:
@@ -74,7 +74,7 @@ def send_again(app: App, record: Record) -> None:
         app.stores.seal_queue.send_message(message.model_dump_json())
 
 
-def each_file_is_sealed_once(app: App, record: Record) -> None:
+def each_file_is_sealed_once(app: App, record: Record, repeats: int = 25_000) -> None:
     folder = f"{record.id.folder}/"
     names = [name.removeprefix(folder) for name in app.stores.encrypted.list_blob_names(name_starts_with=folder)]
     sealed = list_sealed(app.stores, record)
@@ -82,7 +82,7 @@ def each_file_is_sealed_once(app: App, record: Record) -> None:
     assert len(sealed) == len(record.files)
     for result in sealed.values():
         data = app.stores.encrypted.download_blob(f"{folder}{result.sealed_name}").readall()
-        assert b"".join(open_sealed([data], PARTNER_KEY)) == content(result.name)
+        assert b"".join(open_sealed([data], PARTNER_KEY)) == content(result.name, repeats)
     verdict = app.ok("GET", f"batches/{record.batch}/verify")
     assert verdict["ok"], verdict
     steps = [entry["step"] for entry in app.ok("GET", f"batches/{record.batch}/ledger")["entries"]]
@@ -92,7 +92,7 @@ def each_file_is_sealed_once(app: App, record: Record) -> None:
 def kill_at_random(apps: list[App], kills: int, until: threading.Event) -> int:
     """SIGKILL one worker process after the other; a host starts another each time."""
     done = 0
-    while done < kills and not until.wait(random.uniform(0.02, 0.3)):
+    while done < kills and not until.wait(random.uniform(0.02, 0.25)):
         pids = random.choice(apps).host.worker_pids()
         if pids:
             os.kill(random.choice(pids), signal.SIGKILL)
@@ -100,12 +100,12 @@ def kill_at_random(apps: list[App], kills: int, until: threading.Event) -> int:
     return done
 
 
-def seal_under_fire(hosts: Hosts, files: int, kills: int) -> int:
+def seal_under_fire(hosts: Hosts, files: int, kills: int, repeats: int = 25_000) -> int:
     """Seal on two hosts with two workers each, every message twice, workers killed; return how many died."""
     apps = [hosts(workers=2), hosts(workers=2)]
     apps[0].patient = True
     record = apps[0].plan_many(next(DAYS), files)
-    apps[0].stage(record, content)
+    apps[0].stage(record, lambda name: content(name, repeats))
     apps[0].ok("POST", f"batches/{record.batch}/seal", json={"runId": "run-1"})
     send_again(apps[0], record)
     finished = threading.Event()
@@ -119,7 +119,7 @@ def seal_under_fire(hosts: Hosts, files: int, kills: int) -> int:
     finally:
         finished.set()
         killer.join()
-    each_file_is_sealed_once(apps[0], record)
+    each_file_is_sealed_once(apps[0], record, repeats)
     return killed[0]
 
 
@@ -129,7 +129,7 @@ def test_two_hosts_with_killed_workers_and_doubled_messages_seal_each_file_once(
 
 @pytest.mark.slow
 def test_hundred_files_survive_fifty_kills(hosts: Hosts):
-    assert seal_under_fire(hosts, files=100, kills=50) == 50
+    assert seal_under_fire(hosts, files=100, kills=50, repeats=300_000) == 50
 
 
 def test_host_that_dies_leaves_its_files_to_another(hosts: Hosts):
