@@ -31,6 +31,7 @@ from batches.receipts import read_receipt
 from batches.record import BatchId, Record
 from batches.status import remote_files
 from batches.stores import BLOCK_BYTES, Stores
+from batches.transfer import read_range
 from delivery import DeliveryError, deliver
 from delivery.progress import Record as Progress
 from encryption import RESULT_KEY, EncryptionError, SealedFile
@@ -176,10 +177,7 @@ class _Sealed:
 
     def read(self, offset: int, length: int) -> bytes:
         """Return a range of the blob, of the version that was there at the start."""
-        data: bytes = self._blob.download_blob(
-            offset, length, etag=self._etag, match_condition=MatchConditions.IfNotModified
-        ).readall()
-        return data
+        return read_range(self._blob, offset, length, self._etag)
 
     def _recorded_hash(self, metadata: Mapping[str, str]) -> str:
         """Return the hash that sealing recorded; keys.json, manifest and signature are small and hashed here."""

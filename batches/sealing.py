@@ -111,6 +111,7 @@ def _seal(stores: Stores, vault: Vault, message: SealMessage, file: StagedFile, 
         file=FileInfo(batch=message.batch, name=file.name, plaintext_bytes=file.size_bytes, created=now),
         recipients=_recipients(vault, batch, now),
         format=message.format,
+        hash_threads=False,  # storage is slower than one core that does it all; its other cores have other messages
     )
     writer = BlockWriter(target, attempt=uuid.uuid4().hex)
     try:

@@ -19,6 +19,13 @@ from azure.storage.queue import QueueClient, QueueServiceClient, TextBase64Encod
 # The read range equals the staged block: a range that crosses blocks costs the service twice.
 BLOCK_BYTES = 8 * 1024 * 1024
 
+# One read of the connection brings a whole range: the SDK would join it from small pieces, at three times the CPU.
+RANGES: dict[str, Any] = {
+    "max_single_get_size": BLOCK_BYTES,
+    "max_chunk_get_size": BLOCK_BYTES,
+    "connection_data_block_size": BLOCK_BYTES,
+}
+
 # The SDK's own waits begin at 15 seconds, which an HTTP door does not have. These tries end after about 20 seconds; beyond
 # that the queue tries again, or Data Factory does.
 PATIENCE: dict[str, Any] = {
@@ -62,7 +69,7 @@ def open_stores() -> Stores:
 
 
 def _blob_service(setting: str) -> BlobServiceClient:
-    options = {"max_single_get_size": BLOCK_BYTES, "max_chunk_get_size": BLOCK_BYTES, **PATIENCE}
+    options = RANGES | PATIENCE
     if connection_string := os.environ.get(setting):
         return BlobServiceClient.from_connection_string(connection_string, **options)
     return BlobServiceClient(os.environ[f"{setting}__blobServiceUri"], credential(), **options)

@@ -23,14 +23,19 @@ READ_AHEAD = 2
 WRITES_AT_ONCE = 2
 
 
+def read_range(blob: BlobClient, offset: int, length: int, etag: str) -> bytes:
+    """Return `length` bytes from `offset` of one version. Raises ResourceModifiedError for another."""
+    download = blob.download_blob(
+        offset, length, etag=etag, match_condition=MatchConditions.IfNotModified, max_concurrency=1
+    )
+    return b"".join(download.chunks())  # the bytes as they were read; readall() would copy them
+
+
 def read_blob(blob: BlobClient, size_bytes: int, etag: str) -> Iterator[bytes]:
     """Yield the blob's bytes in blocks, all of one version. Raises ContentChanged when it is another or gone."""
 
     def fetch(offset: int) -> bytes:
-        length = min(BLOCK_BYTES, size_bytes - offset)
-        return blob.download_blob(
-            offset, length, etag=etag, match_condition=MatchConditions.IfNotModified, max_concurrency=1
-        ).readall()
+        return read_range(blob, offset, min(BLOCK_BYTES, size_bytes - offset), etag)
 
     try:
         if size_bytes <= BLOCK_BYTES:
@@ -94,11 +99,16 @@ class BlockWriter:
 
 
 def _rechunk(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    buffer = bytearray()
+    """Join pieces to blocks of equal size; every byte is copied once."""
+    waiting: list[bytes | memoryview] = []
+    room = BLOCK_BYTES
     for piece in pieces:
-        buffer += piece
-        while len(buffer) >= BLOCK_BYTES:
-            yield bytes(buffer[:BLOCK_BYTES])
-            del buffer[:BLOCK_BYTES]
-    if buffer:
-        yield bytes(buffer)
+        rest = memoryview(piece)
+        while len(rest) >= room:
+            yield b"".join([*waiting, rest[:room]])
+            rest, waiting, room = rest[room:], [], BLOCK_BYTES
+        if rest:
+            waiting.append(rest)
+            room -= len(rest)
+    if waiting:
+        yield b"".join(waiting)

@@ -176,8 +176,12 @@ def _blob(server: Server, mib: int, repeat: int) -> None:
     with Azurite(server.folder / "azurite", None, ("bench",), in_memory=True) as azurite:
         from azure.storage.blob import BlobServiceClient
 
+        from batches.stores import BLOCK_BYTES
+
         connection = azurite.connection_string("bench")
-        with BlobServiceClient.from_connection_string(connection) as service:
+        # In blocks of the size that sealing writes.
+        blocks = {"max_block_size": BLOCK_BYTES, "max_single_put_size": BLOCK_BYTES}
+        with BlobServiceClient.from_connection_string(connection, **blocks) as service:
             container = service.create_container("bench")
             with source.open("rb") as data:
                 container.upload_blob("big.bin", data, length=mib << 20, max_concurrency=4)
@@ -321,18 +325,18 @@ class _BlobSource:
     name = "big.bin"
 
     def __init__(self, job: dict[str, Any]) -> None:
-        from azure.core import MatchConditions
         from azure.storage.blob import BlobClient
 
+        from batches.stores import RANGES
+
         self.size, self.sha256 = int(job["size"]), str(job["sha256"])
-        self._client = BlobClient.from_connection_string(
-            job["connection"], "bench", self.name, max_single_get_size=16 << 20, max_chunk_get_size=16 << 20
-        )
-        self._etag = self._client.get_blob_properties().etag
-        self._unchanged = MatchConditions.IfNotModified
+        self._client = BlobClient.from_connection_string(job["connection"], "bench", self.name, **RANGES)
+        self._etag: str = self._client.get_blob_properties().etag
 
     def read(self, offset: int, length: int) -> bytes:
-        return self._client.download_blob(offset, length, etag=self._etag, match_condition=self._unchanged).readall()
+        from batches.transfer import read_range
+
+        return read_range(self._client, offset, length, self._etag)
 
 
 def _tool(command: list[str], script: str = "") -> Callable[[], Result]:

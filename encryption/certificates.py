@@ -12,7 +12,7 @@ import hashlib
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -62,20 +62,15 @@ class Recipient:
 
     key_id: str
     certificate: x509.Certificate
+    public_key: RSAPublicKey = field(init=False, repr=False, compare=False)  # the RSA key that wraps
+    thumbprint: str = field(init=False)  # the `x5t#S256` of RFC 7515
 
     def __post_init__(self) -> None:
         canonical.text(self.key_id, canonical.KID, "a recipient's key id")
         check_key(self.certificate)
-
-    @property
-    def public_key(self) -> RSAPublicKey:
-        """Return the RSA key that wraps."""
-        return public_key_of(self.certificate)
-
-    @property
-    def thumbprint(self) -> str:
-        """Return the `x5t#S256` of RFC 7515."""
-        return thumbprint(self.certificate)
+        # Read once: a batch wraps a key of every file for the same recipient.
+        object.__setattr__(self, "public_key", public_key_of(self.certificate))
+        object.__setattr__(self, "thumbprint", thumbprint(self.certificate))
 
     @property
     def expires(self) -> datetime:

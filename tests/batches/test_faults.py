@@ -24,9 +24,6 @@ from local.services.azurite import Azurite
 from local.services.fault_proxy import FaultProxy
 from local.services.faults import Fault
 
-# The SDK drops a streamed answer that it tries again unread, and with it the socket, until the collector comes by.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 # As in production, but without the waits.
 QUICK = {"initial_backoff": 0, "increment_base": 0, "random_jitter_range": 0, "retry_total": 4}
 BIG = b"0123456789abcdef" * (2**20 + 1)  # three ranges, and three blocks
