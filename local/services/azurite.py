@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from local.services.certificates import CertificateAuthority
-from local.services.processes import ROOT, Process, ServiceNotInstalled, base_environment
+from local.services.processes import ROOT, Process, ProcessService, ServiceNotInstalled, base_environment
 
 PACKAGE = Path(__file__).with_name("azurite") / "node_modules" / "azurite"
 ACCOUNTS = ("sealiftraw", "sealiftencrypted", "sealifthost")
@@ -37,7 +37,7 @@ def find_node() -> str:
     raise ServiceNotInstalled(f"no Node.js {NODE_MAJOR} or newer was found", "run ./sealift once: it brings its own")
 
 
-class Azurite:
+class Azurite(ProcessService):
     """Blobs and queues of some accounts; a context manager. A restart keeps addresses, keys and (on disk) data."""
 
     def __init__(
@@ -54,7 +54,6 @@ class Azurite:
         self._ca = ca
         self._in_memory = in_memory
         self._ports = {"blob": 0, "queue": 0, "table": 0}
-        self._process: Process | None = None
 
     def start(self) -> Self:
         script = PACKAGE / "dist" / "src" / "azurite.js"
@@ -71,37 +70,15 @@ class Azurite:
             certificate, key = self._ca.issue("azurite")
             command += ["--oauth", "basic", "--cert", str(certificate), "--key", str(key)]
         accounts = ";".join(f"{name}:{key}" for name, key in self.accounts.items())
-        self._process = Process(
+        process = Process(
             "Azurite",
             command,
             log=self.log,
             environment=base_environment() | {"AZURITE_ACCOUNTS": accounts},
             folder=self.folder,
         )
-        self._process.start()
-        try:
-            self._process.wait_until(self._is_ready, seconds=60, hint=HINT)
-        except BaseException:
-            self.stop()
-            raise
+        self._begin(process, self._is_ready, seconds=60, hint=HINT)
         return self
-
-    def stop(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.stop()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def kill(self) -> None:
-        """End the server as a crash would."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
 
     def blob_url(self, account: str) -> str:
         return self._url("blob", account)
@@ -125,9 +102,8 @@ class Azurite:
         assert port, "Azurite has no address before start()"
         return f"{self._scheme}://127.0.0.1:{port}/{account}"
 
-    def _is_ready(self) -> bool | None:
-        assert self._process is not None
-        listening = re.findall(r"Azurite (\w+) service is successfully listening at \S+:(\d+)", self._process.output())
+    def _is_ready(self, process: Process) -> bool | None:
+        listening = re.findall(r"Azurite (\w+) service is successfully listening at \S+:(\d+)", process.output())
         if len(listening) < len(self._ports):
             return None
         self._ports = {service.lower(): int(port) for service, port in listening}

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from local.services.certificates import write_private
-from local.services.processes import Process, base_environment
+from local.services.processes import Process, ProcessService, base_environment
 
 LEASE_SECONDS = 600
 GRACE_SECONDS = 15.0  # more than the host itself takes for calls that still run
 HINT = "mend the app or its settings, then start again"
 
 
-class FunctionHost:
+class FunctionHost(ProcessService):
     """The host as a service: a child process for one app; a context manager.
 
     `environment` are the app's settings. `keys` are the host keys by name (`default` is `.key`); the master key is made
@@ -50,7 +50,6 @@ class FunctionHost:
         self._port = 0
         self._workers = workers
         self._lease_seconds = lease_seconds
-        self._process: Process | None = None
 
     @property
     def key(self) -> str:
@@ -63,38 +62,16 @@ class FunctionHost:
         command = [sys.executable, "-m", "local.services.function_host", "--app", str(self.app_folder.resolve())]
         command += ["--keys-file", str(keys_file.resolve()), "--port", str(self._port), "--workers", str(self._workers)]
         command += ["--lease-seconds", str(self._lease_seconds)]
-        self._process = Process(
+        process = Process(
             "the function host",
             command,
             log=self.log,
             environment=base_environment() | {"FUNCTIONS_WORKER_RUNTIME": "python"} | self.environment,
             grace_seconds=GRACE_SECONDS,
         )
-        self._process.start()
-        try:
-            ready = self._process.wait_until(self._announcement, seconds=90, hint=HINT)
-        except BaseException:
-            self.stop()
-            raise
+        ready = self._begin(process, self._announcement, seconds=90, hint=HINT)
         self.url, self._port, self.pid = ready["url"], ready["port"], ready["pid"]
         return self
-
-    def stop(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.stop()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def kill(self) -> None:
-        """End host and workers as a crash would."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
 
     def worker_pids(self) -> list[int]:
         """Return the process ids of the workers that are alive now."""
@@ -103,9 +80,9 @@ class FunctionHost:
             pids: list[int] = json.load(answer)["workerProcessIds"]
         return pids
 
-    def _announcement(self) -> dict[str, Any] | None:
-        assert self._process is not None
-        for line in self._process.output().splitlines():
+    @staticmethod
+    def _announcement(process: Process) -> dict[str, Any] | None:
+        for line in process.output().splitlines():
             if line.startswith('{"ready": true'):
                 announced: dict[str, Any] = json.loads(line)
                 return announced

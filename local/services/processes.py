@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASH = Path(__file__).with_name("leash.py")
@@ -149,6 +149,44 @@ class Process:
         if self._leash is not None and self._leash.poll() is None:
             self._leash.send_signal(signal.SIGUSR1)
             self._leash.wait(timeout=10)
+        self.stop()
+
+
+class ProcessService:
+    """What every server that is one process has: a context manager that can be stopped, killed and started again."""
+
+    _process: Process | None = None
+
+    def start(self) -> Self:
+        """Start the server and wait until it answers."""
+        raise NotImplementedError
+
+    def _begin(self, process: Process, ready: Callable[[Process], T | None], *, seconds: float, hint: str) -> T:
+        """Start the process and return what `ready` found; a start that fails leaves nothing behind."""
+        self._process = process
+        process.start()
+        try:
+            return process.wait_until(lambda: ready(process), seconds=seconds, hint=hint)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the server in order. Works any number of times."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.stop()
+
+    def kill(self) -> None:
+        """End the server as a crash would."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization.ssh import SSHPublicKeyTypes
 
 from local.services.certificates import write_private
-from local.services.processes import Process
+from local.services.processes import Process, ProcessService
 
 HINT = "run ./sealift again; if it stays so, read the log named above"
 
@@ -33,7 +33,7 @@ class SftpFaults:
     sweep: bool = False  # a file is taken away (to `swept`) as soon as it has been renamed
 
 
-class PartnerSftp:
+class PartnerSftp(ProcessService):
     """One SFTP server with one user, chrooted to `root`; a context manager. Restarts keep port, host key and files."""
 
     host = "127.0.0.1"
@@ -50,7 +50,6 @@ class PartnerSftp:
         self.log = folder / "operations.jsonl"
         self.host_key_line = ""
         self._posix_rename = posix_rename
-        self._process: Process | None = None
 
     def start(self) -> Self:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -63,36 +62,14 @@ class PartnerSftp:
             "posix_rename": self._posix_rename,
         }
         write_private(self.folder / "server.json", json.dumps(settings).encode())
-        self._process = Process(
+        process = Process(
             "the partner's SFTP server",
             [sys.executable, "-m", "local.services.sftp_server", str(self.folder.resolve())],
             log=self.folder / "server.log",
             grace_seconds=2,
         )
-        self._process.start()
-        try:
-            self.port = self._process.wait_until(self._announced_port, seconds=30, hint=HINT)
-        except BaseException:
-            self.stop()
-            raise
+        self.port = self._begin(process, self._announced_port, seconds=30, hint=HINT)
         return self
-
-    def stop(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.stop()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def kill(self) -> None:
-        """End the server as a crash would."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
 
     def add_key(self, public_key: str | SSHPublicKeyTypes) -> None:
         """Let this public key log in: an OpenSSH line, or a key of `cryptography`. Takes effect at the next login."""
@@ -137,9 +114,9 @@ class PartnerSftp:
         assert isinstance(private_key, rsa.RSAPrivateKey)
         self.host_key_line = _openssh(private_key.public_key())
 
-    def _announced_port(self) -> int | None:
-        assert self._process is not None
-        for line in self._process.output().splitlines():
+    @staticmethod
+    def _announced_port(process: Process) -> int | None:
+        for line in process.output().splitlines():
             if line.startswith('{"port": '):
                 return int(json.loads(line)["port"])
         return None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 from contract_target import Target
+
+from delivery.expectations import State
 
 pytestmark = pytest.mark.xdist_group("stack")
 
@@ -22,8 +25,15 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("POST", "/api/batches", FEED),
     ("GET", f"/api/batches/{UNKNOWN}", None),
     ("POST", f"/api/batches/{UNKNOWN}/seal", {}),
+    ("POST", f"/api/batches/{UNKNOWN}/deliver", {}),
     ("POST", f"/api/batches/{UNKNOWN}/confirm", {"arrived": []}),
     ("POST", f"/api/batches/{UNKNOWN}/failed", {"cause": "a test"}),
+    ("GET", f"/api/batches/{UNKNOWN}/ledger", None),
+    ("GET", f"/api/batches/{UNKNOWN}/verify", None),
+    ("POST", f"/api/batches/{UNKNOWN}/resend", {"who": "contract test", "reason": "a test"}),
+    ("POST", f"/api/batches/{UNKNOWN}/replay", {"who": "contract test", "from": "deliver"}),
+    ("POST", "/api/purge", {"who": "contract test"}),
+    ("GET", "/api/standings", None),
     ("GET", "/api/ready", None),
 ]
 UNKNOWN_BATCH = [route for route in ROUTES if UNKNOWN in route[1]]
@@ -220,6 +230,79 @@ def test_sealing_what_was_not_staged_is_refused(target: Target, window: dict[str
 
     assert answer.status_code == 409
     assert error_of(answer)["batch"] == batch
+
+
+def test_routes_above_are_all_that_there_are() -> None:
+    documented = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())["paths"]
+    called = {
+        (method, path.partition("?")[0].replace(UNKNOWN, "{id}").removeprefix("/api")) for method, path, _ in ROUTES
+    }
+
+    assert called | {("GET", "/health")} == {
+        (method.upper(), path) for path, methods in documented.items() for method in methods if method != "parameters"
+    }
+
+
+def test_feeds_with_a_deadline_tell_how_they_stand(target: Target) -> None:
+    answer = target.call("GET", "/api/standings")
+
+    assert answer.status_code == 200
+    assert {each["state"] for each in answer.json()["standings"]} <= set(get_args(State))
+
+
+def test_ledger_begins_with_the_planning(target: Target, window: dict[str, str]) -> None:
+    batch = target.call("POST", "/api/batches", json=FEED | window).json()["batch"]
+
+    answer = target.call("GET", f"/api/batches/{batch}/ledger")
+
+    assert answer.status_code == 200
+    assert answer.json()["entries"][0]["step"] == "planned"
+
+
+@pytest.mark.parametrize(
+    ("verb", "body"),
+    [
+        ("resend", {"who": "contract test", "reason": "a test"}),
+        ("replay", {"who": "contract test", "from": "deliver"}),
+    ],
+)
+def test_step_that_is_too_early_is_refused(
+    target: Target, window: dict[str, str], verb: str, body: dict[str, str]
+) -> None:
+    batch = target.call("POST", "/api/batches", json=FEED | window).json()["batch"]
+
+    answer = target.call("POST", f"/api/batches/{batch}/{verb}", json=body)
+
+    assert answer.status_code == 409, answer.text
+    assert error_of(answer)["batch"] == batch
+
+
+def test_function_does_not_deliver_what_data_factory_delivers(target: Target, window: dict[str, str]) -> None:
+    batch = target.call("POST", "/api/batches", json=FEED | window).json()["batch"]
+
+    answer = target.call("POST", f"/api/batches/{batch}/deliver", json={})
+
+    assert answer.status_code == 422
+    assert "deliver_batch" in error_of(answer)["hint"]
+
+
+def test_batch_that_is_not_sealed_does_not_verify(target: Target, window: dict[str, str]) -> None:
+    batch = target.call("POST", "/api/batches", json=FEED | window).json()["batch"]
+
+    found = target.call("GET", f"/api/batches/{batch}/verify").json()
+
+    assert not found["ok"]
+    assert {check["what"]: check["ok"] for check in found["checks"]}["sealed"] is False
+
+
+@pytest.mark.parametrize("body", [{}, {"who": "contract test"}, {"who": "contract test", "reason": " "}])
+def test_delivering_again_needs_a_reason(target: Target, window: dict[str, str], body: dict[str, str]) -> None:
+    batch = target.call("POST", "/api/batches", json=FEED | window).json()["batch"]
+
+    answer = target.call("POST", f"/api/batches/{batch}/resend", json=body)
+
+    assert answer.status_code == 422
+    error_of(answer)
 
 
 def test_confirming_what_is_not_sealed_is_refused(target: Target, window: dict[str, str]) -> None:
