@@ -17,7 +17,14 @@ def test_main(argv: list[str]) -> int:
     """Run the tests, in one process more than the machine has cores (many wait) unless -n says otherwise."""
     arguments = [argument for argument in argv if argument != "--slow"]
     if not any(argument.startswith("-n") for argument in arguments):
-        arguments = ["-n", str(min((os.cpu_count() or 2) + 1, 8)), "--dist", "loadfile", "--no-loadscope-reorder", *arguments]
+        arguments = [
+            "-n",
+            str(min((os.cpu_count() or 2) + 1, 8)),
+            "--dist",
+            "loadfile",
+            "--no-loadscope-reorder",
+            *arguments,
+        ]
     if "--slow" not in argv and not any(argument.startswith("-m") for argument in arguments):
         arguments = ["-m", "not slow", *arguments]
     return _run([sys.executable, "-m", "pytest", *arguments])
