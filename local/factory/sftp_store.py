@@ -256,7 +256,8 @@ class SftpSink:
             self._file = store.client.open(temporary, "wb")
         except (OSError, paramiko.SSHException, EOFError) as error:
             raise store.failure(temporary, error) from error
-        self._file.set_pipelined(pipelined=True)
+        # Not pipelined: paramiko then never looks at the answers of the last writes, and a refused one leaves a hole.
+        self._file.set_pipelined(pipelined=False)
 
     def write(self, piece: bytes) -> None:
         try:

@@ -105,6 +105,7 @@ def test_full_server(stack: Stack, night: Result, tmp_path: Path):
         stack.partners["northwind"].server.set_faults(None)
 
     assert "Send" in why
+    assert "No space left on device" in why
     assert status(stack, day)["state"] == "failed"
     assert [name for name in at_partner(stack, day) if ".keys.json" not in name and not name.endswith(".sig")] == []
     completes_after_the_mend(stack, day, tmp_path)

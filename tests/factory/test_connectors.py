@@ -311,6 +311,18 @@ def test_a_refused_rename_fails_the_copy_and_removes_the_temporary_file(cloud: C
     assert list((cloud.sftp.root / "refused").iterdir()) == []
 
 
+def test_one_refused_write_fails_the_copy_though_all_others_arrive(cloud: Cloud) -> None:
+    cloud.container.upload_blob("sealed/w.bin", bytes(range(256)) * 8000, overwrite=True)
+    cloud.sftp.set_faults(SftpFaults(fail_write_at=1_000_000))
+    try:
+        run = run_one(cloud, BLOB_BINARY | SFTP_BINARY, send("sealed/w.bin", "hole/w.sealed"))
+    finally:
+        cloud.sftp.set_faults()
+
+    assert run.status == "Failed"
+    assert list((cloud.sftp.root / "hole").iterdir()) == []
+
+
 def test_without_temporary_names_the_file_is_written_in_place(cloud: Cloud) -> None:
     cloud.container.upload_blob("sealed/h.bin", b"h", overwrite=True)
 
