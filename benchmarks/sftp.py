@@ -175,15 +175,15 @@ def _blob(server: Server, mib: int, repeat: int) -> None:
     def whole() -> None:
         assert _digest(server.inbox / "big.bin") == digest, "the remote file differs"
 
-    def from_blob(what: str) -> Callable[[], Result]:
+    def from_blob(what: str, sha256: str) -> Callable[[], Result]:
         def run() -> Result:
             with _stored(source) as connection:
-                return _python(server, what, [], connection=connection, size=mib << 20, sha256=digest)()
+                return _python(server, what, [], connection=connection, size=mib << 20, sha256=sha256)()
 
         return run
 
-    ours = {"sealift, hashed as sent": from_blob("blob")}
-    peers = {"paramiko putfo(downloader)": from_blob("blob putfo")}
+    ours = {"sealift": from_blob("blob", ""), "sealift, hashed as sent": from_blob("blob", digest)}
+    peers = {"paramiko putfo(downloader)": from_blob("blob putfo", "")}
     _compare(server, ours, peers, whole, repeat, lambda seconds: f"{mib * 1.048576 / seconds:8.1f} MB/s")
 
 
