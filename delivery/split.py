@@ -16,7 +16,8 @@ from delivery.source import AHEAD, RANGE_BYTES, Prefetch
 from delivery.upload import Job, Plan, prepare, publish, write
 
 _GOING_ON = Plan([], create=False)  # the file is there: created by the main connection
-_MEMORY_BYTES = 48 << 20  # for the pieces that all connections together read ahead
+_MEMORY_BYTES = 6 << 20  # for what all connections together have read ahead: storage is nearer than the partner
+_PIECE_BYTES = 512 << 10  # at least: smaller ranges cost a storage account more than they save
 
 
 def send_split(
@@ -28,7 +29,8 @@ def send_split(
     if isinstance(plan, Outcome):
         return plan
     session.run(write(job, session, [], plan, whole=False))  # creates or cuts the file, once
-    pieces = _Pieces(plan.spans, min(RANGE_BYTES, _MEMORY_BYTES // (AHEAD + 1) // job.policy.connections))
+    piece_bytes = max(_PIECE_BYTES, _MEMORY_BYTES // (AHEAD + 1) // job.policy.connections)
+    pieces = _Pieces(plan.spans, piece_bytes)
     helpers = [
         threading.Thread(target=_help, args=(job, connection, pieces, pool), name=f"split {number}", daemon=True)
         for number in range(1, min(job.policy.connections, len(pieces)))
