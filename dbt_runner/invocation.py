@@ -23,6 +23,7 @@ from dbt_runner.messages import clean
 
 TOTALS_PREFIX = "control totals: "
 STUCK_SECONDS = 3.0
+TICK_SECONDS = 0.25  # how often a waiting main thread is woken, to hear of signals and of its deadline
 _LEVELS = ("info", "warn", "error")
 _SHOWN = ("success", "error", "fail", "skipped", "runtime error", "warn", "partial success")
 
@@ -62,6 +63,7 @@ class Dbt:
         self._secrets = secrets
         self._manifest: Any = None
         self._runs = False
+        self._ends = 0.0
         self._on_stuck: Callable[[], None] = lambda: None
 
     @contextlib.contextmanager
@@ -74,14 +76,19 @@ class Dbt:
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)}
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
-        signal.signal(signal.SIGALRM, self._stop)
-        signal.setitimer(signal.ITIMER_REAL, max(deadline_seconds, 0.001))
+        self._ends = time.monotonic() + deadline_seconds
+        signal.signal(signal.SIGALRM, self._tick)
+        timer = signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
         try:
             yield
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_REAL, *timer)
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _tick(self, number: int, frame: FrameType | None) -> None:
+        if time.monotonic() >= self._ends:
+            self._stop(number, frame)
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         if self.stopped_by is not None:

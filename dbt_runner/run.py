@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from azure.core.exceptions import AzureError
 
 from dbt_runner.claims import now, record, take
-from dbt_runner.invocation import Dbt, Outcome, leave
+from dbt_runner.invocation import TICK_SECONDS, Dbt, Outcome, leave
 from dbt_runner.messages import clean
 from dbt_runner.request import Request, RequestError
 from dbt_runner.settings import Settings, read_settings
@@ -55,6 +55,9 @@ def main(started: float) -> int:
     # The first process of a container has to say so to be stopped by a signal; until dbt runs there is nothing to tidy up.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: leave(EXIT_CODES["cancelled"]))
+    # Python acts on a signal between two steps: one that comes just before a wait begins would be heard after it.
+    signal.signal(signal.SIGALRM, lambda _number, _frame: None)
+    signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
     # dbt's import takes a second of processor time; storage is waited for meanwhile.
     importing = threading.Thread(target=_import_dbt, daemon=True)
     importing.start()
@@ -71,6 +74,8 @@ def main(started: float) -> int:
         return _say_error(
             f"storage: {text}", "is ARTIFACTS_URL right, and may this identity write there?", INFRASTRUCTURE
         )
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
     if summary is None:
         print(json.dumps({"status": "no request"}), flush=True)
         return 0

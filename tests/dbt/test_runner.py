@@ -296,12 +296,11 @@ def test_warehouse_that_never_answers_does_not_hold_up_the_end(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         process = run_dbt.popen(PGPORT=str(silent.getsockname()[1]))
         connection, _ = silent.accept()
-
-        began = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
-        took = time.monotonic() - began
-        connection.close()
+        with connection:
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
+            took = time.monotonic() - began
 
     assert took < 5
     assert process.returncode == 3
@@ -312,10 +311,9 @@ def test_container_that_still_waits_for_its_identity_can_be_stopped(run_dbt: Run
     with socket.create_server(("127.0.0.1", 0)) as silent:
         process = run_dbt.popen(IDENTITY_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}/msi/token")
         connection, _ = silent.accept()
-
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
-        connection.close()
+        with connection:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
 
     assert process.returncode == 3
 
