@@ -12,7 +12,7 @@ from delivery.errors import DeliveryError
 from delivery.policy import Outcome
 from delivery.progress import Span
 from delivery.session import Session
-from delivery.source import AHEAD, RANGE_BYTES, Prefetch
+from delivery.source import AHEAD, Prefetch
 from delivery.upload import Job, Plan, prepare, publish, write
 
 _GOING_ON = Plan([], create=False)  # the file is there: created by the main connection
@@ -44,7 +44,7 @@ def send_split(
         for helper in helpers:
             helper.join()
     if left := job.acknowledged.missing(job.source.size):  # what broken helpers had taken
-        _write_pieces(job, session, _Pieces(left, RANGE_BYTES), pool, record)
+        _write_pieces(job, session, _Pieces(left, piece_bytes), pool, record)
     session.run(write(job, session, [], _GOING_ON, whole=True))  # proves the size
     return session.run(publish(job, session), record=record)
 

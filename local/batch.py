@@ -126,7 +126,7 @@ def _list(api: Api, arguments: argparse.Namespace) -> int:
     width = max((len(each["batch"]) for each in answer["batches"]), default=0)
     for each in answer["batches"]:
         line = f"{each['batch']:<{width}}  {each['state']:<12}  number {each['sequence']}, delivery {each['delivery']}"
-        console.console.print(f"{line}  {each['cause'] or ''}".rstrip(), soft_wrap=True, markup=False)
+        console.say(f"{line}  {each['cause'] or ''}".rstrip())
     return 0
 
 
@@ -135,17 +135,15 @@ def _show(api: Api, arguments: argparse.Namespace) -> int:
     entries = api.get(f"{_path(arguments.id)}/ledger")["entries"]
     if arguments.json:
         return _print_json({**status, "ledger": entries})
-    console.console.print(
-        f"{status['batch']}: {status['state']}, number {status['sequence']}", soft_wrap=True, markup=False
-    )
+    console.say(f"{status['batch']}: {status['state']}, number {status['sequence']}")
     if failure := status["failure"]:
-        console.console.print(f"  failed at {failure['step']}: {failure['cause']}", soft_wrap=True, markup=False)
-        console.console.print(f"  hint: {failure['hint']}", soft_wrap=True, markup=False)
+        console.say(f"  failed at {failure['step']}: {failure['cause']}")
+        console.say(f"  hint: {failure['hint']}")
     for entry in entries:
         run = f" in run {entry['run_id']}" if entry["run_id"] else ""
         line = f"  {entry['number']:>4}  {entry['at'][:19]}  {entry['step']:<12}  {entry['who']}{run}"
-        console.console.print(line, soft_wrap=True, markup=False)
-        console.console.print(f"        {_details(entry)}", soft_wrap=True, markup=False)
+        console.say(line)
+        console.say(f"        {_details(entry)}")
     return 0
 
 
@@ -153,9 +151,7 @@ def _resend(api: Api, arguments: argparse.Namespace) -> int:
     answer = api.post(f"{_path(arguments.id)}/resend", {"who": _who(), "reason": arguments.reason})
     if arguments.json:
         return _print_json(answer)
-    console.console.print(
-        f"{answer['batch']} is {answer['state']}: delivery {answer['delivery']} is due.", soft_wrap=True
-    )
+    console.say(f"{answer['batch']} is {answer['state']}: delivery {answer['delivery']} is due.")
     return _say_how_to_go_on(api, arguments.id)
 
 
@@ -163,7 +159,7 @@ def _replay(api: Api, arguments: argparse.Namespace) -> int:
     answer = api.post(f"{_path(arguments.id)}/replay", {"who": _who(), "from": arguments.start})
     if arguments.json:
         return _print_json(answer)
-    console.console.print(f"{answer['batch']} is {answer['state']}.")
+    console.say(f"{answer['batch']} is {answer['state']}.")
     return _say_how_to_go_on(api, arguments.id)
 
 
@@ -176,10 +172,8 @@ def _verify(api: Api, arguments: argparse.Namespace) -> int:
         _print_json({"batch": answer["batch"], "ok": whole, "checks": checks})
     else:
         for check in checks:
-            console.console.print(
-                f"  {'+' if check['ok'] else 'x'} {check['what']:<24} {check['found']}", soft_wrap=True
-            )
-        console.console.print(f"{answer['batch']} {'is whole' if whole else 'IS NOT WHOLE'}")
+            console.say(f"  {'+' if check['ok'] else 'x'} {check['what']:<24} {check['found']}")
+        console.say(f"{answer['batch']} {'is whole' if whole else 'IS NOT WHOLE'}")
     return 0 if whole else 1
 
 
@@ -188,28 +182,24 @@ def _purge(api: Api, arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json(answer)
     else:
-        console.console.print(
-            f"purged now: {', '.join(answer['purged']) or 'nothing was left'}", soft_wrap=True, markup=False
-        )
+        console.say(f"purged now: {', '.join(answer['purged']) or 'nothing was left'}")
         for name in answer["overdue"]:
-            console.console.print(f"overdue, not delivered, kept: raw/{name}", soft_wrap=True, markup=False)
+            console.say(f"overdue, not delivered, kept: raw/{name}")
     return 1 if answer["overdue"] else 0
 
 
 def _say_how_to_go_on(api: Api, batch: str) -> int:
     status = api.get(_path(batch))
     if status["state"] == "delivering":
-        console.console.print(
-            f"The app is delivering it; watch: ./sealift batch show {batch}", soft_wrap=True, markup=False
-        )
+        console.say(f"The app is delivering it; watch: ./sealift batch show {batch}")
         return 0
     window = status["window"]
     partner, feed, _, revision = batch.split(".")
     values = {"partner": partner, "feed": feed, "windowStart": window["start"], "windowEnd": window["end"]}
     values |= {"revision": revision}
     parameters = " ".join(f"--param {name}={value}" for name, value in values.items())
-    console.console.print("Next, on Azure: run pipeline deliver_batch with these parameters; here:")
-    console.console.print(f"  ./sealift run deliver_batch {parameters}", soft_wrap=True, markup=False)
+    console.say("Next, on Azure: run pipeline deliver_batch with these parameters; here:")
+    console.say(f"  ./sealift run deliver_batch {parameters}")
     return 0
 
 

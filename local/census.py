@@ -198,12 +198,12 @@ def _tell(items: list[Item], canary: Canary, hours: float) -> int:
     console.table([("looked at", "left"), ("items", "right"), ("bytes", "right"), ("found", "right")], rows)
     for item in items:
         if item.finding:
-            console.console.print(f"  x {item.place}: {item.name}: {item.finding}", soft_wrap=True, markup=False)
-    console.console.print("Not looked at: " + "; ".join(NOT_LOOKED_AT) + ".", soft_wrap=True)
+            console.say(f"  x {item.place}: {item.name}: {item.finding}")
+    console.say("Not looked at: " + "; ".join(NOT_LOOKED_AT) + ".")
     wanted = "the canary or " if canary.text else ""
     bad = any(item.finding for item in items)
     result = "FOUND" if bad else "Nothing found"
-    console.console.print(f"{result}: {len(items)} items, looked for {wanted}plaintext older than {hours:g} h.")
+    console.say(f"{result}: {len(items)} items, looked for {wanted}plaintext older than {hours:g} h.")
     return 1 if bad else 0
 
 

@@ -134,7 +134,7 @@ def _keep(connection: Connection, run_id: str) -> dict[str, Any] | None:
 def _runs(arguments: argparse.Namespace) -> int:
     found = list(_source(arguments).summaries())
     if not found:
-        console.console.print("No runs yet; ./sealift dbt run makes one.")
+        console.say("No runs yet; ./sealift dbt run makes one.")
         return 0
     found.sort(key=lambda summary: str(summary.get("started", "")), reverse=True)
     console.table(
@@ -168,7 +168,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _docs(arguments: argparse.Namespace) -> int:
     page = _source(arguments).page(arguments.run)
-    console.console.print(str(page), soft_wrap=True)
+    console.say(str(page))
     if not arguments.only_print:
         webbrowser.open(page.as_uri())
     return 0
@@ -176,7 +176,7 @@ def _docs(arguments: argparse.Namespace) -> int:
 
 def _image(arguments: argparse.Namespace) -> int:
     command = image_command(arguments.engine, arguments.registry, arguments.tag, arguments.base_image)
-    console.console.print(f"{' '.join(command)}", soft_wrap=True)
+    console.say(" ".join(command))
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
@@ -297,17 +297,17 @@ def _print_summary(summary: dict[str, Any]) -> None:
     }
     for name, value in facts.items():
         if value:
-            console.console.print(f"  {name:<11} {value}", soft_wrap=True, markup=False)
+            console.say(f"  {name:<11} {value}")
     for each in summary.get("failed") or []:
-        console.console.print(f"\n  x {each['name']} ({each['status']}, {each['path']})", soft_wrap=True, markup=False)
-        console.console.print(f"    {each['message']}", soft_wrap=True, markup=False)
+        console.say(f"\n  x {each['name']} ({each['status']}, {each['path']})")
+        console.say(f"    {each['message']}")
     if summary.get("rows"):
-        console.console.print()
+        console.say("")
         console.table(
             [("model", "left"), ("rows", "right")], [[name, f"{rows:,}"] for name, rows in summary["rows"].items()]
         )
     if summary.get("control_totals"):
-        console.console.print()
+        console.say("")
         console.table(
             [
                 ("partner", "left"),

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
@@ -152,14 +153,14 @@ class Process:
         self.stop()
 
 
-class ProcessService:
+class ProcessService(ABC):
     """What every server that is one process has: a context manager that can be stopped, killed and started again."""
 
     _process: Process | None = None
 
+    @abstractmethod
     def start(self) -> Self:
         """Start the server and wait until it answers."""
-        raise NotImplementedError
 
     def _begin(self, process: Process, ready: Callable[[Process], T | None], *, seconds: float, hint: str) -> T:
         """Start the process and return what `ready` found; a start that fails leaves nothing behind."""

@@ -142,12 +142,16 @@ def test_log_tells_who_asked_for_what_and_never_a_value(vault: KeyVault, become:
     vault.set_secret("warehouse-password", "canary-value")
     vault.allow("data-factory", secrets=["warehouse-password"])
     with SecretClient(vault.url, become("data-factory")) as client:
+        assert requests.get(f"{vault.url}/secrets/warehouse-password?api-version=7.6").status_code == 401
         client.get_secret("warehouse-password")
 
     # The SDK asks without a token first, but not where it remembers the challenge of an earlier vault on the same port.
     entries = [(entry["principal"], entry["method"], entry["path"], entry["status"]) for entry in vault.requests()]
-    assert entries[-1] == ("data-factory", "GET", "/secrets/warehouse-password", 200)
-    assert entries[:-1] in ([], [("-", "GET", "/secrets/warehouse-password", 401)])
+    refused, answered = (
+        ("-", "GET", "/secrets/warehouse-password", 401),
+        ("data-factory", "GET", "/secrets/warehouse-password", 200),
+    )
+    assert entries in ([refused, answered], [refused, refused, answered])
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"canary-value" in path.read_bytes()]
 
 
