@@ -55,8 +55,8 @@ def run_in(
         finally:
             done.set()
 
-    threading.Thread(target=work, name=f"pipeline {name}", daemon=True).start()
     try:
+        threading.Thread(target=work, name=f"pipeline {name}", daemon=True).start()  # waits, so Ctrl-C can hit it too
         while not done.wait(WAKE_SECONDS):
             pass
     except KeyboardInterrupt:

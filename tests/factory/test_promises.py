@@ -110,24 +110,34 @@ def test_random_graphs_end_as_the_rules_say(activities: list[dict[str, Any]]) ->
 
 # A shell that runs its jobs in the background leaves them deaf to Ctrl-C; this one listens.
 LONG = """
-import signal
+import signal, sys, threading
 signal.signal(signal.SIGINT, signal.default_int_handler)
+told = threading.Event()
+def start_then_interrupt(*arguments):
+    begin(*arguments)
+    told.wait()
+    signal.raise_signal(signal.SIGINT)
+if "as the run's thread starts" in sys.argv:
+    begin, threading._start_new_thread = threading._start_new_thread, start_then_interrupt
 from local.factory import Factory, run_pipeline
 wait = {"name": "Long", "type": "Wait", "typeProperties": {"waitTimeInSeconds": 3600}}
 next = {"name": "Next", "type": "Wait", "typeProperties": {"waitTimeInSeconds": 1},
         "dependsOn": [{"activity": "Long", "dependencyConditions": ["Succeeded"]}]}
 factory = Factory.from_documents({"pipeline/main.json": {"name": "main", "properties": {"activities": [wait, next]}}})
-run = run_pipeline(factory, "main", on_event=lambda event: print(event.kind, flush=True))
+run = run_pipeline(factory, "main", on_event=lambda event: (print(event.kind, flush=True), told.set()))
 print(run.status, [activity.status for activity in run.activities])
 """
 
 
-def test_ctrl_c_cancels_the_run_and_tells_how_far_it_came(repository: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", LONG], cwd=repository, stdout=subprocess.PIPE, text=True) as process:
+@pytest.mark.parametrize("moment", ["as the run's thread starts", "in the run"])
+def test_ctrl_c_cancels_the_run_and_tells_how_far_it_came(repository: Path, moment: str) -> None:
+    command = [sys.executable, "-c", LONG, moment]
+    with subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        while process.stdout.readline().strip() != "start":
-            pass
-        process.send_signal(signal.SIGINT)
+        if moment == "in the run":
+            while process.stdout.readline().strip() != "start":
+                pass
+            process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
 
     assert rest.splitlines()[-1] == "Cancelled ['Cancelled', 'Skipped']"
