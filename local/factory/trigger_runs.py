@@ -18,7 +18,7 @@ from typing import Any
 
 from local.expressions import ExpressionError, Scope, evaluate_tree
 from local.factory.control import Engine
-from local.factory.engine import run_in
+from local.factory.engine import GRACE_SECONDS, run_in
 from local.factory.errors import ActivityError, FactoryError, UnknownPipelineError
 from local.factory.model import Factory, Trigger
 from local.factory.runs import Event, Overrides, PipelineRun
@@ -73,7 +73,7 @@ def run_trigger(
         plan.run()
     except KeyboardInterrupt:
         engine.cancel()
-        plan.join()
+        plan.wind_up()
     finally:
         engine.close()
     return plan.windows
@@ -106,14 +106,22 @@ class _Plan:
                     self._start(ready[0])
                     continue
                 self._changed.wait(0.5)
-        for window in self.windows:
-            if window.status == "Waiting":
-                window.status = "Cancelled" if self._engine.cancelled.is_set() else "WaitingOnDependency"
-                self._tell(window)
+        self._close("Waiting", "Cancelled" if self._engine.cancelled.is_set() else "WaitingOnDependency")
 
-    def join(self) -> None:
-        for thread in self._running:
-            thread.join()
+    def wind_up(self) -> None:
+        """Let the cancelled runs end; one that cannot be broken off ends with this process."""
+        self._close("Waiting", "Cancelled")
+        with self._changed:
+            self._changed.wait_for(
+                lambda: all(window.status != "Running" for window in self.windows), timeout=GRACE_SECONDS
+            )
+        self._close("Running", "Cancelled")
+
+    def _close(self, status: str, verdict: str) -> None:
+        for window in self.windows:
+            if window.status == status:
+                window.status = verdict
+                self._tell(window)
 
     def _verdict(self, window: WindowRun) -> str:
         """Say whether a window is ready, or waits for one that has not succeeded."""

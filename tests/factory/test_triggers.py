@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from factory_support import Documents, activity, expression, pipeline
 
 from local.factory import Factory, Overrides
-from local.factory.trigger_runs import find_trigger, listing, run_trigger, trigger_main
+from local.factory.trigger_runs import WindowRun, find_trigger, listing, run_trigger, trigger_main
 from local.factory.triggers import TriggerError, expand
 
 FIRST_MONDAY = {"day": "Monday", "occurrence": 1}
@@ -147,16 +148,32 @@ FAIL_ON_21 = activity(
 )  # fmt: skip
 
 
-def run_all(factory: Factory, overrides: Overrides | None = None) -> list[tuple[str, str]]:
+def run_all(
+    factory: Factory, overrides: Overrides | None = None, on_window: Callable[[WindowRun], None] | None = None
+) -> list[tuple[str, str]]:
     trigger = find_trigger(factory, "t")
     firings = expand(trigger, moment("2026-11-20"), moment("2026-11-24"))
-    windows = run_trigger(factory, trigger, firings, overrides or Overrides(sleep=lambda _seconds: None))
+    windows = run_trigger(
+        factory, trigger, firings, overrides or Overrides(sleep=lambda _seconds: None), None, on_window
+    )
     return [(window.firing.name[8:10], window.status) for window in windows]
 
 
 def test_windows_that_depend_on_a_failed_one_do_not_run() -> None:
     assert run_all(factory_of(tumbling(dependsOn=SELF), FAIL_ON_21)) == [
         ("20", "Succeeded"), ("21", "Failed"), ("22", "WaitingOnDependency"), ("23", "WaitingOnDependency")
+    ]  # fmt: skip
+
+
+def test_ctrl_c_starts_no_more_windows_and_leaves_none_unended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(window: WindowRun) -> None:
+        if window.status == "Running" and window.firing.name[8:10] == "21":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("local.factory.trigger_runs.GRACE_SECONDS", 0.1)
+
+    assert run_all(factory_of(tumbling()), on_window=interrupt) == [
+        ("20", "Succeeded"), ("21", "Cancelled"), ("22", "Cancelled"), ("23", "Cancelled")
     ]  # fmt: skip
 
 
