@@ -56,7 +56,7 @@ def _oaep(null: bytes) -> bytes:
 
 
 _OAEP_SHA256: Final = _oaep(b"\x05\0")
-_ACCEPTED_OAEP: Final = (_OAEP_SHA256, _oaep(b""))  # RFC 4055 lets a writer leave the NULL out
+_ACCEPTED_OAEP: Final = (_OAEP_SHA256, _oaep(b""))  # RFC 4055 lets a writer leave the NULL out, as openssl does
 
 
 def recipient_info(certificate: x509.Certificate, wrapped_key: bytes) -> bytes:
@@ -71,7 +71,11 @@ def recipient_info(certificate: x509.Certificate, wrapped_key: bytes) -> bytes:
     _, _, start_of_issuer = _element(tbs, end_of_serial)  # between them stands the signature's algorithm
     _, _, end_of_issuer = _element(tbs, start_of_issuer)
     serial, issuer = tbs[start_of_serial:end_of_serial], tbs[start_of_issuer:end_of_issuer]
-    return tlv(SEQUENCE, _ZERO, tlv(SEQUENCE, issuer, serial), _OAEP_SHA256, tlv(OCTETS, wrapped_key))
+    return _recipient_info(issuer + serial, _OAEP_SHA256, wrapped_key)
+
+
+def _recipient_info(issuer_and_serial: bytes, algorithm: bytes, wrapped_key: bytes) -> bytes:
+    return tlv(SEQUENCE, _ZERO, tlv(SEQUENCE, issuer_and_serial), algorithm, tlv(OCTETS, wrapped_key))
 
 
 def envelope_head(recipient_infos: Iterable[bytes], nonce: bytes, plaintext_bytes: int) -> bytes:
@@ -143,26 +147,30 @@ def read_envelope(read: Callable[[int], bytes]) -> Envelope:
 
 def _read_wrapped_keys(recipient_infos: bytes) -> tuple[bytes, ...]:
     wrong = MalformedHeader("a recipient of the CMS file is not RSA-OAEP with SHA-256 for a certificate")
-    found: list[bytes] = []
+    infos: list[bytes] = []
+    wrapped_keys: list[bytes] = []
     try:
         position = 0
         while position < len(recipient_infos):
             start = position
             _, content, position = _element(recipient_infos, start)
             _, _, after_version = _element(content, 0)
-            _, _, after_id = _element(content, after_version)
+            _, issuer_and_serial, after_id = _element(content, after_version)
             _, _, after_algorithm = _element(content, after_id)
-            _, wrapped, after_key = _element(content, after_algorithm)
+            _, wrapped, _ = _element(content, after_algorithm)
             algorithm = content[after_id:after_algorithm]
-            sound = recipient_infos[start] == SEQUENCE and algorithm in _ACCEPTED_OAEP and after_key == len(content)
+            infos.append(_recipient_info(issuer_and_serial, algorithm, wrapped))
+            sound = infos[-1] == recipient_infos[start:position] and algorithm in _ACCEPTED_OAEP
             if not sound or not MIN_BITS // 8 <= len(wrapped) <= MAX_BITS // 8:
                 raise wrong
-            found.append(wrapped)
+            wrapped_keys.append(wrapped)
     except IndexError as error:
         raise wrong from error
-    if not 1 <= len(found) <= MAX_RECIPIENTS:
-        raise MalformedHeader(f"the CMS file has {len(found)} recipients; 1 to {MAX_RECIPIENTS} are allowed")
-    return tuple(found)
+    if not 1 <= len(infos) <= MAX_RECIPIENTS:
+        raise MalformedHeader(f"the CMS file has {len(infos)} recipients; 1 to {MAX_RECIPIENTS} are allowed")
+    if infos != sorted(infos):
+        raise MalformedHeader("the recipients of the CMS file are not in the order that DER wants")
+    return tuple(wrapped_keys)
 
 
 def _element(data: bytes, position: int) -> tuple[int, bytes, int]:

@@ -7,6 +7,7 @@ Every file goes to NAME.part and is renamed when its last byte was authenticated
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,12 +61,21 @@ def read_chunks(path: Path) -> Iterator[bytes]:
 
 @contextmanager
 def writing(target: Path) -> Iterator[BinaryIO]:
-    """Write NAME.part and rename it at the end; on any error nothing stays behind. An existing file is never replaced."""
-    if target.exists():
-        raise FileProblem(f"{target} is already there", "choose another --out, or move the file away")
+    """Write NAME.part and rename it at the end; on any error nothing stays behind. An existing file is never replaced.
+
+    NAME.part is made anew: it keeps a second run away, and no link leads the plaintext elsewhere.
+    """
     part = target.with_name(target.name + ".part")
     try:
-        with part.open("wb") as file:
+        file = part.open("xb")
+    except FileExistsError:
+        raise FileProblem(
+            f"{part} is there: another run writes it, or a killed one left it", "then delete it"
+        ) from None
+    try:
+        with file:
+            if os.path.lexists(target):
+                raise FileProblem(f"{target} is already there", "choose another --out, or move the file away")
             yield file
         part.replace(target)
     finally:
@@ -126,16 +136,28 @@ def verify_batch(path: Path, sender: RSAPublicKey, batch: str | None = None) -> 
 
 
 def open_batch(batch: Batch, private_key: RSAPrivateKey, out: Path, watch: Watch = unwatched) -> list[Path]:
-    """Open every file of a verified batch into the folder `out`. Raises CannotOpen, MalformedHeader, FileProblem."""
+    """Open every file of a verified batch into the folder `out`. Raises CannotOpen, MalformedHeader, FileProblem.
+
+    A file may be replaced after it was verified: what is decrypted is hashed once more.
+    """
     out.mkdir(parents=True, exist_ok=True)
     opened = []
     for file in batch.manifest.files:
         source = batch.folder / file.sealed_name
-        pieces = _open(batch, file, source, watch(source, read_chunks(source)), private_key)
+        digest = hashlib.sha256()
+        chunks = watch(source, _hashed(read_chunks(source), digest))
         with writing(out / file.name) as sink:
-            sink.writelines(pieces)
+            sink.writelines(_open(batch, file, source, chunks, private_key))
+            if digest.hexdigest() != file.sealed_sha256:
+                raise FileProblem(f"{file.sealed_name} was replaced while it was opened", "fetch it again", "file")
         opened.append(out / file.name)
     return opened
+
+
+def _hashed(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
 
 
 def _open(

@@ -296,8 +296,7 @@ def load_private_key(path: Path) -> RSAPrivateKey:
         try:
             key = serialization.load_pem_private_key(data, None)
         except TypeError:
-            password = os.environ.get("SEALIFT_KEY_PASSWORD") or getpass.getpass(f"password of {path}: ")
-            key = serialization.load_pem_private_key(data, password.encode())
+            key = serialization.load_pem_private_key(data, _password(path))
     except ValueError as error:
         raise FileProblem(
             f"{path} is not a PEM private key, or the password is wrong", f"./sealift keys check {path}"
@@ -305,6 +304,13 @@ def load_private_key(path: Path) -> RSAPrivateKey:
     if not isinstance(key, RSAPrivateKey):
         raise FileProblem(f"{path} is not an RSA key", "files are sealed for RSA keys only")
     return key
+
+
+def _password(path: Path) -> bytes:
+    try:
+        return (os.environ.get("SEALIFT_KEY_PASSWORD") or getpass.getpass(f"password of {path}: ")).encode()
+    except EOFError:
+        raise FileProblem(f"{path} has a password, and nobody can type it here", "set SEALIFT_KEY_PASSWORD") from None
 
 
 def _read(path: Path) -> bytes:

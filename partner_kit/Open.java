@@ -5,7 +5,8 @@
 //
 //   1. the manifest's signature is checked with the sender's certificate (or public key), which you got out of band;
 //   2. keys.json and every sealed file must be there, with the size and SHA-256 of the manifest;
-//   3. each file is decrypted into NAME.part and renamed to NAME only when its last byte was authenticated.
+//   3. each file is decrypted into NAME.part and renamed to NAME only when its last byte was authenticated, and when the
+//      bytes that were decrypted had the size and SHA-256 of the manifest (a file may be replaced after step 2).
 //
 // Nothing is opened before 1 and 2 hold for the whole batch. Exit codes: 0 opened, 1 refused, 2 wrong usage.
 // A key with a password: set SEALIFT_KEY_PASSWORD. It does not remember earlier batches: compare `sequence` with the last
@@ -13,16 +14,19 @@
 
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
+import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
 import java.security.AlgorithmParameters;
 import java.security.GeneralSecurityException;
 import java.security.KeyFactory;
@@ -246,7 +250,7 @@ public final class Open {
     static final Predicate<Object> HASH = text("[0-9a-f]{64}");
     static final Predicate<Object> THUMBPRINT = text("[A-Za-z0-9_-]{43}");
     static final Predicate<Object> TIME = text(
-        "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z");
+        "(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z");
     static final Predicate<Object> RECIPIENTS = array(object(
         "alg", only("RSA-OAEP-256"), "kid", KID, "wrapped_key", (Predicate<Object>) Open::isWrappedKey, "x5t#S256", THUMBPRINT),
         1, MAX_RECIPIENTS);
@@ -445,12 +449,11 @@ public final class Open {
     }
 
     static String sha256(Path file) throws IOException, GeneralSecurityException {
-        MessageDigest digest = MessageDigest.getInstance("SHA-256");
-        try (InputStream source = Files.newInputStream(file)) {
+        try (HashedInput source = new HashedInput(Files.newInputStream(file))) {
             byte[] block = new byte[BLOCK];
-            for (int got; (got = source.read(block)) > 0; ) digest.update(block, 0, got);
+            while (source.read(block) >= 0);
+            return source.sha256();
         }
-        return HEX.formatHex(digest.digest());
     }
 
     static List<String> unlisted(Path folder, String prefix, Doc manifest) throws IOException {
@@ -573,56 +576,85 @@ public final class Open {
     /** Read AuthEnvelopedData in DER, then its one GCM message. */
     static void openCms(InputStream source, Doc file, RSAPrivateKey key, OutputStream sink)
         throws Refused, IOException, GeneralSecurityException {
-        der(source, 0x30, Long.MAX_VALUE, "ContentInfo");
-        derIs(source, "060b2a864886f70d0109100117", "authEnvelopedData");
-        der(source, 0xa0, Long.MAX_VALUE, "content");
-        der(source, 0x30, Long.MAX_VALUE, "AuthEnvelopedData");
-        derIs(source, "020100", "version 0");
-        List<byte[]> wrapped = cmsRecipients(source.readNBytes((int) der(source, 0x31, MAX_HEADER, "recipientInfos")));
-        der(source, 0x30, Long.MAX_VALUE, "authEncryptedContentInfo");
-        derIs(source, "06092a864886f70d010701301e060960864801650304012e3011040c", "data, aes256-GCM");
-        byte[] nonce = source.readNBytes(12);
-        derIs(source, "020110", "a tag of 16 bytes");
-        if (der(source, 0x80, MAX_PLAINTEXT.get("cms"), "ciphertext") != file.number("plaintext_bytes")) {
+        Der der = new Der(source);
+        long length = der.enter(0x30, 1L << 32, "ContentInfo");
+        long end = der.position + length;
+        der.is("060b2a864886f70d0109100117", "authEnvelopedData");
+        der.enterUntil(0xa0, end, "content");
+        der.enterUntil(0x30, end, "AuthEnvelopedData");
+        der.is("020100", "version 0");
+        List<byte[]> wrapped = cmsRecipients(der.read((int) der.enter(0x31, MAX_HEADER, "recipientInfos")));
+        der.enterUntil(0x30, end - 18, "authEncryptedContentInfo");
+        der.is("06092a864886f70d010701301e060960864801650304012e3011040c", "data, aes256-GCM");
+        byte[] nonce = der.read(12);
+        der.is("020110", "a tag of 16 bytes");
+        if (der.enterUntil(0x80, end - 18, "ciphertext") != file.number("plaintext_bytes")) {
             throw new Refused("header", "its size is not that of the manifest");
         }
         decryptMessage(source, unwrap(wrapped, key), nonce, file.number("plaintext_bytes"), null, sink);
     }
 
-    /** Read one tag and definite length; return the length. */
-    static long der(InputStream source, int tag, long largest, String what) throws Refused, IOException {
-        byte[] head = source.readNBytes(2);
-        if (head.length == 2 && (head[0] & 0xff) == tag) {
-            int first = head[1] & 0xff;
-            long length = first;
-            if (first >= 0x81 && first <= 0x84) {
-                length = 0;
-                for (byte each : source.readNBytes(first - 0x80)) length = length * 256 + (each & 0xff);
-            }
-            if ((first < 0x80 || first >= 0x81 && first <= 0x84) && length <= largest) return length;
-        }
-        throw new Refused("header", "it is not CMS in DER: " + what + " is wanted");
-    }
+    /** Reads tags and definite lengths, in as few bytes as they take. */
+    static final class Der {
+        private final InputStream source;
+        long position;
 
-    static void derIs(InputStream source, String wanted, String what) throws Refused, IOException {
-        if (!HEX.formatHex(source.readNBytes(wanted.length() / 2)).equals(wanted)) {
-            throw new Refused("header", "it is not CMS as FORMAT.md says: " + what + " is wanted");
+        Der(InputStream source) {
+            this.source = source;
+        }
+
+        byte[] read(int count) throws IOException {
+            byte[] part = source.readNBytes(count);
+            position += part.length;
+            return part;
+        }
+
+        /** Enter an element that is no longer than that; return its length. */
+        long enter(int tag, long largest, String what) throws Refused, IOException {
+            long length = length(tag);
+            if (length < 0 || length > largest) throw new Refused("header", "it is not CMS in DER: " + what + " is wanted");
+            return length;
+        }
+
+        /** Enter an element that ends there. */
+        long enterUntil(int tag, long end, String what) throws Refused, IOException {
+            long length = length(tag);
+            if (length < 0 || position + length != end) throw new Refused("header", "it is not CMS in DER: " + what + " is wanted");
+            return length;
+        }
+
+        private long length(int tag) throws IOException {
+            byte[] head = read(2);
+            if (head.length < 2 || (head[0] & 0xff) != tag) return -1;
+            int first = head[1] & 0xff;
+            if (first < 0x80) return first;
+            if (first == 0x80 || first > 0x84) return -1;
+            long length = 0;
+            for (byte each : read(first - 0x80)) length = length * 256 + (each & 0xff);
+            return length >= Math.max(0x80, 1L << 8 * (first - 0x81)) ? length : -1;
+        }
+
+        void is(String wanted, String what) throws Refused, IOException {
+            if (!HEX.formatHex(read(wanted.length() / 2)).equals(wanted)) {
+                throw new Refused("header", "it is not CMS as FORMAT.md says: " + what + " is wanted");
+            }
         }
     }
 
     static List<byte[]> cmsRecipients(byte[] data) throws Refused, IOException {
         List<byte[]> wrapped = new ArrayList<>();
-        ByteArrayInputStream source = new ByteArrayInputStream(data);
-        while (source.available() > 0) {
-            byte[] recipient = source.readNBytes((int) der(source, 0x30, MAX_HEADER, "a recipient"));
-            ByteArrayInputStream inner = new ByteArrayInputStream(recipient);
-            derIs(inner, "020100", "recipient version 0");
-            inner.readNBytes((int) der(inner, 0x30, recipient.length, "issuer and serial number"));
-            derIs(inner, CMS_OAEP, "RSA-OAEP with SHA-256");
-            byte[] key = inner.readNBytes((int) der(inner, 0x04, 1024, "a wrapped key"));
-            if (inner.available() > 0 || key.length < 384) {
-                throw new Refused("header", "a recipient of the CMS file is malformed");
-            }
+        Der all = new Der(new ByteArrayInputStream(data));
+        byte[] last = new byte[0];
+        while (all.position < data.length) {
+            byte[] recipient = all.read((int) all.enter(0x30, MAX_HEADER, "a recipient"));
+            Der der = new Der(new ByteArrayInputStream(recipient));
+            der.is("020100", "recipient version 0");
+            der.read((int) der.enter(0x30, MAX_HEADER, "issuer and serial number"));
+            der.is(CMS_OAEP, "RSA-OAEP with SHA-256");
+            byte[] key = der.read((int) der.enterUntil(0x04, recipient.length, "a wrapped key"));
+            if (key.length < 384 || key.length > 1024) throw new Refused("header", "a recipient of the CMS file is malformed");
+            if (Arrays.compareUnsigned(last, recipient) > 0) throw new Refused("header", "the recipients are not in DER order");
+            last = recipient;
             wrapped.add(key);
         }
         if (wrapped.isEmpty() || wrapped.size() > MAX_RECIPIENTS) {
@@ -733,17 +765,25 @@ public final class Open {
         }
     }
 
-    /** Open one file into out/NAME by way of out/NAME.part. */
+    /** Open one file into out/NAME by way of out/NAME.part, which nobody else may have: it also keeps other runs away. */
     static void openFile(Path folder, Doc manifest, Doc file, List<Doc> recipients, RSAPrivateKey key, Path out)
         throws Refused, IOException, GeneralSecurityException {
         Path target = out.resolve(file.text("name"));
-        if (Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
-            throw new Refused("usage", file.text("name") + " is already in the output folder");
-        }
         Path part = out.resolve(file.text("name") + ".part");
+        OutputStream created;
         try {
-            try (InputStream source = Files.newInputStream(folder.resolve(file.text("sealed_name")));
-                OutputStream sink = Files.newOutputStream(part)) {
+            created = Files.newOutputStream(part, StandardOpenOption.WRITE, StandardOpenOption.CREATE_NEW);
+        } catch (FileAlreadyExistsException error) {
+            throw new Refused("usage", part.getFileName()
+                + " is in the output folder: another run writes it, or a killed one left it; then delete it");
+        }
+        part.toFile().deleteOnExit(); // when this process is told to end; the finished file has another name
+        try {
+            try (OutputStream sink = created;
+                HashedInput source = new HashedInput(Files.newInputStream(folder.resolve(file.text("sealed_name"))))) {
+                if (Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
+                    throw new Refused("usage", file.text("name") + " is already in the output folder");
+                }
                 switch (file.text("format")) {
                     case "native" -> openNative(source, manifest, file, recipients, key, sink);
                     case "detached" -> {
@@ -759,10 +799,44 @@ public final class Open {
                     }
                     default -> openCms(source, file, key, sink);
                 }
+                if (source.size != file.number("sealed_bytes") || !source.sha256().equals(file.text("sealed_sha256"))) {
+                    throw new Refused("file", "it was replaced while it was opened");
+                }
             }
             Files.move(part, target, StandardCopyOption.ATOMIC_MOVE);
         } finally {
             Files.deleteIfExists(part);
+        }
+    }
+
+    /** The bytes of a sealed file, hashed as they are read: what was checked is what was opened. */
+    static final class HashedInput extends FilterInputStream {
+        private final MessageDigest digest;
+        long size;
+
+        HashedInput(InputStream source) throws GeneralSecurityException {
+            super(source);
+            digest = MessageDigest.getInstance("SHA-256");
+        }
+
+        @Override
+        public int read() throws IOException {
+            byte[] one = new byte[1];
+            return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
+        }
+
+        @Override
+        public int read(byte[] data, int offset, int count) throws IOException {
+            int got = super.read(data, offset, count);
+            if (got > 0) {
+                digest.update(data, offset, got);
+                size += got;
+            }
+            return got;
+        }
+
+        String sha256() {
+            return HEX.formatHex(digest.digest());
         }
     }
 
@@ -792,8 +866,13 @@ public final class Open {
 
     static final Pattern PEM = Pattern.compile("-----BEGIN ([A-Z ]+)-----\\s+([A-Za-z0-9+/=\\s]+)-----END \\1-----");
 
+    static byte[] readPem(Path file) throws Refused, IOException {
+        if (!Files.isReadable(file)) throw new Refused("usage", file + " cannot be read");
+        return readSmall(file, 262144, "usage");
+    }
+
     static RSAPrivateKey loadPrivateKey(Path file) throws Refused, IOException {
-        Matcher pem = PEM.matcher(new String(readSmall(file, 262144, "usage"), StandardCharsets.ISO_8859_1));
+        Matcher pem = PEM.matcher(new String(readPem(file), StandardCharsets.ISO_8859_1));
         try {
             if (pem.find()) {
                 byte[] encoded = Base64.getMimeDecoder().decode(pem.group(2));
@@ -832,7 +911,7 @@ public final class Open {
     }
 
     static PublicKey loadSender(Path file) throws Refused, IOException {
-        byte[] data = readSmall(file, 262144, "usage");
+        byte[] data = readPem(file);
         Matcher pem = PEM.matcher(new String(data, StandardCharsets.ISO_8859_1));
         PublicKey key = null;
         try {

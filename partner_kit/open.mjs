@@ -6,7 +6,8 @@
 //
 //   1. the manifest's signature is checked with the sender's certificate (or public key), which you got out of band;
 //   2. keys.json and every sealed file must be there, with the size and SHA-256 of the manifest;
-//   3. each file is decrypted into NAME.part and renamed to NAME only when its last byte was authenticated.
+//   3. each file is decrypted into NAME.part and renamed to NAME only when its last byte was authenticated, and when the
+//      bytes that were decrypted had the size and SHA-256 of the manifest (a file may be replaced after step 2).
 //
 // Nothing is opened before 1 and 2 hold for the whole batch. Exit codes: 0 opened, 1 refused, 2 wrong usage.
 // A key with a password: set SEALIFT_KEY_PASSWORD. It does not remember earlier batches: compare `sequence` with the last
@@ -45,7 +46,7 @@ const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const KID = /^[!#-\[\]-~]{1,256}$/;
 const HASH = /^[0-9a-f]{64}$/;
 const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/;
-const TIME = /^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$/;
+const TIME = /^(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$/;
 
 const integer = (value) => Number.isSafeInteger(value) && value >= 0;
 const orNull = (rule) => (value) => value === null || follows(value, rule);
@@ -215,14 +216,13 @@ function checkFiles(folder, manifest) {
 }
 
 function sha256OfFile(stored) {
-  const digest = crypto.createHash("sha256");
   const source = new Source(stored);
   try {
-    for (let block = source.read(BLOCK); block.length; block = source.read(BLOCK)) digest.update(block);
+    while (source.read(BLOCK).length);
   } finally {
     source.close();
   }
-  return digest.digest("hex");
+  return source.digest.digest("hex");
 }
 
 function unlisted(folder, prefix, manifest) {
@@ -236,11 +236,14 @@ function unlisted(folder, prefix, manifest) {
 
 // ---------------------------------------------------------------------------------------- the files (FORMAT.md, 4 to 7)
 
-// Exact reads from a file, or fewer bytes at its end; reads ahead so that many small reads stay cheap.
+// Exact reads from a file, or fewer bytes at its end; reads ahead so that many small reads stay cheap. All that was read is
+// hashed: what was checked is what was opened.
 class Source {
   constructor(stored) {
     this.file = fs.openSync(stored, "r");
     this.ahead = Buffer.alloc(0);
+    this.position = 0;
+    this.digest = crypto.createHash("sha256");
   }
 
   read(count) {
@@ -252,6 +255,7 @@ class Source {
       const got = fs.readSync(this.file, buffer, 0, buffer.length, null);
       if (got === 0) break;
       parts.push(buffer.subarray(0, got));
+      this.digest.update(parts.at(-1));
       have += got;
     }
     this.ahead = Buffer.concat(parts);
@@ -261,6 +265,7 @@ class Source {
   take(count) {
     const part = this.ahead.subarray(0, count);
     this.ahead = this.ahead.subarray(count);
+    this.position += part.length;
     return part;
   }
 
@@ -370,29 +375,32 @@ const CMS_OAEP = "303c06092a864886f70d010107302fa00f" + SHA256_ALGORITHM + "a11c
 
 // Read AuthEnvelopedData in DER, then its one GCM message.
 function openCms(source, file, key) {
-  der(source, 0x30, Infinity, "ContentInfo");
+  const length = der(source, 0x30, "ContentInfo", { largest: 2 ** 32 });
+  const end = source.position + length;
   derIs(source, "060b2a864886f70d0109100117", "authEnvelopedData");
-  der(source, 0xa0, Infinity, "content");
-  der(source, 0x30, Infinity, "AuthEnvelopedData");
+  der(source, 0xa0, "content", { end });
+  der(source, 0x30, "AuthEnvelopedData", { end });
   derIs(source, "020100", "version 0");
-  const wrapped = cmsRecipients(source.read(der(source, 0x31, MAX_HEADER, "recipientInfos")));
-  der(source, 0x30, Infinity, "authEncryptedContentInfo");
+  const wrapped = cmsRecipients(source.read(der(source, 0x31, "recipientInfos")));
+  const mac = end - 18; // the tag as OCTET STRING
+  der(source, 0x30, "authEncryptedContentInfo", { end: mac });
   derIs(source, "06092a864886f70d010701301e060960864801650304012e3011040c", "data, aes256-GCM");
   const nonce = Buffer.from(source.read(12));
   derIs(source, "020110", "a tag of 16 bytes");
-  if (der(source, 0x80, MAX_PLAINTEXT.cms, "ciphertext") !== file.plaintext_bytes) {
+  if (der(source, 0x80, "ciphertext", { end: mac }) !== file.plaintext_bytes) {
     throw new Refused("header", "its size is not that of the manifest");
   }
   return decryptMessage(source, unwrap(wrapped, key), nonce, file.plaintext_bytes, null);
 }
 
-// Read one tag and definite length; return the length.
-function der(source, tag, largest, what) {
-  const head = source.read(2);
-  if (head.length === 2 && head[0] === tag && (head[1] < 0x80 || (head[1] >= 0x81 && head[1] <= 0x84))) {
-    const more = head[1] < 0x80 ? Buffer.of(head[1]) : source.read(head[1] - 0x80);
+// Read one tag and definite length, in as few bytes as it takes; return the length. `end`: where the element ends.
+function der(source, tag, what, { largest = MAX_HEADER, end } = {}) {
+  const [found, first] = source.read(2);
+  if (found === tag && (first < 0x80 || (first >= 0x81 && first <= 0x84))) {
+    const more = first < 0x80 ? Buffer.of(first) : source.read(first - 0x80);
     const length = more.reduce((value, byte) => value * 256 + byte, 0);
-    if (length <= largest) return length;
+    const shortest = first < 0x80 ? 0 : Math.max(0x80, 256 ** (first - 0x81));
+    if (length >= shortest && (end === undefined ? length <= largest : source.position + length === end)) return length;
   }
   throw new Refused("header", `it is not CMS in DER: ${what} is wanted`);
 }
@@ -404,20 +412,23 @@ function derIs(source, wanted, what) {
 }
 
 function cmsRecipients(data) {
+  const recipients = [];
   const wrapped = [];
   for (const source = new Memory(data); source.position < data.length; ) {
-    const recipient = source.read(der(source, 0x30, MAX_HEADER, "a recipient"));
+    const recipient = source.read(der(source, 0x30, "a recipient"));
     const inner = new Memory(recipient);
     derIs(inner, "020100", "recipient version 0");
-    inner.read(der(inner, 0x30, recipient.length, "issuer and serial number"));
+    inner.read(der(inner, 0x30, "issuer and serial number"));
     derIs(inner, CMS_OAEP, "RSA-OAEP with SHA-256");
-    wrapped.push(Buffer.from(inner.read(der(inner, 0x04, 1024, "a wrapped key"))));
-    if (inner.position !== recipient.length || wrapped.at(-1).length < 384) {
+    wrapped.push(Buffer.from(inner.read(der(inner, 0x04, "a wrapped key", { end: recipient.length }))));
+    if (wrapped.at(-1).length < 384 || wrapped.at(-1).length > 1024) {
       throw new Refused("header", "a recipient of the CMS file is malformed");
     }
+    recipients.push(recipient);
   }
-  if (wrapped.length < 1 || wrapped.length > MAX_RECIPIENTS) {
-    throw new Refused("header", `the CMS file has ${wrapped.length} recipients`);
+  const inOrder = recipients.every((each, i) => i === 0 || Buffer.compare(recipients[i - 1], each) <= 0);
+  if (wrapped.length < 1 || wrapped.length > MAX_RECIPIENTS || !inOrder) {
+    throw new Refused("header", `the CMS file has ${wrapped.length} recipients, or they are not in DER order`);
   }
   return wrapped;
 }
@@ -445,30 +456,47 @@ function* decryptMessage(source, fileKey, nonce, plaintextBytes, tag) {
   }
 }
 
-// Open one file into out/NAME by way of out/NAME.part.
+// Open one file into out/NAME by way of out/NAME.part, which nobody else may have: it also keeps other runs away.
 function openFile(folder, manifest, file, recipients, key, out) {
   const target = path.join(out, file.name);
-  if (fs.existsSync(target)) throw new Refused("usage", `${file.name} is already in the output folder`);
   const part = target + ".part";
   const source = new Source(path.join(folder, file.sealed_name));
   try {
-    const pieces =
-      file.format === "native" ? openNative(source, manifest, file, recipients, key)
-      : file.format === "detached" ? openDetached(source, file, keyFileChecked(folder, file, recipients), key)
-      : openCms(source, file, key);
-    const sink = fs.openSync(part, "w");
+    const sink = openNew(part);
     try {
-      for (const piece of pieces) writeAll(sink, piece);
-      fs.fsyncSync(sink);
-    } finally {
-      fs.closeSync(sink);
+      try {
+        if (fs.lstatSync(target, { throwIfNoEntry: false })) {
+          throw new Refused("usage", `${file.name} is already in the output folder`);
+        }
+        const pieces =
+          file.format === "native" ? openNative(source, manifest, file, recipients, key)
+          : file.format === "detached" ? openDetached(source, file, keyFileChecked(folder, file, recipients), key)
+          : openCms(source, file, key);
+        for (const piece of pieces) writeAll(sink, piece);
+        if (source.position !== file.sealed_bytes || source.digest.digest("hex") !== file.sealed_sha256) {
+          throw new Refused("file", "it was replaced while it was opened");
+        }
+        fs.fsyncSync(sink);
+      } finally {
+        fs.closeSync(sink);
+      }
+      fs.renameSync(part, target);
+    } catch (error) {
+      fs.rmSync(part, { force: true });
+      throw error;
     }
-    fs.renameSync(part, target);
-  } catch (error) {
-    fs.rmSync(part, { force: true });
-    throw error;
   } finally {
     source.close();
+  }
+}
+
+function openNew(part) {
+  try {
+    return fs.openSync(part, "wx");
+  } catch (error) {
+    if (error.code !== "EEXIST") throw error;
+    const name = path.basename(part);
+    throw new Refused("usage", `${name} is in the output folder: another run writes it, or a killed one left it; then delete it`);
   }
 }
 
@@ -504,10 +532,19 @@ function openBatch(given, key, sender, out, { batch, strict = false, say = conso
 
 // --------------------------------------------------------------------------------------------- keys and command line
 
+function readPem(file) {
+  try {
+    return readSmall(file, 262144, "usage");
+  } catch (error) {
+    if (error instanceof Refused) throw new Refused("usage", `${path.dirname(file)}${path.sep}${error.text}`);
+    throw error;
+  }
+}
+
 function loadPrivateKey(file) {
   let key;
   try {
-    key = crypto.createPrivateKey({ key: readSmall(file, 262144, "usage"), passphrase: process.env.SEALIFT_KEY_PASSWORD });
+    key = crypto.createPrivateKey({ key: readPem(file), passphrase: process.env.SEALIFT_KEY_PASSWORD });
   } catch (error) {
     if (error instanceof Refused) throw error;
     throw new Refused("usage", `${file} is not a PEM private key, or SEALIFT_KEY_PASSWORD is wrong`);
@@ -519,7 +556,7 @@ function loadPrivateKey(file) {
 function loadSender(file) {
   let key;
   try {
-    key = crypto.createPublicKey(readSmall(file, 262144, "usage")); // a certificate or a public key
+    key = crypto.createPublicKey(readPem(file)); // a certificate or a public key
   } catch (error) {
     if (error instanceof Refused) throw error;
     throw new Refused("usage", "the sender's file is neither a PEM certificate nor a PEM public key");

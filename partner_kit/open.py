@@ -6,7 +6,8 @@ from it and shares no code with the sender. In this order:
 
   1. the manifest's signature is checked with the sender's certificate (or public key), which you got out of band;
   2. keys.json and every sealed file must be there, with the size and SHA-256 of the manifest;
-  3. each file is decrypted into NAME.part and renamed to NAME only when its last byte was authenticated.
+  3. each file is decrypted into NAME.part and renamed to NAME only when its last byte was authenticated, and when the
+     bytes that were decrypted had the size and SHA-256 of the manifest (a file may be replaced after step 2).
 
 Nothing is opened before 1 and 2 hold for the whole batch. Exit codes: 0 opened, 1 refused, 2 wrong usage.
 It does not remember earlier batches: compare `sequence` with the last one yourself (FORMAT.md, section 10, step 2).
@@ -17,9 +18,11 @@ import base64
 import getpass
 import hashlib
 import hmac
+import io
 import json
 import os
 import re
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -39,7 +42,6 @@ MAX_DOCUMENT = 33554432
 MAX_FILES = 10000
 MAX_RECIPIENTS = 8
 MAX_PLAINTEXT = {"native": 2**52, "detached": 2**36 - 32, "cms": 2**30}
-EXTENSION = {"native": ".sealed", "detached": ".enc", "cms": ".cms"}
 OAEP = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
 PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
 
@@ -65,7 +67,7 @@ WORD = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 KID = r"[!#-\[\]-~]{1,256}"
 HASH = r"[0-9a-f]{64}"
 THUMBPRINT = r"[A-Za-z0-9_-]{43}"
-TIME = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z"
+TIME = r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z"
 BASE64 = r"[A-Za-z0-9+/]*={0,2}"
 
 
@@ -287,6 +289,19 @@ def unwrap(wrapped_keys, key):
     return os.urandom(32)
 
 
+class Source:
+    """The bytes of a sealed file, hashed as they are read: what was checked is what was opened."""
+
+    def __init__(self, file):
+        self.file, self.position, self.digest = file, 0, hashlib.sha256()
+
+    def read(self, count):
+        part = self.file.read(count)
+        self.position += len(part)
+        self.digest.update(part)
+        return part
+
+
 def open_native(source, manifest, file, recipients, key):
     """Yield authenticated plaintext only."""
     prefix = source.read(12)
@@ -345,27 +360,29 @@ def open_detached(source, file, recipients, key):
 
 def open_cms(source, file, key):
     """Read AuthEnvelopedData in DER, then its one GCM message."""
-    body = der(source, b"\x30", None, "ContentInfo")
+    end = der(source, b"\x30", "ContentInfo", 2**32) + source.position
     der_is(source, "06 0b 2a864886f70d0109100117", "authEnvelopedData")
-    der(source, b"\xa0", body, "content")
-    der(source, b"\x30", body, "AuthEnvelopedData")
+    der(source, b"\xa0", "content", end=end)
+    der(source, b"\x30", "AuthEnvelopedData", end=end)
     der_is(source, "02 01 00", "version 0")
-    wrapped = cms_recipients(source.read(der(source, b"\x31", MAX_HEADER, "recipientInfos")))
-    der(source, b"\x30", body, "authEncryptedContentInfo")
+    wrapped = cms_recipients(source.read(der(source, b"\x31", "recipientInfos")))
+    end -= 18  # the tag as OCTET STRING
+    der(source, b"\x30", "authEncryptedContentInfo", end=end)
     der_is(source, "06 09 2a864886f70d010701 30 1e 06 09 60864801650304012e 30 11 04 0c", "data, aes256-GCM")
     nonce = source.read(12)
     der_is(source, "02 01 10", "a tag of 16 bytes")
-    if der(source, b"\x80", MAX_PLAINTEXT["cms"], "ciphertext") != file["plaintext_bytes"]:
+    if der(source, b"\x80", "ciphertext", end=end) != file["plaintext_bytes"]:
         raise Refused("header", "its size is not that of the manifest")
     return decrypt_message(source, unwrap(wrapped, key), nonce, file["plaintext_bytes"], None)
 
 
-def der(source, tag, largest, what):
-    """Read one tag and definite length; return the length."""
+def der(source, tag, what, largest=MAX_HEADER, end=None):
+    """Read one tag and definite length, in as few bytes as it takes; return the length. `end`: where the element ends."""
     found, first = source.read(1), source.read(1)
     if found == tag and first and (first[0] < 0x80 or 0x81 <= first[0] <= 0x84):
         length = first[0] if first[0] < 0x80 else int.from_bytes(source.read(first[0] - 0x80), "big")
-        if largest is None or length <= largest:
+        shortest = 0 if first[0] < 0x80 else max(0x80, 1 << 8 * (first[0] - 0x81))
+        if length >= shortest and (length <= largest if end is None else source.position + length == end):
             return length
     raise Refused("header", f"it is not CMS in DER: {what} is wanted")
 
@@ -383,32 +400,20 @@ CMS_OAEP = bytes.fromhex(
 
 def cms_recipients(data):
     """Return the wrapped keys of all recipients: each ends with the OAEP parameters and an OCTET STRING."""
-    wrapped, source = [], Bytes(data)
+    recipients, wrapped, source = [], [], Source(io.BytesIO(data))
     while source.position < len(data):
-        recipient = source.read(der(source, b"\x30", MAX_HEADER, "a recipient"))
-        inner = Bytes(recipient)
+        recipients.append(source.read(der(source, b"\x30", "a recipient")))
+        inner, end = Source(io.BytesIO(recipients[-1])), len(recipients[-1])
         der_is(inner, "02 01 00", "recipient version 0")
-        inner.read(der(inner, b"\x30", len(recipient), "issuer and serial number"))
+        inner.read(der(inner, b"\x30", "issuer and serial number"))
         if inner.read(len(CMS_OAEP)) != CMS_OAEP:
             raise Refused("header", "a recipient of the CMS file is not RSA-OAEP with SHA-256")
-        wrapped.append(inner.read(der(inner, b"\x04", 1024, "a wrapped key")))
-        if inner.position != len(recipient) or len(wrapped[-1]) < 384:
+        wrapped.append(inner.read(der(inner, b"\x04", "a wrapped key", end=end)))
+        if not 384 <= len(wrapped[-1]) <= 1024:
             raise Refused("header", "a recipient of the CMS file is malformed")
-    if not 1 <= len(wrapped) <= MAX_RECIPIENTS:
-        raise Refused("header", f"the CMS file has {len(wrapped)} recipients")
+    if not 1 <= len(wrapped) <= MAX_RECIPIENTS or recipients != sorted(recipients):
+        raise Refused("header", f"the CMS file has {len(wrapped)} recipients, or they are not in DER order")
     return wrapped
-
-
-class Bytes:
-    """Read bytes in memory as if they were a file."""
-
-    def __init__(self, data):
-        self.data, self.position = data, 0
-
-    def read(self, count):
-        part = self.data[self.position : self.position + count]
-        self.position += len(part)
-        return part
 
 
 def decrypt_message(source, file_key, nonce, plaintext_bytes, tag):
@@ -434,11 +439,31 @@ def decrypt_message(source, file_key, nonce, plaintext_bytes, tag):
 
 
 def open_file(folder, manifest, file, recipients, key, out):
-    """Open one file into out/NAME by way of out/NAME.part."""
-    target = out / file["name"]
-    if target.exists():
-        raise Refused("usage", "{} is already in the output folder".format(file["name"]))
-    with (folder / file["sealed_name"]).open("rb") as source:
+    """Open one file into out/NAME by way of out/NAME.part, which nobody else may have: it also keeps other runs away."""
+    target, part = out / file["name"], out / (file["name"] + ".part")
+    try:
+        sink = part.open("xb")
+    except FileExistsError:
+        text = f"{part.name} is in the output folder: another run writes it, or a killed one left it; then delete it"
+        raise Refused("usage", text) from None
+    try:
+        with sink:
+            refuse_existing(target)
+            write_plaintext(folder, manifest, file, recipients, key, sink)
+        part.replace(target)
+    except BaseException:
+        part.unlink()
+        raise
+
+
+def refuse_existing(target):
+    if os.path.lexists(target):
+        raise Refused("usage", f"{target.name} is already in the output folder")
+
+
+def write_plaintext(folder, manifest, file, recipients, key, sink):
+    with (folder / file["sealed_name"]).open("rb") as stored:
+        source = Source(stored)
         if file["format"] == "native":
             pieces = open_native(source, manifest, file, recipients, key)
         elif file["format"] == "detached":
@@ -448,17 +473,11 @@ def open_file(folder, manifest, file, recipients, key, out):
             pieces = open_detached(source, file, recipients, key)
         else:
             pieces = open_cms(source, file, key)
-        part = out / (file["name"] + ".part")
-        try:
-            with part.open("wb") as sink:
-                sink.writelines(pieces)
-                sink.flush()
-                os.fsync(sink.fileno())
-            part.replace(target)
-        except BaseException:
-            if part.exists():
-                part.unlink()
-            raise
+        sink.writelines(pieces)
+    if (source.position, source.digest.hexdigest()) != (file["sealed_bytes"], file["sealed_sha256"]):
+        raise Refused("file", "it was replaced while it was opened")
+    sink.flush()
+    os.fsync(sink.fileno())
 
 
 def open_batch(path, key, sender, out, batch=None, strict=False, say=print):
@@ -484,13 +503,23 @@ def open_batch(path, key, sender, out, batch=None, strict=False, say=print):
 # ----------------------------------------------------------------------------------------------- keys and command line
 
 
+def read_pem(path):
+    try:
+        return read_small(path, 262144, "usage")
+    except Refused as error:
+        raise Refused("usage", f"{path.parent}{os.sep}{error.text}") from error
+
+
 def load_private_key(path):
-    data = read_small(path, 262144, "usage")
+    data = read_pem(path)
     try:
         try:
             key = serialization.load_pem_private_key(data, None)
         except TypeError:
-            password = os.environ.get("SEALIFT_KEY_PASSWORD") or getpass.getpass(f"password of {path}: ")
+            try:
+                password = os.environ.get("SEALIFT_KEY_PASSWORD") or getpass.getpass(f"password of {path}: ")
+            except EOFError:
+                raise Refused("usage", f"{path} has a password: set SEALIFT_KEY_PASSWORD") from None
             key = serialization.load_pem_private_key(data, password.encode())
     except ValueError as error:
         raise Refused("usage", f"{path} is not a PEM private key, or the password is wrong") from error
@@ -574,9 +603,10 @@ def main(argv=None):
         return run_vectors(args.vectors)
     if not (args.batch_path and args.key and args.sender and args.out):
         parser.error("FOLDER, --key, --sender and --out are all needed")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave no NAME.part
     try:
         key = load_private_key(args.key)
-        sender = load_sender(read_small(args.sender, 262144, "usage"))
+        sender = load_sender(read_pem(args.sender))
         open_batch(args.batch_path, key, sender, args.out, args.batch, args.strict)
     except Refused as error:
         print(f"error: {error}", file=sys.stderr)
@@ -584,6 +614,8 @@ def main(argv=None):
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

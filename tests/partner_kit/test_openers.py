@@ -134,6 +134,31 @@ def test_nothing_is_overwritten(opener: list[str], tmp_path: Path) -> None:
     assert (tmp_path / "out" / "a.csv").read_text() == "mine"
 
 
+def test_a_second_run_beside_the_first_is_refused_and_leaves_its_file(opener: list[str], tmp_path: Path) -> None:
+    inbox = unpack("native_size_1", tmp_path / "in")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.csv.part").write_text("of the first run")
+
+    done = run([*opener, str(inbox), *options(tmp_path / "out")])
+
+    assert "a.csv.part is in the output folder" in done.stderr
+    assert done.returncode == 2
+    assert [each.read_text() for each in (tmp_path / "out").iterdir()] == ["of the first run"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.part"])
+def test_no_link_leads_the_plaintext_elsewhere(opener: list[str], name: str, tmp_path: Path) -> None:
+    inbox = unpack("native_size_1", tmp_path / "in")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).symlink_to(tmp_path / "elsewhere")
+
+    done = run([*opener, str(inbox), *options(tmp_path / "out")])
+
+    assert done.returncode == 2
+    assert not (tmp_path / "elsewhere").exists()
+    assert [each.name for each in (tmp_path / "out").iterdir()] == [name]
+
+
 @pytest.mark.parametrize(
     "arguments", [[], ["x"], ["--key", "k"], ["x", "--key", "k", "--sender", "s"], ["x", "--wrong"]]
 )
@@ -188,6 +213,32 @@ def test_a_wrong_password_is_said_to_be_one(opener: list[str], tmp_path: Path) -
     done = run([*opener, str(inbox), *options(tmp_path / "out", key)], SEALIFT_KEY_PASSWORD="wrong")
 
     assert "SEALIFT_KEY_PASSWORD" in done.stderr or "password is wrong" in done.stderr
+    assert done.returncode == 2
+
+
+def test_a_password_that_nobody_can_type_is_asked_of_the_environment(opener: list[str], tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    inbox, key = unpack("native_size_1", tmp_path / "in"), tmp_path / "key.pem"
+    private_keys()["with a password"](key)
+    command = [*opener, str(inbox), *options(tmp_path / "out", key)]
+
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    assert "error: usage: " in done.stderr.splitlines()[-1]
+    assert "SEALIFT_KEY_PASSWORD" in done.stderr
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("option", ["--key", "--sender"])
+def test_a_key_that_is_not_there_is_named(opener: list[str], option: str, tmp_path: Path) -> None:
+    inbox = unpack("native_size_1", tmp_path / "in")
+    chosen = options(tmp_path / "out")
+    chosen[chosen.index(option) + 1] = str(tmp_path / "nobody.pem")
+
+    done = run([*opener, str(inbox), *chosen])
+
+    assert done.stderr.startswith(f"error: usage: {tmp_path / 'nobody.pem'} cannot be read")
     assert done.returncode == 2
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 ROOT = Path(__file__).resolve().parents[2]
 KIT, VECTORS = ROOT / "partner_kit", ROOT / "tests" / "vectors"
@@ -26,7 +29,13 @@ def load(name: str) -> dict[str, Any]:
 
 
 def open_vector(
-    name: str, work: Path, kind: str, shell: str = "sh", sender: str = "sender.cert.pem"
+    name: str,
+    work: Path,
+    kind: str,
+    shell: str = "sh",
+    sender: str = "sender.cert.pem",
+    key: Path | None = None,
+    **more: str,
 ) -> subprocess.CompletedProcess[str]:
     vector = load(name)
     (work / "in").mkdir()
@@ -36,7 +45,10 @@ def open_vector(
     command: list[str | Path] = [shell, *(["sh"] if shell == "busybox" else []), KIT / f"open-{kind}.sh", manifest]
     keys = VECTORS / "keys"
     return subprocess.run(
-        [*command, keys / f"{vector['key']}.key.pem", keys / sender, work / "out"], capture_output=True, text=True
+        [*command, key or keys / f"{vector['key']}.key.pem", keys / sender, work / "out"],
+        capture_output=True,
+        text=True,
+        env=os.environ | more,
     )
 
 
@@ -130,7 +142,59 @@ def test_a_batch_of_another_format_is_refused_with_a_hint(kind: str, tmp_path: P
     done = open_vector("native_size_1", tmp_path, kind)
 
     assert "open.py opens all formats" in done.stderr
-    assert done.returncode == 1
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("kind", ["detached", "cms"])
+@pytest.mark.parametrize("name", ["", ".part"])
+def test_nothing_is_overwritten_and_no_link_followed(kind: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    in_the_way = tmp_path / "out" / f"{kind[0]}.csv{name}"
+    in_the_way.symlink_to(tmp_path / "elsewhere")
+
+    done = open_vector(f"{kind}_size_1", tmp_path, kind)
+
+    assert f"{in_the_way.name} is" in done.stderr
+    assert done.returncode == 2
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("kind", ["detached", "cms"])
+def test_a_key_with_a_password_opens_unattended(kind: str, tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    subprocess.run(
+        [
+            "openssl",
+            "pkcs8",
+            "-topk8",
+            "-passout",
+            "pass:secret",
+            "-in",
+            VECTORS / "keys" / "partner.key.pem",
+            "-out",
+            key,
+        ],
+        check=True,
+    )
+
+    done = open_vector(f"{kind}_size_1", tmp_path, kind, key=key, SEALIFT_KEY_PASSWORD="secret")
+
+    assert done.returncode == 0
+    assert opened(tmp_path) == load(f"{kind}_size_1")["plaintexts"]
+
+
+@pytest.mark.parametrize("kind", ["detached", "cms"])
+def test_a_short_sender_s_key_is_refused(kind: str, tmp_path: Path) -> None:
+    sender = tmp_path / "short.pub.pem"
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    sender.write_bytes(
+        private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+
+    done = open_vector(f"{kind}_size_1", tmp_path, kind, sender=str(sender))
+
+    assert done.stderr == "error: usage: the sender's key is not RSA of 3072 bits or more\n"
+    assert done.returncode == 2
 
 
 @pytest.mark.parametrize("kind", ["detached", "cms"])

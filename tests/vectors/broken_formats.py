@@ -72,6 +72,15 @@ def broken_cms() -> Iterator[Scenario]:
         ("cut_in_head", "the file ends before the ciphertext", {"whole": lambda w: w[:200]}),
         ("short_nonce", "a nonce of 8 bytes", {"nonce": lambda n: n[:8]}),
         ("size_not_the_manifest_s", "the ciphertext is longer than the manifest says", {"data": lambda d: d + b"\0"}),
+        ("long_length", "a length with a needless byte", {"whole": lambda w: w[:1] + b"\x83\0" + w[2:]}),
+        ("outer_length", "the outermost element ends before its content", {"whole": lambda w: w[:1] + b"\x10" + w[4:]}),
+        ("inner_length", "an inner element is longer than the outer one", {"whole": lambda w: flip(w, 20)}),
+        ("recipient_version", "a recipient of version 2", {"version": b"\x02\x01\x02"}),
+        (
+            "recipients_out_of_order",
+            "the recipients are not in DER order",
+            {"recipients": ("partner", "escrow"), "order": lambda infos: sorted(infos, reverse=True)},
+        ),
         ("claims_4_gib", "an element claims 4 GiB", {"whole": lambda w: b"\x31\x84\xff\xff\xff\xff" + w}),
     ):
         yield Scenario(f"cms_{name}", comment, "header").cms(**more)

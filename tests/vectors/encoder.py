@@ -307,6 +307,8 @@ class Scenario:
         recipients: tuple[str, ...] = ("partner",),
         algorithm: str = AES_256_GCM,
         wrapping: bytes = OAEP_ALGORITHM,
+        version: bytes = b"\x02\x01\0",
+        order: Callable[[list[bytes]], list[bytes]] = sorted,
         data: Callable[[bytes], bytes] = lambda sealed: sealed,
         mac: Callable[[bytes], bytes] = lambda tag: tag,
         nonce: Callable[[bytes], bytes] = lambda nonce: nonce,
@@ -324,7 +326,7 @@ class Scenario:
         infos = [
             der(
                 0x30,
-                b"\x02\x01\0",
+                version,
                 der(
                     0x30,
                     certificate(each).issuer.public_bytes(),
@@ -341,7 +343,7 @@ class Scenario:
             der(0x30, oid(algorithm), der(0x30, der(0x04, nonce(chosen)), der(0x02, b"\x10"))),
             der(0x80, data(message[:-16])),
         )
-        envelope = der(0x30, b"\x02\x01\0", der(0x31, *sorted(infos)), content, der(0x04, mac(message[-16:])))
+        envelope = der(0x30, b"\x02\x01\0", der(0x31, *order(infos)), content, der(0x04, mac(message[-16:])))
         self.add(file, "cms", plaintext, whole(der(0x30, oid("2a864886f70d0109100117"), der(0xA0, envelope))), wrapped)
         return self
 
