@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 from types import FrameType
@@ -23,31 +24,50 @@ VERBS: dict[str, tuple[str, str]] = {
     "partner": ("local.partner:main", "kit | lint | schema | check: what a partner receives and how it is reached"),
     "dbt": ("local.dbt:main", "run | runs | show | docs | image: dbt on demand"),
     "deploy": ("infra.deploy:main", "plan | apply | drift: bring adf/ to Azure"),
-    "bench": ("local.checks:bench_main", "seal | adf | sftp | dbt: speed as ratios against peers"),
+    "bench": ("local.checks:bench_main", "seal | adf | blob | sftp | dbt: speed as ratios against peers"),
     "lock": ("local.checks:lock_main", "compile the requirement lists anew (needs uv)"),
 }
 
+# The developer's verbs work on the repository; for all others a path is relative to where the user stands.
+AT_HOME = frozenset({"test", "lint", "bench", "lock"})
+
 
 def main(argv: list[str]) -> int:
-    """Run one verb; return its exit code: 0 done, 1 failed, 2 wrong usage."""
+    """Run one verb; return its exit code: 0 done, 1 failed, 2 wrong usage, 130 stopped."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = _call(argv)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: the rest is for nobody
+        return 1
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            print(
+                f"error: {error.filename}: {error.strerror}\nhint: check the path and its permissions", file=sys.stderr
+            )
+            return 1
+        if not hasattr(error, "hint"):
+            raise
+        print(f"error: {error}\nhint: {error.hint}", file=sys.stderr)
+        return 1
+    return code
+
+
+def _call(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0 if argv else 2
     if argv[0] not in VERBS:
         print(f"error: there is no verb {argv[0]!r}\nhint: ./sealift help lists them", file=sys.stderr)
         return 2
+    if argv[0] not in AT_HOME:
+        os.chdir(os.environ.get("SEALIFT_CALLED_FROM", "."))
     module, _, function = VERBS[argv[0]][0].partition(":")
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        code: int = getattr(importlib.import_module(module), function)(argv[1:])
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if not hasattr(error, "hint"):
-            raise
-        print(f"error: {error}\nhint: {error.hint}", file=sys.stderr)
-        return 1
+    code: int = getattr(importlib.import_module(module), function)(argv[1:])
     return code
 
 

@@ -106,11 +106,9 @@ def _connect(arguments: argparse.Namespace) -> Api:
     key = arguments.key or os.environ.get("SEALIFT_KEY")
     if url and key:
         return Api(url, key)
-    from local.run import KEPT
-    from local.stack import Connection
+    from local.kept import kept_services
 
-    if not url and KEPT.exists():
-        kept = Connection.read(KEPT)
+    if not url and (kept := kept_services()):
         return Api(kept.function_url, kept.function_key, kept.environment.get("REQUESTS_CA_BUNDLE"))
     missing = "a key" if url else "a function app"
     raise ApiError(
@@ -123,6 +121,9 @@ def _list(api: Api, arguments: argparse.Namespace) -> int:
     answer = api.get("batches", partner=arguments.partner, feed=arguments.feed, limit=arguments.limit)
     if arguments.json:
         return _print_json(answer)
+    if not answer["batches"]:
+        asked = [f"{name} {value!r}" for name in ("partner", "feed") if (value := getattr(arguments, name))]
+        console.say(f"no batches{' of ' if asked else ''}{' and '.join(asked)} yet")
     width = max((len(each["batch"]) for each in answer["batches"]), default=0)
     for each in answer["batches"]:
         line = f"{each['batch']:<{width}}  {each['state']:<12}  number {each['sequence']}, delivery {each['delivery']}"

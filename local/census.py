@@ -46,6 +46,14 @@ class Item:
     finding: str | None = None
 
 
+class CensusError(Exception):
+    """A place cannot be looked at, so nothing can be said; `hint` is the mend."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
 class Canary:
     """A text, and the ways in which it may be written: UTF-8, UTF-16, hexadecimal and base64."""
 
@@ -80,27 +88,38 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "canary", nargs="?", metavar="CANARY", help="a text that only the warehouse and the partner hold"
     )
-    parser.add_argument("--hours", type=float, default=72, help="how old plaintext may be (72)")
+    parser.add_argument("--hours", type=_hours, default=72.0, help="how old plaintext may be (72)")
     parser.add_argument(
         "--account", action="append", default=[], metavar="URL", help="a storage account's blob address"
     )
     parser.add_argument("--folder", action="append", default=[], type=Path, help="a folder: logs, a partner's inbox")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every item that was looked at")
     arguments = parser.parse_args(argv)
-    accounts, folders = list(arguments.account), list(arguments.folder)
+    accounts, folders, skipped = list(arguments.account), list(arguments.folder), frozenset[str]()
     if not accounts and not folders:
         accounts, folders = _kept()
+        skipped = NOT_OURS
     canary = Canary(arguments.canary)
-    items = list(census(accounts, folders, canary, older_than=timedelta(hours=arguments.hours), now=datetime.now(UTC)))
+    age = timedelta(hours=arguments.hours)
+    items = list(census(accounts, folders, canary, older_than=age, now=datetime.now(UTC), skipped=skipped))
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(item) for item in items], indent=1))
     return _tell(items, canary, arguments.hours)
 
 
 def census(
-    accounts: Iterable[str], folders: Iterable[Path], canary: Canary, *, older_than: timedelta, now: datetime
+    accounts: Iterable[str],
+    folders: Iterable[Path],
+    canary: Canary,
+    *,
+    older_than: timedelta,
+    now: datetime,
+    skipped: frozenset[str] = frozenset(),
 ) -> Iterator[Item]:
-    """Yield every item of these storage accounts (blob addresses or connection strings) and folders."""
+    """Yield every item of these storage accounts (blob addresses or connection strings) and folders.
+
+    Folders called as one of `skipped` are left out. Raises CensusError for a place that cannot be looked at.
+    """
     for account in accounts:
         blobs, queues = _open(account)
         with blobs, queues:
@@ -109,7 +128,7 @@ def census(
                 yield from _look_at_container(blobs.get_container_client(container.name), canary, limit)
             yield from _look_at_queues(queues, canary)
     for folder in folders:
-        yield from _look_at_folder(folder, canary)
+        yield from _look_at_folder(folder, canary, skipped)
 
 
 def _look_at_container(container: ContainerClient, canary: Canary, limit: datetime | None) -> Iterator[Item]:
@@ -147,14 +166,29 @@ def _look_at_queues(service: QueueServiceClient, canary: Canary) -> Iterator[Ite
         yield Item(place=f"queue {queue.name}", name=name, bytes=size, finding="the canary" if found else None)
 
 
-def _look_at_folder(folder: Path, canary: Canary) -> Iterator[Item]:
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if NOT_OURS.intersection(parts) or not path.is_file():
-            continue
-        found = canary.is_in([str(path.relative_to(folder)).encode()]) or canary.is_in(_chunks(path))
-        place = f"folder {folder.name}/{parts[0]}" if len(parts) > 1 else f"folder {folder.name}"
-        yield Item(place=place, name=str(path), bytes=path.stat().st_size, finding="the canary" if found else None)
+def _look_at_folder(folder: Path, canary: Canary, skipped: frozenset[str]) -> Iterator[Item]:
+    try:
+        for path in _files(folder, skipped):
+            parts = path.relative_to(folder).parts
+            found = canary.is_in([os.fsencode(path.relative_to(folder))]) or canary.is_in(_chunks(path))
+            place = f"folder {folder.name}/{parts[0]}" if len(parts) > 1 else f"folder {folder.name}"
+            yield Item(place=place, name=str(path), bytes=path.stat().st_size, finding="the canary" if found else None)
+    except OSError as error:
+        raise CensusError(
+            f"{error.filename or folder} cannot be looked at: {error.strerror}", "name a folder that you may read"
+        ) from None
+
+
+def _files(folder: Path, skipped: frozenset[str]) -> Iterator[Path]:
+    def fail(error: OSError) -> None:
+        raise error
+
+    for place, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = sorted(name for name in folders if name not in skipped)
+        for name in sorted(names):
+            path = Path(place, name)
+            if path.is_file():
+                yield path
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
@@ -174,15 +208,13 @@ def _open(account: str) -> tuple[BlobServiceClient, QueueServiceClient]:
 
 
 def _kept() -> tuple[list[str], list[Path]]:
-    from local.batch import ApiError
-    from local.run import KEPT
-    from local.stack import Connection
+    from local.kept import kept_services
 
-    if not KEPT.exists():
-        raise ApiError(
+    kept = kept_services()
+    if kept is None:
+        raise CensusError(
             "there is nothing to look at", "./sealift demo --keep leaves services up; or give --account and --folder"
         )
-    kept = Connection.read(KEPT)
     os.environ.update(kept.operator)
     return kept.accounts, [Path(kept.folder)]
 
@@ -201,10 +233,17 @@ def _tell(items: list[Item], canary: Canary, hours: float) -> int:
             console.say(f"  x {item.place}: {item.name}: {item.finding}")
     console.say("Not looked at: " + "; ".join(NOT_LOOKED_AT) + ".")
     wanted = "the canary or " if canary.text else ""
-    bad = any(item.finding for item in items)
-    result = "FOUND" if bad else "Nothing found"
-    console.say(f"{result}: {len(items)} items, looked for {wanted}plaintext older than {hours:g} h.")
+    bad = sum(1 for item in items if item.finding)
+    result = f"FOUND: {bad} of" if bad else "Nothing found:"
+    console.say(f"{result} {len(items)} items, looked for {wanted}plaintext older than {hours:g} h.")
     return 1 if bad else 0
+
+
+def _hours(text: str) -> float:
+    hours = float(text)
+    if not 0 <= hours <= 1_000_000:
+        raise argparse.ArgumentTypeError("0 or more")
+    return hours
 
 
 def _base64_core(offset: int, data: bytes) -> bytes:

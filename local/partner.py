@@ -124,11 +124,10 @@ def _show(finding: Finding) -> None:
 
 def _join_kept_services() -> None:
     """Use the services of `./sealift demo --keep` where they are up, as `./sealift run` does."""
-    from local.run import KEPT
-    from local.stack import Connection
+    from local.kept import kept_services
 
-    if KEPT.exists() and "KEY_VAULT_URL" not in os.environ:
-        os.environ.update(Connection.read(KEPT).operator)
+    if "KEY_VAULT_URL" not in os.environ and (kept := kept_services()):
+        os.environ.update(kept.operator)
 
 
 def _vault() -> Vault:

@@ -50,18 +50,22 @@ class Opened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartnerHome:
-    """One partner with its server and its private key; `folder` is its own disk."""
+    """One partner with its server and its private key; `folder` is its own disk, `inboxes` the server's folder of each feed."""
 
     name: str
-    inbox_path: str
+    inboxes: dict[str, str]
     folder: Path
     server: PartnerSftp
     key: rsa.RSAPrivateKey = field(repr=False)
 
     @property
     def inbox(self) -> Path:
-        """Return the folder into which files are delivered, on this machine's disk."""
-        return self.server.root / self.inbox_path.lstrip("/")
+        """Return the folder into which the first feed's files are delivered, on this machine's disk."""
+        return self.inbox_of(next(iter(self.inboxes)))
+
+    def inbox_of(self, feed: str) -> Path:
+        """Return the folder into which a feed's files are delivered, on this machine's disk."""
+        return self.server.root / self.inboxes[feed].lstrip("/")
 
     def certificate(self) -> x509.Certificate:
         """Make the certificate that the partner hands out for receiving files."""
@@ -78,12 +82,13 @@ class PartnerHome:
             )
         )
         certificate.write_bytes(sender)
-        command = [sys.executable, str(ROOT / "partner_kit" / "open.py"), str(self.inbox), "--batch", batch]
+        inbox = self.inbox_of(batch.split(".")[1])
+        command = [sys.executable, str(ROOT / "partner_kit" / "open.py"), str(inbox), "--batch", batch]
         command += ["--key", str(key), "--sender", str(certificate), "--out", str(out)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise PartnerSideError(f"{self.name} cannot open {batch}: {done.stderr.strip()}", "see the lines above")
-        manifest = json.loads((self.inbox / f"{batch}.manifest.json").read_bytes())
+        manifest = json.loads((inbox / f"{batch}.manifest.json").read_bytes())
         return [_look_at(out / file["name"]) for file in manifest["files"]]
 
 
@@ -117,9 +122,14 @@ def self_signed(
     )
 
 
-def expected_file(dsn: str, partner: str, business_date: date) -> tuple[int, str]:
-    """Return rows and SHA-256 of the file that the mart should have become, written here by other code than Data Factory's."""
-    header, write = _FILES[partner]
+def expected_file(dsn: str, partner: str, feed: str, business_date: date) -> tuple[int, str] | None:
+    """Return rows and SHA-256 of the file that the mart should have become, written here by other code than Data Factory's.
+
+    None for a feed that is not one of the examples: how its file should look, only its author knows.
+    """
+    if (partner, feed) not in _FILES:
+        return None
+    header, write = _FILES[partner, feed]
     digest = hashlib.sha256(header.encode())
     rows = 0
     query = (
@@ -146,12 +156,12 @@ def _cedarway(row: Row) -> str:
     return f'"{transaction}";"{member}";"{day:%Y-%m-%d}";"{amount:.2f}";"{currency}"\r\n'
 
 
-_FILES: dict[str, tuple[str, Callable[[Row], str]]] = {
-    "northwind": (
+_FILES: dict[tuple[str, str], tuple[str, Callable[[Row], str]]] = {
+    ("northwind", "accruals"): (
         "transaction_id|member_number|merchant_number|transaction_at|amount|currency|points\n",
         _northwind,
     ),
-    "cedarway": ('"transaction_id";"member_number";"business_date";"amount";"currency"\r\n', _cedarway),
+    ("cedarway", "purchases"): ('"transaction_id";"member_number";"business_date";"amount";"currency"\r\n', _cedarway),
 }
 
 

@@ -16,10 +16,8 @@ from local.factory import Event, Factory, Overrides, PipelineRun, run_pipeline, 
 from local.factory.display import Monitor
 from local.factory.gantt import gantt
 from local.factory.rules import bind
+from local.kept import kept_services
 from local.stack import ROOT, Connection, Stack
-
-# Written by `demo --keep`, removed when it ends.
-KEPT = ROOT / ".sealift-kept.json"
 
 
 class RunFailed(Exception):
@@ -48,6 +46,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole run: inputs, outputs, statuses")
     parser.add_argument("--gantt", type=Path, metavar="FILE.svg", help="draw when each activity ran")
     arguments = parser.parse_args(argv)
+    for path in filter(None, (arguments.json, arguments.gantt)):
+        path.touch()  # before the run: a result that cannot be written should not be lost
     parameters = dict(_parameter(parser, text) for text in arguments.param)
     # Before the services start: a mistyped name should not cost their start.
     bind(factory.pipelines[arguments.pipeline].parameters, parameters, f"pipeline {arguments.pipeline!r}")
@@ -79,8 +79,7 @@ def trigger_main(argv: list[str]) -> int:
 @contextmanager
 def services(rows: int) -> Iterator[Connection]:
     """Give the kept services, or start them anew with sample data."""
-    if KEPT.exists():
-        connection = Connection.read(KEPT)
+    if connection := kept_services():
         os.environ.update(connection.environment)
         yield connection
         return

@@ -66,6 +66,7 @@ class Connection:
     function_key: str = field(repr=False)
     accounts: list[str]
     folder: str
+    owner: int  # the process that runs the services
 
     def overrides(self) -> Overrides:
         """Return the overrides of a pipeline run; this process must have `environment` by now."""
@@ -77,9 +78,14 @@ class Connection:
         )
 
     def write(self, path: Path) -> None:
-        """Write the connection for other processes of this user; it holds this run's secrets."""
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(asdict(self)))
+        """Write the connection for other processes of this user; it holds this run's secrets. Raises FileExistsError."""
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        draft.touch(mode=0o600)
+        try:
+            draft.write_text(json.dumps(asdict(self)))
+            path.hardlink_to(draft)  # whole from its first moment, and never over another's
+        finally:
+            draft.unlink()
 
     @classmethod
     def read(cls, path: Path) -> Connection:
@@ -191,6 +197,7 @@ class Stack:
             function_key=self.function_key,
             accounts=[f"{self.azurite.blob_url(name)} {self.azurite.queue_url(name)}" for name in CONTAINERS],
             folder=str(self.folder),
+            owner=os.getpid(),
         )
 
     def verification_certificate(self) -> bytes:
@@ -205,10 +212,9 @@ class Stack:
 
     def _home(self, partner: Partner) -> PartnerHome:
         folder = self.folder / "partners" / partner.name
-        (feed,) = partner.feeds.values()
         return PartnerHome(
             name=partner.name,
-            inbox_path=feed.folder,
+            inboxes={name: feed.folder for name, feed in partner.feeds.items()},
             folder=folder,
             server=PartnerSftp(folder / "sftp"),
             key=rsa.generate_private_key(65537, 3072),
@@ -244,7 +250,8 @@ class Stack:
         )
         self.vault.set_secret(f"{partner.name}-sftp-key", base64.b64encode(pem).decode())
         partner.server.add_key(key.public_key())
-        (partner.inbox / "answers").mkdir(parents=True, exist_ok=True)
+        for feed in partner.inboxes:
+            (partner.inbox_of(feed) / "answers").mkdir(parents=True, exist_ok=True)
 
     def _make_containers(self) -> None:
         credential = DefaultAzureCredential()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
-from local.census import Canary, Item, census, main
+from local.census import NOT_OURS, Canary, CensusError, Item, census, main
 from local.services.azurite import Azurite
 
 CANARY = "M-CANARY-0badcafe"
@@ -45,7 +46,7 @@ def services(account: str) -> Iterator[tuple[BlobServiceClient, QueueServiceClie
 
 def look(account: str, folder: Path, text: str | None = CANARY, hours: float = 24) -> list[Item]:
     now = datetime.now(UTC)
-    return list(census([account], [folder], Canary(text), older_than=timedelta(hours=hours), now=now))
+    return list(census([account], [folder], Canary(text), older_than=timedelta(hours=hours), now=now, skipped=NOT_OURS))
 
 
 def put_snapshot(blobs: BlobServiceClient) -> None:
@@ -115,6 +116,23 @@ def test_what_the_partner_and_the_source_hold_is_not_looked_at(account: str, tmp
     assert look(account, tmp_path) == []
 
 
+def test_a_folder_that_somebody_names_is_looked_at_whole(account: str, tmp_path: Path):
+    write(tmp_path / "postgres" / "x", CANARY.encode())
+
+    assert main([CANARY, "--folder", str(tmp_path)]) == 1
+
+
+@pytest.mark.parametrize("place", ["nowhere", "file.txt", "closed"])
+def test_a_place_that_cannot_be_looked_at_is_no_all_clear(tmp_path: Path, place: str):
+    (tmp_path / "file.txt").write_text("x")
+    (tmp_path / "closed").mkdir(mode=0)
+    if place == "closed" and os.access(tmp_path / "closed", os.R_OK):
+        pytest.skip("root may read everything")
+
+    with pytest.raises(CensusError, match=f"{place} cannot be looked at"):
+        main([CANARY, "--folder", str(tmp_path / place)])
+
+
 def test_census_lists_what_it_looked_at_and_ends_red_when_it_found(
     account: str, services: tuple[BlobServiceClient, QueueServiceClient], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -130,5 +148,7 @@ def test_census_lists_what_it_looked_at_and_ends_red_when_it_found(
     assert "container encrypted" in clean
     assert "queue seal" in clean
     assert "Not looked at" in clean
-    assert "x container raw: a.txt: the canary" in capsys.readouterr().out
+    found = capsys.readouterr().out
+    assert "x container raw: a.txt: the canary" in found
+    assert "FOUND: 1 of " in found
     assert {item["place"] for item in json.loads((tmp_path / "items.json").read_text())} >= {"container raw"}

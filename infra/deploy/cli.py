@@ -19,7 +19,8 @@ from infra.deploy.planning import Plan, check_deletions, make_plan
 from infra.deploy.source import load_source
 from infra.deploy.stage import Stage, apply_overrides, load_stage
 
-STAGES = Path(__file__).parent.parent / "stages"
+ROOT = Path(__file__).resolve().parent.parent.parent
+STAGES = ROOT / "infra" / "stages"
 SIGNS = {"create": "+", "update": "~", "delete": "-"}
 DONE, FAILED, CHANGES = 0, 1, 2
 
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     for verb, text in texts.items():
         sub = verbs.add_parser(verb, help=text, description=text)
         sub.add_argument("--stage", required=True, metavar="NAME", help="a file of infra/stages: dev or prod")
-        sub.add_argument("--adf", type=Path, default=Path("adf"), metavar="FOLDER", help="default: adf")
+        sub.add_argument("--adf", type=Path, default=ROOT / "adf", metavar="FOLDER", help="default: adf")
         sub.add_argument("--stages", type=Path, default=STAGES, metavar="FOLDER", help="default: infra/stages")
         sub.add_argument("--json", action="store_true", help="write the plan as JSON to standard output")
         if verb != "drift":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import date
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def test_operator_is_told_what_is_wrong(operator: App, argv: list[str], words: s
 
 
 def test_operator_without_an_app_is_told_how_to_name_one(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("local.run.KEPT", Path("/nowhere/kept.json"))
+    monkeypatch.setattr("local.kept.KEPT", Path("/nowhere/kept.json"))
     monkeypatch.delenv("SEALIFT_URL", raising=False)
 
     with pytest.raises(ApiError, match="a function app"):
@@ -122,11 +123,12 @@ def test_services_left_up_by_the_demo_are_the_default(
         function_key=app.host.key,
         accounts=[],
         folder=str(tmp_path / "services"),
+        owner=os.getpid(),
     )
     kept.write(tmp_path / "kept.json")
     (tmp_path / "services" / "function").mkdir(parents=True)
     (tmp_path / "services" / "function" / "host.log").write_text(CANARY)
-    monkeypatch.setattr("local.run.KEPT", tmp_path / "kept.json")
+    monkeypatch.setattr("local.kept.KEPT", tmp_path / "kept.json")
 
     assert main(["list"]) == 0
     assert census_main([CANARY]) == 1

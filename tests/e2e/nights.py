@@ -72,4 +72,4 @@ def completes_after_the_mend(stack: Stack, day: date, tmp_path: Path) -> None:
     assert len(at_partner(stack, day)) == 4
     partner = stack.partners["northwind"]
     (opened,) = partner.open_batch(f"northwind.accruals.{day}.1", stack.verification_certificate(), tmp_path / "opened")
-    assert (opened.rows, opened.sha256) == expected_file(stack.postgres.dsn(), "northwind", day)
+    assert (opened.rows, opened.sha256) == expected_file(stack.postgres.dsn(), "northwind", "accruals", day)

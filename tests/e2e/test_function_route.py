@@ -29,7 +29,7 @@ def purchases_complete(stack: Stack, day: date, tmp_path: Path) -> None:
     batch = f"cedarway.purchases.{day}.1"
     partner = stack.partners["cedarway"]
     (opened,) = partner.open_batch(batch, stack.verification_certificate(), tmp_path / "opened")
-    assert (opened.rows, opened.sha256) == expected_file(stack.postgres.dsn(), "cedarway", day)
+    assert (opened.rows, opened.sha256) == expected_file(stack.postgres.dsn(), "cedarway", "purchases", day)
     final = [name for name in at_partner(stack, day, "cedarway") if not name.endswith(".uploading")]
     assert len(final) == 5, final
 
@@ -117,4 +117,5 @@ def test_partner_opens_detached_files_with_stock_openssl(stack: Stack, night: Re
 
     assert done.returncode == 0, done.stderr
     content = (tmp_path / "cedarway_2026-11-21_00001.csv").read_bytes()
-    assert hashlib.sha256(content).hexdigest() == expected_file(stack.postgres.dsn(), "cedarway", NIGHT)[1]
+    _, expected = expected_file(stack.postgres.dsn(), "cedarway", "purchases", NIGHT)
+    assert hashlib.sha256(content).hexdigest() == expected
