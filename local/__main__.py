@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -35,6 +36,7 @@ AT_HOME = frozenset({"test", "lint", "bench", "lock"})
 def main(argv: list[str]) -> int:
     """Run one verb; return its exit code: 0 done, 1 failed, 2 wrong usage, 130 stopped."""
     signal.signal(signal.SIGTERM, _interrupt)
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)  # it tells every way to log in that did not work
     try:
         code = _call(argv)
         sys.stdout.flush()
@@ -45,16 +47,38 @@ def main(argv: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: the rest is for nobody
         return 1
     except Exception as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            print(
-                f"error: {error.filename}: {error.strerror}\nhint: check the path and its permissions", file=sys.stderr
-            )
-            return 1
-        if not hasattr(error, "hint"):
+        told = _explain(error)
+        if told is None:
             raise
-        print(f"error: {error}\nhint: {error.hint}", file=sys.stderr)
+        print("error: {}\nhint: {}".format(*told), file=sys.stderr)
         return 1
     return code
+
+
+def _explain(error: Exception) -> tuple[str, str] | None:
+    """Return what is wrong and its mend, or None for what is a defect of ours."""
+    if hasattr(error, "hint"):
+        return str(error), str(error.hint)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}", "check the path and its permissions"
+    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
+
+    if isinstance(error, ClientAuthenticationError):
+        return (
+            "Azure does not know who you are",
+            "log in with `az login`; on a laptop leave services up: ./sealift demo --keep",
+        )
+    if isinstance(error, HttpResponseError) and error.status_code in (401, 403, 404):
+        return (
+            f"Azure answered {error.status_code} {error.reason}",
+            "is the address right, and has your identity the role?",
+        )
+    if isinstance(error, ServiceRequestError):
+        return (
+            f"the service cannot be reached: {str(error).rpartition(': ')[2]}",
+            "is the address right, and the network up?",
+        )
+    return None
 
 
 def _call(argv: list[str]) -> int:

@@ -16,11 +16,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from azure.core.exceptions import ResourceNotFoundError
-from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobProperties, BlobServiceClient, ContainerClient
 from azure.storage.queue import QueueServiceClient
 
 from local import console
+from local.login import logged_in
 
 PEEK_LIMIT = 32  # the service shows no more messages at once
 EVERY_COPY = ["snapshots", "versions", "deleted", "metadata", "uncommittedblobs"]
@@ -202,7 +202,7 @@ def _open(account: str) -> tuple[BlobServiceClient, QueueServiceClient]:
     if "AccountKey=" in account:
         return BlobServiceClient.from_connection_string(account), QueueServiceClient.from_connection_string(account)
     blob, _, queue = account.partition(" ")
-    credential = DefaultAzureCredential()
+    credential = logged_in()
     queue = queue or blob.replace(".blob.", ".queue.", 1)
     return BlobServiceClient(blob, credential), QueueServiceClient(queue, credential)
 

@@ -53,10 +53,11 @@ def heading(text: str) -> None:
 
 
 def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; a column is its title and `left` or `right`."""
+    """Print a table; a column is its title and `left` or `right`. Where it is narrow, the last column folds."""
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for title, justify in columns:
-        shown.add_column(title, justify="right" if justify == "right" else "left", no_wrap=True)
+    for number, (title, justify) in enumerate(columns, 1):
+        last = number == len(columns)
+        shown.add_column(title, justify="right" if justify == "right" else "left", no_wrap=not last, overflow="fold")
     for row in rows:
         shown.add_row(*(Text(cell) for cell in row))
     console.print(shown)

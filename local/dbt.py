@@ -1,7 +1,8 @@
 """`./sealift dbt run | runs | show | docs | image`: dbt on demand, seen from a laptop.
 
 `run` executes adf/pipeline/run_dbt.json on local services (those of `./sealift demo --keep` if they are up) and keeps the
-run's artifacts below out/dbt/. The other verbs look there, or with --artifacts into the container on Azure.
+run's artifacts below out/dbt/. The other verbs look into those services while they are up, else there, or with --artifacts
+into the container on Azure.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import webbrowser
@@ -70,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     runs.set_defaults(verb=_runs)
     show = verbs.add_parser("show", help="show one run")
     show.set_defaults(verb=_show)
-    show.add_argument("run", metavar="RUN", help="a run's id, or its beginning, or `last`")
+    show.add_argument(
+        "run", metavar="RUN", nargs="?", default="last", help="a run's id or its beginning; else the newest"
+    )
     docs = verbs.add_parser("docs", help="open the static documentation site of a run")
     docs.set_defaults(verb=_docs)
     docs.add_argument("run", metavar="RUN", nargs="?", default="last", help="the newest run that has one, if left out")
@@ -106,6 +110,8 @@ def _run(arguments: argparse.Namespace) -> int:
         console.heading("adf/pipeline/run_dbt.json")
         run = run_pipeline(factory, "run_dbt", parameters, connection.overrides(), on_event=Narrator())
         kept = _keep(connection, run.run_id)
+    if run.status == "Cancelled":
+        raise KeyboardInterrupt
     if kept is None:
         failed = next((each.error for each in run.walk() if each.error), None) or {}
         raise DbtCommandError(
@@ -262,13 +268,21 @@ class _There:
 
 
 def _source(arguments: argparse.Namespace) -> _Here | _There:
+    from local.kept import kept_services
+
     url = arguments.artifacts or os.environ.get("ARTIFACTS_URL")
+    if not url and (kept := kept_services()):
+        os.environ.update(kept.environment)
+        url = f"{kept.global_parameters['dbtStorageUrl']}/dbt"
     if not url:
         return _Here(HISTORY)
-    from azure.identity import DefaultAzureCredential
+    if not re.fullmatch(r"https://[^/]+(/[^/]+)?/[^/]+", url):
+        raise DbtCommandError(f"{url} is not a container's address", "write https://ACCOUNT.blob.core.windows.net/dbt")
     from azure.storage.blob import ContainerClient
 
-    return _There(ContainerClient.from_container_url(url, credential=DefaultAzureCredential()))
+    from local.login import logged_in
+
+    return _There(ContainerClient.from_container_url(url, credential=logged_in()))
 
 
 def _choose(summaries: Iterable[dict[str, Any]], run: str) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def _play(stack: Stack, steps: ActivityRun) -> Delivered:
             raise PartnerSideError(
                 f"{opened.name} is not the mart's content for {BUSINESS_DATE}", "this is a defect of Sealift: report it"
             )
-        verdict = "equal" if expected else "not compared: the demo knows the files of its own partners only"
+        verdict = "equal" if expected else "not compared: it is not one of the demo's own feeds"
         told.note = f"{opened.rows:,} rows, SHA-256 {opened.sha256[:16]}..., {verdict}"
     return Delivered(
         partner=partner.name,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
 
 from encryption import Recipient, load_verification_key
 from local.opening import FileProblem, verify_batch
@@ -48,6 +51,13 @@ def assemble_kit(
             _seal_test_batch(partner, folder, list(recipients), sign, signing_key, kind, now)
             verify_batch(folder, verification_key)
     return sorted(path for path in out.rglob("*") if path.is_file())
+
+
+def fingerprint(verification_pem: bytes) -> str:
+    """Return what the partner compares before it trusts `sender.pem`: the SHA-256 of our public key in DER, as hex."""
+    key = load_verification_key(verification_pem)
+    encoding, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    return hashlib.sha256(key.public_bytes(encoding, form)).hexdigest()
 
 
 def _seal_test_batch(

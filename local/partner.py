@@ -16,9 +16,10 @@ from batches.connecting import connection_settings, delivery_policy
 from delivery import BytesSource, ConnectionSettings
 from encryption import FileInfo, seal
 from encryption.vault import Vault
-from local.kit import assemble_kit
+from local.kit import assemble_kit, fingerprint
 from local.partner_check import Finding, check_server
-from partners import load_partner, load_partners
+from partners import PartnerInvalid, load_partner
+from partners.loading import FOLDER
 from partners.model import Partner
 
 _MARKS = {"ok": "+", "note": "!", "failed": "x", "skipped": "-"}
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> int:
         "--send-test", action="store_true", help="deliver a sealed test file: agree on it with the partner first"
     )
     kit = verbs.add_parser(
-        "kit", help="make the folder that a partner receives: openers, format, our certificate, a test"
+        "kit", help="make the folder that a partner receives: openers, format, our public key, a test"
     )
     kit.add_argument("name", help="the partner: partners/NAME.yaml")
     kit.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
@@ -50,10 +51,23 @@ def main(argv: list[str]) -> int:
         print(json.dumps(Partner.model_json_schema(), indent=2))
         return 0
     if arguments.verb == "lint":
-        for partner in load_partners():
-            print(f"  + partners/{partner.name}.yaml: {len(partner.feeds)} feed(s): {', '.join(partner.feeds)}")
-        return 0
+        return lint()
     return _check(arguments)
+
+
+def lint(folder: Path = FOLDER) -> int:
+    """Read every partner file and tell all faults of all; return 1 when there are any."""
+    faulty = 0
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            partner = load_partner(path.stem, folder=folder)
+        except PartnerInvalid as error:
+            faulty += 1
+            print("\n".join(f"  x {line}" for line in str(error).splitlines()))
+            print(f"    hint: {error.hint}")
+        else:
+            print(f"  + partners/{path.name}: {len(partner.feeds)} feed(s): {', '.join(partner.feeds)}")
+    return 1 if faulty else 0
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -102,9 +116,10 @@ def _kit(arguments: argparse.Namespace) -> int:
     _join_kept_services()
     partner, now = load_partner(arguments.name), datetime.now(UTC)
     vault, signing_key = _vault(), os.environ.get("SIGNING_KEY", "sealift-signing")
+    verification_key = vault.public_key_pem(signing_key)
     files = assemble_kit(
         partner.name,
-        vault.public_key_pem(signing_key),
+        verification_key,
         arguments.out,
         now=now,
         recipients=vault.recipients(partner.certificate, now),
@@ -113,6 +128,9 @@ def _kit(arguments: argparse.Namespace) -> int:
         formats=sorted({feed.format for feed in partner.feeds.values()}),
     )
     print(f"{len(files)} files in {arguments.out}; the partner starts with {arguments.out / 'README.md'}")
+    print(
+        f"Tell the partner by another way, such as by telephone: SHA-256 of sender.pem = {fingerprint(verification_key)}"
+    )
     return 0
 
 
@@ -135,7 +153,7 @@ def _vault() -> Vault:
     if not url:
         raise NoVault(
             "KEY_VAULT_URL is not set, so the secrets for the partner's server cannot be read",
-            "set it to the vault's address and log in with `az login`, or give the key by --key FILE",
+            "set it to the vault's address and log in with `az login`; on a laptop leave services up: ./sealift demo --keep",
         )
     return Vault(url, DefaultAzureCredential())
 

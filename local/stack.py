@@ -114,13 +114,17 @@ class Stack:
         try:
             self._start()
         except BaseException:
-            self._exit.close()
+            self.close()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop what runs and remove the folder."""
         self._exit.close()
 
     def _start(self) -> None:

@@ -81,6 +81,20 @@ def test_a_path_that_cannot_be_used_is_named_with_the_mend(tmp_path: Path) -> No
     assert seal.returncode == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("census", "--account", "https://no.such.invalid"), ("dbt", "runs", "--artifacts", "https://no.such.invalid/dbt")],
+)
+def test_who_is_not_logged_in_is_told_so_at_once(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-m", "local", *arguments]
+
+    told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+
+    assert told.stderr.startswith("error: Azure does not know who you are\nhint: ")
+    assert told.returncode == 1
+
+
 def test_a_reader_that_leaves_is_no_fault(tmp_path: Path) -> None:
     told = subprocess.run(
         f"'{COMMAND}' partner schema | true", shell=True, cwd=tmp_path, capture_output=True, text=True

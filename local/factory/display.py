@@ -58,13 +58,13 @@ class Monitor:
 def monitor_table(run: PipelineRun, began: float | None = None) -> Table:
     """Return the table of a run, finished or not: activity, type, status, start, duration, rows, error."""
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    shown.add_column("activity", overflow="fold", min_width=20)
+    shown.add_column("activity", no_wrap=True)  # what a reader looks for: where it is narrow, the error is cut
     shown.add_column("type", no_wrap=True)
     shown.add_column("status", no_wrap=True)
     shown.add_column("start", justify="right", no_wrap=True)
     shown.add_column("duration", justify="right", no_wrap=True)
     shown.add_column("rows", justify="right", no_wrap=True)
-    shown.add_column("error", overflow="ellipsis", no_wrap=True)
+    shown.add_column("error")
     now = 0.0 if began is None else time.monotonic() - began
     _rows(shown, list(run.activities), 0, now)
     seconds = run.seconds if run.end else now
@@ -104,6 +104,6 @@ def _message(run: ActivityRun) -> str:
     return str(run.error.get("message", ""))
 
 
-def _short(message: str) -> str:
+def _short(message: str) -> Text:
     first = message.strip().partition("\n")[0]
-    return first if len(first) <= MESSAGE_LIMIT else f"{first[: MESSAGE_LIMIT - 3]}..."
+    return Text(first[:MESSAGE_LIMIT], no_wrap=True, overflow="ellipsis")

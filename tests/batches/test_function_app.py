@@ -104,7 +104,6 @@ def test_operator_is_told_what_is_wrong(operator: App, argv: list[str], words: s
 
 
 def test_operator_without_an_app_is_told_how_to_name_one(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("local.kept.KEPT", Path("/nowhere/kept.json"))
     monkeypatch.delenv("SEALIFT_URL", raising=False)
 
     with pytest.raises(ApiError, match="a function app"):

@@ -58,6 +58,19 @@ def test_a_run_is_shown_by_the_beginning_of_its_id(history: Path, capsys: pytest
     assert "1,234" in shown
 
 
+def test_the_newest_run_is_shown_when_none_is_named(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keep(history, "aaaa-1", "2026-11-20T01:00:00Z")
+    keep(history, "bbbb-2", "2026-11-21T01:00:00Z")
+
+    assert dbt.main(["show"]) == 0
+    assert "bbbb-2" in capsys.readouterr().out
+
+
+def test_a_place_that_is_no_container_is_refused() -> None:
+    with pytest.raises(dbt.DbtCommandError, match="not a container's address"):
+        dbt.main(["runs", "--artifacts", "nonsense"])
+
+
 def test_a_beginning_that_fits_none_or_several_runs_is_refused(history: Path) -> None:
     keep(history, "aaaa-1", "2026-11-20T01:00:00Z")
     keep(history, "aaaa-2", "2026-11-20T01:00:00Z")

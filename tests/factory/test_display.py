@@ -28,9 +28,9 @@ def finished() -> PipelineRun:
     return run_pipeline(Factory.from_documents(GRAPH), "main", overrides=Overrides(sleep=lambda _seconds: None))
 
 
-def text_of(run: PipelineRun) -> str:
+def text_of(run: PipelineRun, width: int = 160) -> str:
     out = io.StringIO()
-    Console(file=out, width=160).print(monitor_table(run))
+    Console(file=out, width=width).print(monitor_table(run))
     return out.getvalue()
 
 
@@ -41,6 +41,18 @@ def test_the_table_shows_status_duration_and_the_first_line_of_an_error(finished
     assert "the <partner> said no" in lines["Stop"]
     assert "Skipped" in lines["Never"]
     assert lines["main"].rstrip().endswith("Operation on target Stop failed: the <partner> said no")
+
+
+def test_where_it_is_narrow_the_error_is_cut_and_not_the_name() -> None:
+    name = "Deliver by the function's own route"
+    failing = pipeline([activity(name, "Fail", {"message": "the partner said no " * 9, "errorCode": "1"})])
+    run = run_pipeline(Factory.from_documents(failing), "main")
+
+    lines = text_of(run, width=90).splitlines()
+
+    assert [line for line in lines if name in line and "Failed" in line]
+    assert max(map(len, lines)) <= 90
+    assert len(lines) == 3
 
 
 def test_the_table_keeps_the_last_turns_of_a_long_loop(finished: PipelineRun) -> None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from encryption import Recipient, SignatureInvalid
-from local.kit import OPENERS, assemble_kit
+from local.kit import OPENERS, assemble_kit, fingerprint
 from local.opening import FileProblem
 from local.sealing import sign
 
@@ -96,6 +96,18 @@ def test_the_test_batch_opens_with_the_kit_alone(
 
     for out in ("py", "sh")[: len(commands)]:
         assert f"in the format {kind}" in (tmp_path / out / "hello.txt").read_text()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_the_partner_computes_the_fingerprint_that_we_tell(company: rsa.RSAPrivateKey, tmp_path: Path) -> None:
+    encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    sender = company.public_key().public_bytes(encoding, form)
+    assemble_kit("northwind", sender, tmp_path / "kit", now=NOW)
+    (step,) = re.findall(r"^openssl pkey .*sha256", (KIT / "README.md").read_text(), re.MULTILINE)
+
+    told = subprocess.run(step, shell=True, cwd=tmp_path / "kit", capture_output=True, text=True, check=True).stdout
+
+    assert told.split()[-1] == fingerprint(sender)
 
 
 def test_the_kit_proves_itself_on_its_own_vectors(company: rsa.RSAPrivateKey, tmp_path: Path) -> None:
