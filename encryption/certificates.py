@@ -1,8 +1,9 @@
 """Who may receive: X.509 certificates with RSA keys (docs/FORMAT.md, sections 4 and 14).
 
 A `Recipient` has passed every check that needs no clock; `load_recipients` adds the dates and chooses the newest valid
-certificate of a bundle. It does NOT check chains or revocation: the partner's certificate is trusted because an
-operator put it into the vault, as an SSH host key is.
+certificate of a bundle. A bundle may be a whole chain: those who issued the partner's certificate are told apart and never
+receive. It does NOT check chains or revocation: the partner's certificate is trusted because an operator put it into the
+vault, as an SSH host key is.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -30,6 +31,7 @@ from encryption.errors import (
     NotRsa,
     PublishedKey,
     RecipientError,
+    SeveralOwners,
     SignatureInvalid,
     UnreadableCertificate,
     WeakKey,
@@ -53,6 +55,7 @@ PUBLISHED_KEYS: Final = frozenset(
     }
 )
 
+_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 _PEM_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 
 
@@ -117,14 +120,19 @@ def check_key(certificate: x509.Certificate) -> None:
     if key.key_size > MAX_BITS or exponent < 65537:
         limits = f"at most {MAX_BITS} bits and an exponent of 65537 or more are allowed"
         raise WeakKey(f"{who} has an RSA key of {key.key_size} bits with exponent {exponent}; {limits}")
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        return
-    except ValueError as error:
-        raise UnreadableCertificate(f"{who} has extensions that cannot be read") from error
-    if not usage.key_encipherment:
+    usage = extension_of(certificate, x509.KeyUsage)
+    if usage and not usage.key_encipherment:
         raise WrongUsage(f"{who} does not allow key encipherment (its keyUsage extension)")
+
+
+def extension_of(certificate: x509.Certificate, kind: type[_Kind]) -> _Kind | None:
+    """Return one extension of a certificate, or None; raises UnreadableCertificate when they cannot be read."""
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise UnreadableCertificate(f"{describe(certificate)} has extensions that cannot be read") from error
 
 
 def read_certificates(pem: bytes) -> list[x509.Certificate]:
@@ -158,10 +166,12 @@ PRIVATE_KEY_HINT: Final = (
 def load_recipients(pem: bytes, key_id: str | None, now: datetime) -> list[Recipient]:
     """Return the newest valid certificate of a PEM bundle as the one recipient that a new file is wrapped for.
 
-    `key_id` is the vault's URI with version; without one the thumbprint is the name. When none can be used, the error
-    is that of the newest.
+    `key_id` is the vault's URI with version; without one the thumbprint is the name. Only the partner's own certificates
+    are looked at (`own_certificates`). When none of them can be used, the error is that of the newest.
     """
-    newest_first = sorted(read_certificates(pem), key=lambda each: each.not_valid_before_utc, reverse=True)
+    newest_first = sorted(
+        own_certificates(read_certificates(pem)), key=lambda each: each.not_valid_before_utc, reverse=True
+    )
     faults: list[RecipientError] = []
     for certificate in newest_first:
         try:
@@ -173,11 +183,52 @@ def load_recipients(pem: bytes, key_id: str | None, now: datetime) -> list[Recip
     raise faults[0]
 
 
+def own_certificates(bundle: list[x509.Certificate]) -> list[x509.Certificate]:
+    """Return the certificates of a bundle that are the partner's own: old and new ones, without those who issued them.
+
+    All must have one common name (or one subject, where there is none): a renewed certificate may differ in the rest. Raises
+    SeveralOwners, and UnreadableCertificate when a name that has to be compared cannot be read.
+    """
+    if len(bundle) == 1:
+        return bundle
+    own = [each for each in bundle if not is_issuer(each, bundle)]
+    if len({_owner(each) for each in own}) != 1:
+        names = ", ".join(sorted({f"'{subject_of(each)}'" for each in own or bundle}))
+        raise SeveralOwners(f"the certificates are of several owners: {names}")
+    return own
+
+
+def is_issuer(certificate: x509.Certificate, bundle: list[x509.Certificate]) -> bool:
+    """Tell whether a certificate stands above another one of its bundle, so that its key is an authority's.
+
+    That is one whose subject issued a certificate of another subject, and an authority (basicConstraints) beside others that
+    are none. An authority of the same owner as one of those is a rotation, not a chain: `openssl req -x509` calls every
+    self-signed certificate an authority.
+    """
+    try:
+        if any(each.issuer == certificate.subject != each.subject for each in bundle):
+            return True
+        owners = {_owner(each) for each in bundle if not _is_authority(each)}
+        return bool(owners) and _owner(certificate) not in owners
+    except ValueError as error:
+        raise UnreadableCertificate("a certificate of the bundle has a name that cannot be read") from error
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    constraints = extension_of(certificate, x509.BasicConstraints)
+    return constraints is not None and constraints.ca
+
+
+def _owner(certificate: x509.Certificate) -> object:
+    common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return common[0].value if common else certificate.subject
+
+
 def expiry_warning(pem: bytes, now: datetime) -> str | None:
     """Return words for people from 30 days before the certificate in use ends, unless a successor is in the bundle."""
     (recipient,) = load_recipients(pem, None, now)
     days = (recipient.expires - now).days
-    if days >= max(WARN_DAYS) or any(_succeeds(each, recipient) for each in read_certificates(pem)):
+    if days >= max(WARN_DAYS) or any(_succeeds(each, recipient) for each in own_certificates(read_certificates(pem))):
         return None
     urgency = "now" if days < min(WARN_DAYS) else "soon"
     ends = f"{describe(recipient.certificate)} ends in {days} days, on {recipient.expires:%Y-%m-%d}"

@@ -26,8 +26,11 @@ from encryption.certificates import (
     check_dates,
     check_key,
     decode_certificate,
+    describe,
     expiry_warning,
+    extension_of,
     load_recipients,
+    own_certificates,
     public_key_of,
     refuse_published,
     subject_of,
@@ -47,6 +50,8 @@ _FROM_PKCS12: Final = (
     "it holds a private key as a rule, which must not leave the partner; they should run: "
     "openssl pkcs12 -in FILE -clcerts -nokeys -out cert.pem"
 )
+
+_ISSUER_MEND: Final = "nothing is ever sealed for it; it may stay in the file, and ./sealift keys import leaves it out"
 
 # What stands in the first line of a PEM block, without BEGIN: what it is, and the mend.
 _PEM_KINDS: Final[dict[bytes, tuple[str, str]]] = {
@@ -210,17 +215,26 @@ def _base64(text: bytes, now: datetime) -> Diagnosis | None:
 
 
 def _certificates(kind: str, certificates: list[x509.Certificate], now: datetime, *known: Problem) -> Diagnosis:
-    """Look at every certificate; a bundle is good when one of its certificates is."""
+    """Look at every certificate; a bundle is good when one of the partner's own certificates in it is."""
     pem = b"".join(each.public_bytes(serialization.Encoding.PEM) for each in certificates)
     facts: list[tuple[str, str]] = []
     faults: list[Problem] = []
+    own = certificates
+    try:
+        own = own_certificates(certificates)
+    except RecipientError as error:
+        faults.append(Problem(text=str(error), mend=error.hint))
     for certificate in certificates:
         facts += _facts(certificate, now)
+        if certificate not in own:
+            who = describe(certificate)
+            faults.append(Problem(text=f"{who} is an issuer's, not the partner's", mend=_ISSUER_MEND, grave=False))
+            continue
         for check in (check_key, lambda each: check_dates(each, now), refuse_published):
             try:
                 check(certificate)
             except RecipientError as error:
-                faults.append(Problem(text=str(error), mend=error.hint, grave=True))
+                faults.append(Problem(text=str(error), mend=error.hint))
     try:
         (chosen,) = load_recipients(pem, None, now)
     except RecipientError:
@@ -254,11 +268,11 @@ def _facts(certificate: x509.Certificate, now: datetime) -> list[tuple[str, str]
 
 def _usage(certificate: x509.Certificate) -> str:
     try:
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        return "not limited"
-    except ValueError:
+        usage = extension_of(certificate, x509.KeyUsage)
+    except UnreadableCertificate:
         return "cannot be read"
+    if usage is None:
+        return "not limited"
     names = (
         "digital_signature",
         "content_commitment",

@@ -9,6 +9,7 @@ EncryptionError
 │   ├── KeyTooSmall
 │   ├── WeakKey                   an exponent or size that is asking for trouble
 │   ├── WrongUsage                the certificate forbids encrypting keys
+│   ├── SeveralOwners             a bundle from which nobody can tell whose certificate is meant
 │   └── PublishedKey              a key from the test vectors: everybody has it
 ├── InvalidValue              a value that the format cannot carry (our plan, our call)   422
 ├── FileTooLarge              more than the chosen format holds                           422
@@ -83,6 +84,15 @@ class WeakKey(RecipientError):
 
 class WrongUsage(RecipientError):
     """The certificate's key usage does not allow to encrypt keys."""
+
+
+class SeveralOwners(RecipientError):
+    """The certificates of one bundle are not one owner's, so none of them is chosen."""
+
+    default_hint = (
+        "keep the partner's own certificates only, all of one name; "
+        "for a partner with a new name: ./sealift keys import NAME new.pem --replace"
+    )
 
 
 class PublishedKey(RecipientError):

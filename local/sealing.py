@@ -33,10 +33,10 @@ from encryption import (
     read_header,
     seal,
 )
-from encryption.certificates import read_certificates
+from encryption.certificates import own_certificates, read_certificates, subject_of
 from encryption.cms import read_envelope
 from encryption.doctor import Diagnosis, diagnose
-from encryption.errors import SecretMissing
+from encryption.errors import SecretMissing, SeveralOwners
 from encryption.manifest import PSS
 from local.opening import FileProblem, Watch, open_batch, open_one, read_chunks, unwatched, verify_batch, writing
 
@@ -277,10 +277,16 @@ def _import(partner: str, path: Path, *, replace: bool) -> int:
         return 1
     if "KEY_VAULT_URL" not in os.environ:
         raise FileProblem("KEY_VAULT_URL is not set", "set it to the vault's address and log in with `az login`")
-    certificates = read_certificates(found.pem)
+    new = own_certificates(read_certificates(found.pem))
+    certificates = list(new)
     if not replace:
         with suppress(SecretMissing):
             certificates += [each for each in read_certificates(_secret(name)) if each not in certificates]
+    # Whoever is in the secret already may make an issuer of the new certificate, or be of another name: say so now, not at night.
+    own = own_certificates(certificates)
+    if missing := [each for each in new if each not in own]:
+        raise SeveralOwners(f"beside what the secret {name} holds, '{subject_of(missing[0])}' would never be used")
+    certificates = own
     kept = [each for each in certificates if each.not_valid_after_utc > now]
     pem = b"".join(each.public_bytes(serialization.Encoding.PEM) for each in kept)
     with SecretClient(os.environ["KEY_VAULT_URL"], DefaultAzureCredential()) as client:

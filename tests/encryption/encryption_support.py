@@ -36,19 +36,31 @@ def make_certificate(
     first_day: int = -10,
     last_day: int = 365,
     usage: tuple[str, ...] | None = ("key_encipherment",),
+    issuer: str = "",
+    authority: bool | None = None,
+    company: str = "",
 ) -> x509.Certificate:
-    """A self-signed certificate around NOW; days count from there."""
+    """A certificate around NOW, self-signed unless an issuer is named; days count from there."""
     key = key or rsa_key(owner)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, owner)])
+    subject = name(owner, company)
     builder = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        x509.CertificateBuilder(
+            name(issuer) if issuer else subject, subject, key.public_key(), x509.random_serial_number()
+        )
         .not_valid_before(NOW + dt.timedelta(days=first_day))
         .not_valid_after(NOW + dt.timedelta(days=last_day))
     )
     if usage is not None:
         builder = builder.add_extension(x509.KeyUsage(**{each: each in usage for each in USAGES}), critical=True)
-    signer = key if isinstance(key, rsa.RSAPrivateKey) else rsa_key("issuer")
+    if authority is not None:
+        builder = builder.add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+    signer = key if isinstance(key, rsa.RSAPrivateKey) and not issuer else rsa_key(issuer or "issuer")
     return builder.sign(signer, hashes.SHA256())
+
+
+def name(owner: str, company: str = "") -> x509.Name:
+    parts = [(x509.NameOID.ORGANIZATION_NAME, company)] * bool(company) + [(x509.NameOID.COMMON_NAME, owner)]
+    return x509.Name([x509.NameAttribute(kind, value) for kind, value in parts])
 
 
 def pem(*certificates: x509.Certificate) -> bytes:

@@ -3,9 +3,11 @@ from __future__ import annotations
 import base64
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
 from encryption_support import NOW, der, make_certificate, pem, private_pem, public_pem, recipient, rsa_key
 
@@ -17,6 +19,7 @@ from encryption import (
     NotRsa,
     PublishedKey,
     Recipient,
+    SeveralOwners,
     SignatureInvalid,
     UnreadableCertificate,
     WeakKey,
@@ -103,6 +106,113 @@ def test_when_none_of_a_bundle_can_be_used_the_newest_one_s_fault_is_told() -> N
         )
 
 
+ROOT_AUTHORITY: dict[str, Any] = {"owner": "root", "authority": True, "usage": ("key_encipherment", "key_cert_sign")}
+SUB_AUTHORITY: dict[str, Any] = {"owner": "issuing", "issuer": "root", "usage": None}
+
+
+def test_of_a_whole_chain_the_partner_s_certificate_is_used_although_its_issuers_are_newer() -> None:
+    leaf = make_certificate(issuer="issuing", first_day=-200)
+    chain = (leaf, make_certificate(**SUB_AUTHORITY), make_certificate(**ROOT_AUTHORITY))
+
+    for bundle in (chain, chain[::-1], (leaf, chain[1]), (leaf, chain[2])):
+        assert load_recipients(pem(*bundle), None, NOW)[0].certificate == leaf
+
+
+@pytest.mark.parametrize(
+    ("leaf", "error"),
+    [
+        (lambda: make_certificate(rsa_key("small", 2048), issuer="issuing"), KeyTooSmall),
+        (lambda: make_certificate(issuer="issuing", last_day=-1), CertificateExpired),
+        (lambda: make_certificate(issuer="issuing", usage=("digital_signature",)), WrongUsage),
+    ],
+)
+def test_an_issuer_never_receives_in_place_of_a_refused_certificate(leaf: object, error: type[Exception]) -> None:
+    bundle = pem(leaf(), make_certificate(**SUB_AUTHORITY), make_certificate(**ROOT_AUTHORITY))  # type: ignore[operator]
+
+    with pytest.raises(error):
+        load_recipients(bundle, None, NOW)
+    assert not diagnose(bundle, NOW).is_usable
+
+
+def test_an_authority_beside_a_certificate_that_it_did_not_issue_never_receives() -> None:
+    bundle = pem(make_certificate(authority=False, last_day=-1), make_certificate(**ROOT_AUTHORITY))
+
+    with pytest.raises(CertificateExpired):
+        load_recipients(bundle, None, NOW)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"authority": True},  # what `openssl req -x509` writes
+        {"issuer": "issuing"},
+        {"company": "Northwind plc"},
+        {"issuer": "issuing", "company": "Northwind plc", "authority": False},
+    ],
+)
+def test_a_renewed_certificate_of_the_same_common_name_is_a_rotation(changes: dict[str, Any]) -> None:
+    old = make_certificate(first_day=-300, authority=True)
+    new = make_certificate(rsa_key("next"), first_day=-1, **changes)
+    future = make_certificate(rsa_key("next"), first_day=5, **changes)
+
+    assert load_recipients(pem(old, new), None, NOW)[0].certificate == new
+    assert load_recipients(pem(old, future), None, NOW)[0].certificate == old
+
+
+@pytest.mark.parametrize(
+    "bundle",
+    [
+        lambda: (make_certificate(), make_certificate(owner="stranger")),
+        lambda: (make_certificate(issuer="a"), make_certificate(owner="stranger", issuer="a"), make_certificate(owner="a")),
+        lambda: (make_certificate(owner="a", issuer="b"), make_certificate(owner="b", issuer="a")),
+    ],
+)  # fmt: skip
+def test_a_bundle_of_several_owners_is_refused_with_the_mend(bundle: object) -> None:
+    text = pem(*bundle())  # type: ignore[operator]
+
+    with pytest.raises(SeveralOwners, match="'CN=") as caught:
+        load_recipients(text, None, NOW)
+    found = diagnose(text, NOW)
+
+    assert "--replace" in caught.value.hint
+    assert not found.is_usable
+    assert found.problems[0].text == str(caught.value)
+
+
+def test_certificates_without_a_common_name_are_told_apart_by_their_whole_subject() -> None:
+    first, second = (unnamed("Northwind"), unnamed("Contoso"))
+
+    assert load_recipients(pem(first, unnamed("Northwind")), None, NOW)
+    with pytest.raises(SeveralOwners):
+        load_recipients(pem(first, second), None, NOW)
+
+
+def unnamed(company: str) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, company)])
+    builder = x509.CertificateBuilder(subject, subject, rsa_key().public_key(), x509.random_serial_number())
+    return builder.not_valid_before(NOW).not_valid_after(NOW.replace(year=2030)).sign(rsa_key(), hashes.SHA256())
+
+
+def test_a_bundle_with_a_name_that_cannot_be_read_is_refused() -> None:
+    broken = x509.load_der_x509_certificate(
+        der(make_certificate()).replace(b"\x0c\x07partner", b"\x0c\x07p\xff\xff\xff\xff\xffr")
+    )
+
+    with pytest.raises(UnreadableCertificate, match="name that cannot be read"):
+        load_recipients(pem(broken, make_certificate()), None, NOW)
+    assert not diagnose(pem(broken, make_certificate()), NOW).is_usable
+
+
+def test_a_certificate_that_has_an_extension_twice_is_unreadable() -> None:
+    """The library's error for it is no ValueError."""
+    twice = der(make_certificate(authority=False)).replace(bytes.fromhex("0603551d13"), bytes.fromhex("0603551d0f"))
+
+    with pytest.raises(UnreadableCertificate, match="extensions"):
+        Recipient("k", x509.load_der_x509_certificate(twice))
+    assert dict(diagnose(twice, NOW).facts)["usage"] == "cannot be read"
+
+
 @pytest.mark.parametrize("name", ["partner", "partner-4096", "escrow", "stranger", "sender", "other-sender"])
 def test_every_key_of_the_test_vectors_is_refused(name: str) -> None:
     with pytest.raises(PublishedKey):
@@ -178,6 +288,12 @@ def test_there_is_no_warning_when_the_successor_is_there_already() -> None:
     ending, successor = make_certificate(last_day=5), make_certificate(first_day=2, last_day=400)
 
     assert expiry_warning(pem(ending, successor), NOW) is None
+
+
+def test_an_issuer_that_lasts_longer_does_not_silence_the_warning() -> None:
+    ending = make_certificate(issuer="issuing", last_day=5)
+
+    assert expiry_warning(pem(ending, make_certificate(**SUB_AUTHORITY, last_day=4000)), NOW)
 
 
 def test_a_successor_that_starts_too_late_does_not_silence_the_warning() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from encryption_support import BATCH, make_certificate, pem, private_pem, public_pem, rsa_key
 
-from encryption import CannotOpen, EncryptionError, MalformedHeader, SecretMissing, SignatureInvalid
+from encryption import CannotOpen, EncryptionError, MalformedHeader, SecretMissing, SeveralOwners, SignatureInvalid
 from local import sealing
 from local.opening import FileProblem
 from local.sealing import inspect_main, keys_main, open_main, seal_main
@@ -259,7 +260,7 @@ def vault(
 def test_a_certificate_is_imported_beside_the_present_one_and_checked_in_the_vault(
     vault: KeyVault, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("next.pem").write_bytes(pem(make_certificate(owner="next", first_day=-1, last_day=36500)))
+    Path("next.pem").write_bytes(pem(make_certificate(rsa_key("next"), first_day=-1, last_day=36500)))
     with pytest.raises(SecretMissing):
         keys_main(["check", "northwind-certificate"])
 
@@ -275,12 +276,41 @@ def test_import_replaces_when_told_and_drops_what_has_ended(
     vault: KeyVault, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ended = make_certificate(first_day=-9999, last_day=-5000)
-    vault.set_secret("northwind-certificate", pem(ended, make_certificate(owner="escrow", last_day=36500)).decode())
+    vault.set_secret("northwind-certificate", pem(ended, make_certificate(rsa_key("next"), last_day=36500)).decode())
 
     assert keys_main(["import", "northwind", "partner.pem"]) == 0
     assert "now holds 2 certificate(s)" in capsys.readouterr().out
     assert keys_main(["import", "northwind", "partner.pem", "--replace"]) == 0
     assert "now holds 1 certificate(s)" in capsys.readouterr().out
+
+
+def test_of_a_chain_only_the_partner_s_own_certificate_is_imported(
+    vault: KeyVault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leaf = make_certificate(issuer="authority", first_day=-9999, last_day=36500)
+    Path("chain.pem").write_bytes(pem(leaf, make_certificate(owner="authority", usage=None, last_day=36500)))
+
+    assert keys_main(["check", "chain.pem"]) == 0
+    assert "certificate 'CN=authority' is an issuer's, not the partner's" in capsys.readouterr().out
+    assert keys_main(["import", "northwind", "chain.pem"]) == 0
+
+    assert "now holds 1 certificate(s)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "present", [{"owner": "other"}, {"owner": "other", "issuer": "partner"}, {"owner": "other", "authority": False}]
+)
+def test_a_certificate_that_would_never_be_used_beside_the_present_one_is_not_imported(
+    vault: KeyVault, present: dict[str, Any]
+) -> None:
+    Path("new.pem").write_bytes(pem(make_certificate(authority=True, first_day=-9999, last_day=36500)))
+    vault.set_secret("northwind-certificate", pem(make_certificate(**present, last_day=36500)).decode())
+
+    with pytest.raises(SeveralOwners) as caught:
+        keys_main(["import", "northwind", "new.pem"])
+
+    assert "--replace" in caught.value.hint
+    assert keys_main(["import", "northwind", "new.pem", "--replace"]) == 0
 
 
 def test_a_certificate_that_cannot_be_used_is_not_imported(vault: KeyVault, capsys: pytest.CaptureFixture[str]) -> None:
