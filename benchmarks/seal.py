@@ -2,7 +2,7 @@
 
 All tools read the same file from RAM and write to nowhere, each in a process of its own, in turns; the best of the rounds
 counts. CPU seconds per GB are the steadier figure on a shared machine. `ratio` is a tool's CPU time against that of native
-with both hashes: above 1, it costs more than ours, hashes and all.
+with its hash of the sealed bytes: above 1, it costs more than ours, hash and all.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 READ_BYTES = 64 * 1024
 CPU_PLAIN, CPU_HASHED, RSS_MIB, SMALL_FILES_A_SECOND = 0.45, 1.3, 60, 1500
 OURS = "native"
-OURS_HASHED = "native + 2 SHA-256"
+OURS_HASHED = "native + SHA-256"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +66,11 @@ def _compare(folder: Path, mib: int, rounds: int, *, peers: bool) -> int:
         "cp (the limit)": ["cp", str(plain), str(folder / "copy")],
         OURS: [*python, "native", str(plain)],
         OURS_HASHED: [*python, "native-hashed", str(plain)],
-        "detached + 2 SHA-256": [*python, "detached-hashed", str(plain)],
+        "detached + SHA-256": [*python, "detached-hashed", str(plain)],
         "open native": [*python, "open", str(plain)],
     }
     if mib <= 1024:
-        tools["cms + 2 SHA-256"] = [*python, "cms-hashed", str(plain)]
+        tools["cms + SHA-256"] = [*python, "cms-hashed", str(plain)]
     if peers:
         tools |= _peers(folder, plain)
     best: dict[str, Figure] = {}
@@ -84,7 +84,7 @@ def _compare(folder: Path, mib: int, rounds: int, *, peers: bool) -> int:
         speed, cpu = gigabytes * 1000 / figure.wall_seconds, figure.cpu_seconds / gigabytes
         print(f"{name:<28} {speed:7.0f} {cpu:9.2f} {figure.rss_mib:8.0f} {figure.cpu_seconds / ours.cpu_seconds:6.2f}")
     small = float(_run([*python, "small", str(plain)]))
-    print(f"{'1,000 files of 10 KiB':<28} {small:7.0f} files/s on one core, two recipients, both hashes")
+    print(f"{'1,000 files of 10 KiB':<28} {small:7.0f} files/s on one core, two recipients, hashed")
     return _judge(best, gigabytes, small)
 
 
@@ -92,7 +92,7 @@ def _judge(best: dict[str, Figure], gigabytes: float, small: float) -> int:
     ours, hashed = best[OURS], best[OURS_HASHED]
     bars = [
         (f"native costs at most {CPU_PLAIN} CPU s/GB", ours.cpu_seconds / gigabytes <= CPU_PLAIN),
-        (f"native with both hashes costs at most {CPU_HASHED} CPU s/GB", hashed.cpu_seconds / gigabytes <= CPU_HASHED),
+        (f"native with its hash costs at most {CPU_HASHED} CPU s/GB", hashed.cpu_seconds / gigabytes <= CPU_HASHED),
         (f"native stays below {RSS_MIB} MiB", max(ours.rss_mib, hashed.rss_mib) <= RSS_MIB),
         (f"at least {SMALL_FILES_A_SECOND} small files a second on one core", small >= SMALL_FILES_A_SECOND),
     ]

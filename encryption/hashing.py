@@ -1,6 +1,6 @@
 """SHA-256 beside sealing: in the caller's thread for small files, in one of its own for large ones.
 
-The two hashes of a file cost several times what AES costs, on every CPU that has AES instructions.
+The hash of a file costs several times what AES costs, on every CPU that has AES instructions.
 """
 
 from __future__ import annotations
