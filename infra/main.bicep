@@ -120,7 +120,7 @@ param staticEgressIp bool = false
 @allowed(['open', 'perimeter', 'private'])
 param network string = 'open'
 
-@description('Addresses (CIDR) that may reach storage, vault and app where the network is not open.')
+@description('Addresses (CIDR, a single one as /32) that may reach storage, vault and app where the network is not open.')
 param operatorIpRanges string[] = []
 
 @description('Days in which a sealed file cannot be changed or deleted by anybody; 0: off. Starts unlocked.')

@@ -27,6 +27,11 @@ param encryptionKeyUri string = ''
 param deleteLock bool = false
 
 var keepsHistory = softDeleteDays > 0
+// The storage firewall takes no /31 and no /32, only the single addresses; everything else here takes only prefixes.
+var operatorAddresses = flatten(map(operatorIpRanges, range => endsWith(range, '/31') ? [
+  first(split(cidrSubnet(range, 32, 0), '/'))
+  first(split(cidrSubnet(range, 32, 1), '/'))
+] : [endsWith(range, '/32') ? first(split(range, '/')) : range]))
 var usesOwnKey = !empty(encryptionIdentityId)
 
 resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
@@ -68,9 +73,9 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
         resourceId: id
         tenantId: subscription().tenantId
       }]
-      ipRules: [for range in operatorIpRanges: {
+      ipRules: [for address in operatorAddresses: {
         action: 'Allow'
-        value: range
+        value: address
       }]
     }
     encryption: usesOwnKey ? {

@@ -279,13 +279,23 @@ def test_nothing_is_public_in_private_mode_but_what_must_be(templates: dict[str,
     [site] = private.of(SITE)
     [vault] = private.of("Microsoft.KeyVault/vaults")
     [factory] = private.of("Microsoft.DataFactory/factories")
+    ranges = ["203.0.113.0/24", "198.51.100.7/32", "192.0.2.4/31"]
 
     for account in private.of(STORAGE):
         rules = account["properties"]["networkAcls"]
         assert rules["defaultAction"] == "Deny"
         assert rules["bypass"] == "None"
         assert [rule["resourceId"].split("/")[-1] for rule in rules["resourceAccessRules"]] == [factory["name"]]
-        assert [rule["value"] for rule in rules["ipRules"]] == ["203.0.113.0/24"]
+        # Azure refuses /31 and /32 here, and nowhere else.
+        assert [rule["value"] for rule in rules["ipRules"]] == [
+            "203.0.113.0/24",
+            "198.51.100.7",
+            "192.0.2.4",
+            "192.0.2.5",
+        ]
+    assert [rule["value"] for rule in vault["properties"]["networkAcls"]["ipRules"]] == ranges
+    restrictions = site["properties"]["siteConfig"]["ipSecurityRestrictions"]
+    assert [rule["ipAddress"] for rule in restrictions] == ["DataFactory", *ranges]
     assert vault["properties"]["networkAcls"]["defaultAction"] == "Deny"
     assert site["properties"]["siteConfig"]["ipSecurityRestrictionsDefaultAction"] == "Deny"
     assert site["properties"]["siteConfig"]["scmIpSecurityRestrictionsDefaultAction"] == "Deny"
