@@ -133,6 +133,9 @@ param customerManagedKey bool = false
 @description('Client id of an Entra app registration: ADF then needs a token beside the function key.')
 param entraClientId string = ''
 
+@description('Object ids of the people and programs that may call the app beside the factory and who deploys; only with entraClientId.')
+param operatorPrincipalIds string[] = []
+
 @description('No deletion of vault and sealed files by mistake.')
 param deleteLock bool = false
 
@@ -460,7 +463,7 @@ module app 'modules/function_app.bicep' = {
     restricted: network == 'private'
     operatorIpRanges: operatorIpRanges
     entraClientId: entraClientId
-    factoryPrincipalId: factory.outputs.principalId
+    callerIds: concat([factory.outputs.principalId], empty(principalId) ? [] : [principalId], operatorPrincipalIds)
   }
   // The app's grants come first: an app that starts without them has to be started again.
   dependsOn: [grants]

@@ -1,6 +1,7 @@
 """`./sealift batch VERB`: what an operator does with batches, over the function app's own API.
 
 The app is named by --url and --key, by SEALIFT_URL and SEALIFT_KEY, or it is the one that `./sealift demo --keep` left up.
+Where the app has an Entra registration (`entraClientId`), --entra or SEALIFT_ENTRA_CLIENT_ID names it: a token goes with the key.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import requests
 from local import console
 
 TIMEOUT_SECONDS = 240  # the platform itself gives up after 230
+TOKEN_HINT = "where entraClientId is set, also its value: --entra or SEALIFT_ENTRA_CLIENT_ID"  # noqa: S105 - a text
 
 
 class ApiError(Exception):
@@ -32,10 +34,12 @@ class ApiError(Exception):
 class Api:
     """The function app's doors."""
 
-    def __init__(self, url: str, key: str, ca_bundle: str | None = None) -> None:
+    def __init__(self, url: str, key: str, ca_bundle: str | None = None, token: str = "") -> None:
         self._url = url.rstrip("/")
         self._session = requests.Session()
         self._session.headers["x-functions-key"] = key
+        if token:
+            self._session.headers["Authorization"] = f"Bearer {token}"
         if ca_bundle:
             self._session.verify = ca_bundle
 
@@ -55,11 +59,15 @@ class Api:
                 f"{self._url} does not answer: {error}", "is the app up, and is the address right?"
             ) from None
         if answer.status_code == 401:
-            raise ApiError("the app does not take this key", "give a function key: --key or SEALIFT_KEY", 401)
+            raise ApiError(
+                "the app does not take this key", f"give a function key: --key or SEALIFT_KEY; {TOKEN_HINT}", 401
+            )
         try:
             body = answer.json()
         except ValueError:
             body = None
+        if answer.status_code == 403 and not isinstance(body, dict):
+            raise ApiError("the app does not take your token", "who calls must be one of operatorPrincipalIds", 403)
         if not isinstance(body, dict):
             raise ApiError(f"{self._url}/api/{path} answered {answer.status_code} without JSON", "is it a Sealift app?")
         if answer.status_code >= 400:
@@ -73,6 +81,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser("sealift batch", description=__doc__)
     parser.add_argument("--url", help="the function app, such as https://func-sealift.azurewebsites.net")
     parser.add_argument("--key", help="a function key; better in SEALIFT_KEY, where no process list shows it")
+    parser.add_argument("--entra", metavar="CLIENT_ID", help="the app's registration in Entra, where it has one")
     parser.add_argument("--json", action="store_true", help="print the app's own answers")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
@@ -105,7 +114,8 @@ def _connect(arguments: argparse.Namespace) -> Api:
     url = arguments.url or os.environ.get("SEALIFT_URL")
     key = arguments.key or os.environ.get("SEALIFT_KEY")
     if url and key:
-        return Api(url, key)
+        client_id = arguments.entra or os.environ.get("SEALIFT_ENTRA_CLIENT_ID")
+        return Api(url, key, token=_token(client_id) if client_id else "")
     from local.kept import kept_services
 
     if not url and (kept := kept_services()):
@@ -115,6 +125,17 @@ def _connect(arguments: argparse.Namespace) -> Api:
         f"the command has not been told {missing}",
         "give --url and --key (or SEALIFT_URL and SEALIFT_KEY), or leave services up: ./sealift demo --keep",
     )
+
+
+def _token(client_id: str) -> str:
+    from azure.core.exceptions import ClientAuthenticationError
+    from azure.identity import DefaultAzureCredential
+
+    try:
+        return DefaultAzureCredential().get_token(f"api://{client_id}/.default").token
+    except ClientAuthenticationError as error:
+        hint = "sign in: az login; the registration must let the Azure CLI ask for its tokens (docs/runbook.md)"
+        raise ApiError(f"no token for api://{client_id}: {error.message}", hint, 401) from None
 
 
 def _list(api: Api, arguments: argparse.Namespace) -> int:

@@ -16,6 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from azure.core.exceptions import ClientAuthenticationError
+from azure.identity import DefaultAzureCredential
+
 from infra.hooks.commands import ROOT, HookError, finish, run, say, setting
 
 LIMIT_SECONDS = 300
@@ -29,9 +32,10 @@ class Answer:
     body: Any
 
 
-def ask(url: str, key: str = "") -> Answer:
+def ask(url: str, key: str = "", token: str = "") -> Answer:
     """GET one address; the answer of a closed or absent app is an answer too."""
-    request = urllib.request.Request(url, headers={"x-functions-key": key} if key else {})  # noqa: S310 - built from our own setting
+    headers = ({"x-functions-key": key} if key else {}) | ({"Authorization": f"Bearer {token}"} if token else {})
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - built from our own setting
     try:
         with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
             return Answer(status=response.status, body=_json(response.read()))
@@ -48,21 +52,45 @@ def _json(data: bytes) -> Any:
         return data.decode(errors="replace")[:300]
 
 
-def check(url: str, key: str) -> None:
+def token_for(client_id: str) -> str:
+    """A token of who deploys for the app's registration in Entra; none where there is no registration."""
+    if not client_id:
+        return ""
+    try:
+        return DefaultAzureCredential().get_token(f"api://{client_id}/.default").token
+    except ClientAuthenticationError as error:
+        hint = "sign in: az login; the registration must let the Azure CLI ask for its tokens (runbook, entraClientId)"
+        raise HookError(f"no token for api://{client_id}: {error.message}", hint) from error
+
+
+def check(url: str, key: str, token: str = "") -> None:
     """Raise HookError with the first statement about the app that is not true."""
     statements: list[tuple[str, Answer, Callable[[Answer], bool]]] = [
         ("the app is alive", ask(f"{url}/api/health"), lambda found: found.status == 200),
         ("the app is closed without a key", ask(f"{url}/api/ready"), lambda found: found.status == 401),
-        ("storage, queue and vault answer the app", ask(f"{url}/api/ready", key), lambda found: found.status == 200),
+        (
+            "storage, queue and vault answer the app",
+            ask(f"{url}/api/ready", key, token),
+            lambda found: found.status == 200,
+        ),
         (
             "an unknown batch is told with a hint",
-            ask(f"{url}/api/batches/nobody.nothing.2000-01-01.1", key),
+            ask(f"{url}/api/batches/nobody.nothing.2000-01-01.1", key, token),
             lambda found: found.status == 404 and isinstance(found.body, dict) and bool(found.body.get("hint")),
         ),
     ]
+    hint = "look into Application Insights"
+    if token:
+        closed = (
+            "a key without a token opens nothing",
+            ask(f"{url}/api/ready", key),
+            lambda found: found.status == 401,
+        )
+        statements.insert(2, closed)
+        hint += "; at 401 or 403: is AZURE_PRINCIPAL_ID, or one of operatorPrincipalIds, who is signed in?"
     for text, found, holds in statements:
         if not holds(found):
-            raise HookError(f"not true: {text} ({found.status}: {found.body})", "look into Application Insights")
+            raise HookError(f"not true: {text} ({found.status}: {found.body})", hint)
         say(text)
 
 
@@ -107,8 +135,11 @@ def main() -> None:
     check_settings(rest("config/appsettings/list")["properties"])
     key = rest("host/default/listKeys")["functionKeys"]["default"]
     url = setting("SEALIFT_FUNCTION_APP_URL")
-    wait_until(lambda: check(url, key))
-    if os.environ.get("SEALIFT_CONTRACT_TESTS", "").lower() == "true":
+    token = token_for(os.environ.get("SEALIFT_ENTRA_CLIENT_ID", ""))
+    wait_until(lambda: check(url, key, token))
+    if token:
+        say("the contract suite is not run where a token is needed: it brings a key only")
+    elif os.environ.get("SEALIFT_CONTRACT_TESTS", "").lower() == "true":
         run([str(ROOT / "sealift"), "test", "-n0", "tests/contract"], show=True, extra={"BASE_URL": url, "KEY": key})
 
 

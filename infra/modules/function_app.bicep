@@ -22,7 +22,8 @@ param restricted bool
 param operatorIpRanges array
 @description('Application (client) id of an Entra app registration; empty: function keys alone.')
 param entraClientId string
-param factoryPrincipalId string
+@description('Object ids of who may call the app where there is an app registration.')
+param callerIds array
 
 var operatorRules = [for (range, index) in operatorIpRanges: {
   name: 'operator-${index}'
@@ -148,7 +149,7 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
     })
   }
 
-  // With an app registration: a token of the factory's identity is needed beside the function key.
+  // With an app registration: a token of the factory, of who deploys or of an operator is needed beside the function key.
   resource signIn 'config' = if (!empty(entraClientId)) {
     name: 'authsettingsV2'
     properties: {
@@ -174,7 +175,7 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
             allowedAudiences: [entraClientId, 'api://${entraClientId}']
             defaultAuthorizationPolicy: {
               allowedPrincipals: {
-                identities: [factoryPrincipalId]
+                identities: callerIds
               }
             }
           }

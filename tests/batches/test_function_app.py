@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from batch_world import ROWS
 
 from local.batch import ApiError, main
 from local.census import main as census_main
+from local.services.identity import IdentityEndpoint, TokenRefused
+from local.services.web import Request, Response, WebServer, json_response
 from local.stack import Connection
 
 DAYS = days(date(2025, 1, 6))
@@ -108,6 +111,53 @@ def test_operator_without_an_app_is_told_how_to_name_one(monkeypatch: pytest.Mon
 
     with pytest.raises(ApiError, match="a function app"):
         main(["list"])
+
+
+@pytest.fixture
+def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[IdentityEndpoint]:
+    """An app behind `entraClientId`, which takes a key with the token of an operator; this process may ask for tokens."""
+
+    def answer(request: Request) -> Response:
+        try:
+            caller = identity.verify(request.headers.get("Authorization", ""), "api://registered")
+        except TokenRefused:
+            return Response(status=401)
+        if caller != "operator" or request.headers.get("x-functions-key") != "k":
+            return Response(status=403)
+        return json_response(200, {"batches": []})
+
+    with IdentityEndpoint() as identity, WebServer("guarded", answer) as server:
+        for name, value in identity.environment("operator").items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("SEALIFT_URL", server.url)
+        monkeypatch.setenv("SEALIFT_KEY", "k")
+        monkeypatch.delenv("SEALIFT_ENTRA_CLIENT_ID", raising=False)
+        yield identity
+
+
+def test_operator_brings_a_token_where_the_app_wants_one(guarded: IdentityEndpoint, monkeypatch: pytest.MonkeyPatch):
+    assert main(["--entra", "registered", "list"]) == 0
+    monkeypatch.setenv("SEALIFT_ENTRA_CLIENT_ID", "registered")
+    assert main(["list"]) == 0
+
+
+def test_operator_without_the_right_token_is_told_what_to_bring(
+    guarded: IdentityEndpoint, monkeypatch: pytest.MonkeyPatch
+):
+    with pytest.raises(ApiError) as caught:
+        main(["list"])
+    assert "--entra or SEALIFT_ENTRA_CLIENT_ID" in caught.value.hint
+
+    for name, value in guarded.environment("somebody").items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ApiError) as caught:
+        main(["--entra", "registered", "list"])
+    assert "operatorPrincipalIds" in caught.value.hint
+
+    monkeypatch.setenv("IDENTITY_HEADER", "unknown")
+    with pytest.raises(ApiError, match="no token for api://registered") as caught:
+        main(["--entra", "registered", "list"])
+    assert "az login" in caught.value.hint
 
 
 def test_services_left_up_by_the_demo_are_the_default(

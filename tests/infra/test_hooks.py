@@ -19,7 +19,7 @@ from infra.hooks import app, commands, factory, grants, image, stage
 from infra.hooks.commands import HookError
 from infra.hooks.factory import store_function_key
 from local.services.certificates import CertificateAuthority
-from local.services.identity import IdentityEndpoint
+from local.services.identity import IdentityEndpoint, TokenRefused
 from local.services.vault import KeyVault
 from local.services.web import Request, Response, WebServer, json_response
 
@@ -320,13 +320,25 @@ def test_an_unknown_stage_names_the_known_ones() -> None:
 # -- the app ----------------------------------------------------------------------------------------------------------------
 
 
-def deployed(ready: int = 200, closed: int = 401) -> Callable[[Request], Response]:
-    """An app that answers as the deployed one must, unless told otherwise."""
+CLIENT_ID = "44444444-4444-4444-4444-444444444444"
+
+
+def deployed(
+    ready: int = 200, closed: int = 401, identity: IdentityEndpoint | None = None
+) -> Callable[[Request], Response]:
+    """An app that answers as the deployed one must, unless told otherwise; with `identity` it wants an operator's token too."""
 
     def answer(request: Request) -> Response:
         has_key = request.headers.get("x-functions-key") == "key"
         if request.path == "/api/health":
             return json_response(200, {"status": "alive"})
+        if identity:
+            try:
+                caller = identity.verify(request.headers.get("Authorization", ""), f"api://{CLIENT_ID}")
+            except TokenRefused:
+                return Response(status=closed)
+            if caller != "operator":
+                return Response(status=403)
         if not has_key:
             return Response(status=closed)
         if request.path == "/api/ready":
@@ -339,6 +351,65 @@ def deployed(ready: int = 200, closed: int = 401) -> Callable[[Request], Respons
 def test_an_app_that_is_alive_closed_and_ready_passes() -> None:
     with WebServer("app", deployed()) as server:
         app.check(server.url, "key")
+
+
+def entra(monkeypatch: pytest.MonkeyPatch, programs: Callable[[str, str], Path], url: str) -> None:
+    """The settings of a stage that has `entraClientId`."""
+    programs(
+        "az",
+        """case "$*" in *listKeys*) echo '{"functionKeys": {"default": "key"}}';; *) echo '{"properties": {}}';; esac""",
+    )
+    for name, value in {
+        "SEALIFT_FUNCTION_APP_ID": "/subscriptions/5ub/the/app",
+        "SEALIFT_FUNCTION_APP_URL": url,
+        "SEALIFT_ENTRA_CLIENT_ID": CLIENT_ID,
+        "SEALIFT_CONTRACT_TESTS": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_an_app_that_wants_a_token_is_asked_with_one(
+    vault: KeyVault,
+    programs: Callable[[str, str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with WebServer("app", deployed(identity=vault._identity)) as server:
+        entra(monkeypatch, programs, server.url)
+        app.main()
+
+    shown = capsys.readouterr().out
+    assert "a key without a token opens nothing" in shown
+    assert "storage, queue and vault answer the app" in shown
+    assert "the contract suite is not run" in shown
+
+
+def test_an_app_that_takes_no_token_of_who_deploys_says_whom_it_would_take(vault: KeyVault) -> None:
+    token, _ = vault._identity.token("somebody", f"api://{CLIENT_ID}")
+
+    with (
+        WebServer("app", deployed(identity=vault._identity)) as server,
+        pytest.raises(HookError, match="403") as caught,
+    ):
+        app.check(server.url, "key", token)
+
+    assert "operatorPrincipalIds" in caught.value.hint
+
+
+def test_an_app_that_should_want_a_token_and_takes_the_key_alone_is_told() -> None:
+    with WebServer("app", deployed()) as server, pytest.raises(HookError, match="a key without a token opens nothing"):
+        app.check(server.url, "key", "token")
+
+
+def test_who_gets_no_token_is_told_what_the_registration_needs(
+    vault: KeyVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IDENTITY_HEADER", "unknown")
+
+    with pytest.raises(HookError, match=f"no token for api://{CLIENT_ID}") as caught:
+        app.token_for(CLIENT_ID)
+
+    assert "az login" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -389,6 +460,7 @@ def test_a_deployed_app_is_asked_with_the_key_that_azure_made(
     monkeypatch.setenv("SEALIFT_FUNCTION_APP_ID", "/subscriptions/5ub/the/app")
 
     monkeypatch.delenv("SEALIFT_CONTRACT_TESTS", raising=False)
+    monkeypatch.delenv("SEALIFT_ENTRA_CLIENT_ID", raising=False)
     with WebServer("app", deployed()) as server:
         monkeypatch.setenv("SEALIFT_FUNCTION_APP_URL", server.url)
         app.main()

@@ -356,7 +356,9 @@ def test_a_customer_managed_key_covers_every_account(templates: dict[str, Templa
     assert {account["identity"]["type"] for account in accounts} == {"UserAssigned"}
 
 
-def test_with_entra_only_the_factory_s_token_is_taken(templates: dict[str, Template]) -> None:
+def test_with_entra_only_the_tokens_of_the_factory_the_deployer_and_the_operators_are_taken(
+    templates: dict[str, Template],
+) -> None:
     [settings] = [item for item in templates["entra"].of(f"{SITE}/config") if item["name"].endswith("/authsettingsV2")]
     properties = settings["properties"]
     provider = properties["identityProviders"]["azureActiveDirectory"]
@@ -364,7 +366,9 @@ def test_with_entra_only_the_factory_s_token_is_taken(templates: dict[str, Templ
     assert properties["globalValidation"]["unauthenticatedClientAction"] == "Return401"
     assert properties["globalValidation"]["excludedPaths"] == ["/api/health"]
     assert provider["validation"]["defaultAuthorizationPolicy"]["allowedPrincipals"]["identities"] == [
-        "[factory/factory.identity.principalId]"
+        "[factory/factory.identity.principalId]",
+        "33333333-3333-3333-3333-333333333333",
+        "55555555-5555-5555-5555-555555555555",
     ]
 
 
