@@ -165,7 +165,8 @@ class VaultForbidden(VaultError):
     """This identity may not read or use it."""
 
     default_hint = (
-        "give the function app's identity Key Vault Secrets User on the secret and Crypto User on the signing key"
+        "give the function app's identity Key Vault Secrets User on the secret, Crypto User on the signing key and Reader on "
+        "those that signed before (oldSigningKeys)"
     )
 
 

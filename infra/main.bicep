@@ -69,6 +69,9 @@ param signingKey string = 'sealift-signing'
 @description('While the signing key is rotated: the next one. It is made, so that partners can be given its public half; nothing uses it yet.')
 param nextSigningKey string = ''
 
+@description('Keys that signed before, which must exist: the app reads their public halves to verify old batches, and signs nothing with them.')
+param oldSigningKeys string[] = []
+
 @allowed(['standard', 'premium'])
 param vaultSku string = 'standard'
 
@@ -479,6 +482,7 @@ module grants 'modules/access.bicep' = {
     packageContainer: packageContainer
     vaultName: vault.outputs.name
     signingKeys: signingKeys
+    oldSigningKeys: oldSigningKeys
     partners: partners
     escrowSecrets: escrowSecrets
     registryName: registry.outputs.name

@@ -7,6 +7,7 @@ param packageContainer string
 param vaultName string
 @description('The first one is in use; the app may not sign with another.')
 param signingKeys array
+param oldSigningKeys array
 param partners array
 param escrowSecrets array
 param registryName string
@@ -80,6 +81,10 @@ resource vault 'Microsoft.KeyVault/vaults@2026-02-01' existing = {
   name: vaultName
 
   resource signing 'keys' existing = [for key in signingKeys: {
+    name: key
+  }]
+
+  resource oldSigning 'keys' existing = [for key in oldSigningKeys: {
     name: key
   }]
 
@@ -187,6 +192,17 @@ resource appSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
     description: 'Signs manifests inside the vault; the key itself cannot be read.'
   }
 }
+
+resource appOldSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (key, index) in oldSigningKeys: {
+  name: guid(vault::oldSigning[index].id, 'app', roles.vaultReader)
+  scope: vault::oldSigning[index]
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles.vaultReader
+    description: 'Verifies the manifests that ${key} signed while it was in use.'
+  }
+}]
 
 resource appCertificates 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (partner, index) in partners: {
   name: guid(vault::certificates[index].id, 'app', roles.secretsUser)

@@ -32,10 +32,13 @@ _DENIED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What a principal may do: read these secrets, use these keys (shell patterns), and perhaps change them."""
+    """What a principal may do: read these secrets, use these keys or only read their public halves (shell patterns), and
+    perhaps change them.
+    """
 
     secrets: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    public_keys: tuple[str, ...] = ()
     write: bool = False
 
 
@@ -72,10 +75,18 @@ class KeyVault:
         return self._server.url
 
     def allow(
-        self, principal: str, *, secrets: Sequence[str] = (), keys: Sequence[str] = (), write: bool = False
+        self,
+        principal: str,
+        *,
+        secrets: Sequence[str] = (),
+        keys: Sequence[str] = (),
+        public_keys: Sequence[str] = (),
+        write: bool = False,
     ) -> None:
-        """Let a principal read these secrets and use these keys (`write`: create and change them too). Rules add up."""
-        rule = Access(secrets=tuple(secrets), keys=tuple(keys), write=write)
+        """Let a principal read these secrets, use these keys (`write`: create and change them too), and read the public
+        halves of others, as Key Vault Reader does. Rules add up.
+        """
+        rule = Access(secrets=tuple(secrets), keys=tuple(keys), public_keys=tuple(public_keys), write=write)
         self._access.setdefault(principal, []).append(rule)
 
     def set_secret(self, name: str, value: str, content_type: str | None = None) -> str:
@@ -141,6 +152,8 @@ class KeyVault:
     def _authorize(self, principal: str, request: Request, kind: str, name: str | None, *, write: bool) -> None:
         for rule in self._access.get(principal, []):
             patterns = rule.secrets if kind == "secrets" else rule.keys
+            if kind == "keys" and request.method == "GET":
+                patterns += rule.public_keys
             if (rule.write or not write) and any(fnmatchcase(name or "", pattern) for pattern in patterns):
                 return
             if name is None and patterns and not write:  # listing names

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from azure.core.exceptions import ServiceResponseError
+from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobClient
 from batch_world import DAY, NOW, ROWS, START, World
 
 import batches
 from batches import BatchId, ledger
-from encryption import Manifest
+from encryption import Manifest, VaultForbidden
+from encryption.vault import Vault
+from local.services.identity import IdentityEndpoint
 
 BATCH = BatchId.parse("northwind.accruals.2026-11-21.1")
 
@@ -220,6 +223,23 @@ def test_batch_stays_verifiable_after_the_signing_key_was_replaced(world: World,
     later = world.sealed(START + DAY)
     assert Manifest.from_bytes(world.blob(later, "manifest.json")).signing_key.split("/")[-2] == "sealift-signing-next"
     assert batches.verify(world.stores, world.vault, later.id)["ok"]
+
+
+def test_batch_stays_verifiable_when_the_app_may_only_read_the_old_signing_key(
+    world: World, identity: IdentityEndpoint, monkeypatch: pytest.MonkeyPatch
+):
+    record = world.sealed()
+    for name, value in {**identity.environment("app-later"), "SIGNING_KEY": "sealift-signing-next"}.items():
+        monkeypatch.setenv(name, value)
+    later = Vault(world.key_vault.url, DefaultAzureCredential())
+
+    world.key_vault.allow("app-later", keys=("sealift-signing-next",))
+    assert not batches.verify(world.stores, later, record.id)["ok"]
+    world.key_vault.allow("app-later", public_keys=("sealift-signing",))
+    assert batches.verify(world.stores, later, record.id)["ok"]
+    with pytest.raises(VaultForbidden):
+        later.sign("sealift-signing", b"anything")
+    later.close()
 
 
 def test_missing_sealed_file_is_seen(world: World):

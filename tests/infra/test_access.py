@@ -112,3 +112,11 @@ def test_the_next_signing_key_signs_nothing_yet(templates: dict[str, Template]) 
     found = [row for row in templates["next-signing-key"].access if row["scope"].endswith("/sealift-signing-2028")]
 
     assert [(row["principal"], row["role"]) for row in found] == [("deployer", "Key Vault Reader")]
+
+
+def test_an_old_signing_key_is_read_by_the_app_and_signs_nothing(templates: dict[str, Template]) -> None:
+    template = templates["old-signing-key"]
+    found = [row for row in template.access if row["scope"].endswith("/sealift-signing-2024")]
+
+    assert [(row["principal"], row["role"]) for row in found] == [("app", "Key Vault Reader")]
+    assert not [key for key in template.of("Microsoft.KeyVault/vaults/keys") if key["name"].endswith("-2024")]
