@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -61,23 +62,66 @@ def test_infra_is_where_azure_yaml_says() -> None:
     assert (folder / f"{AZURE_YAML['infra']['module']}.parameters.json").is_file()
 
 
-def test_what_is_not_the_app_stays_out_of_its_package() -> None:
-    left_out = {line.strip().strip("/") for line in (ROOT / ".funcignore").read_text().splitlines()}
+def packaged(folder: Path) -> set[str]:
+    """The files of a folder that .funcignore lets through, by git's own rules."""
+    command = ["git", "-C", str(folder), "ls-files", "--others", f"--exclude-from={ROOT / '.funcignore'}"]
+    subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines())
 
-    for name in (
-        "adf",
-        "dbt_runner",
-        "infra",
-        "local",
-        "tests",
-        "docs",
-        "partner_kit",
-        "benchmarks",
-        ".github",
+
+def app_imports(start: str) -> set[str]:
+    """What is imported from this folder by `start`, and by that, and so on: top-level names."""
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        for path in [*(ROOT / name).rglob("*.py"), *ROOT.glob(f"{name}.py")]:
+            for node in ast.walk(ast.parse(path.read_text())):
+                modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                modules += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+                tops = {module.partition(".")[0] for module in modules} - found
+                waiting += [top for top in tops if (ROOT / top).is_dir() or (ROOT / f"{top}.py").is_file()]
+    return found
+
+
+def test_only_what_the_app_needs_is_in_its_package(tmp_path: Path) -> None:
+    needed = app_imports("function_app")
+    wanted = {"function_app.py", "host.json", "requirements.txt"}
+    for path in set(ROOT.iterdir()) - {ROOT / ".git"}:
+        if path.is_dir():
+            (tmp_path / path.name / "within").mkdir(parents=True)
+            (tmp_path / path.name / "within" / "file").touch()
+            wanted |= {f"{path.name}/within/file"} & {f"{name}/within/file" for name in needed}
+        else:
+            (tmp_path / path.name).touch()
+    for stranger in (
+        "key.pem",
+        "host.json.bak",
+        ".env",
+        "local.settings.json",
+        "work/batches/a.py",
+        "batches_old/a.py",
     ):
-        assert name in left_out, name
-    for name in ("batches", "delivery", "encryption", "partners", "function_app.py", "host.json", "requirements.txt"):
-        assert name not in left_out, name
+        (tmp_path / stranger).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / stranger).touch()
+
+    assert needed == {"function_app", "batches", "delivery", "encryption", "partners"}
+    assert packaged(tmp_path) == wanted
+
+
+def test_every_file_of_the_app_s_packages_is_in_its_package(tmp_path: Path) -> None:
+    names = [
+        str(path.relative_to(ROOT))
+        for package in app_imports("function_app")
+        for path in [*(ROOT / package).rglob("*"), *ROOT.glob(f"{package}.py")]
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    assert packaged(tmp_path) == set(names)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
