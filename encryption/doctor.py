@@ -2,13 +2,14 @@
 
 Partners send keys in every form there is. `diagnose` recognises the usual ones, looks at each certificate in them and
 puts every fault into words that can be sent back. It reads, and never repairs; private keys are recognised by their
-frame only and never decoded.
+frame only and never decoded, in whatever form they come.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -71,7 +72,16 @@ _PEM_KINDS: Final[dict[bytes, tuple[str, str]]] = {
 _PEM_BEGIN: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
 _PEM_BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/=\s]{64,}")
-_PKCS12_START: Final = re.compile(rb"\x30(?:[\x00-\x7f\x80]|\x81.|\x82..|\x83...|\x84....)\x02\x01\x03\x30", re.DOTALL)
+_LENGTH: Final = rb"(?:[\x00-\x7f\x80]|\x81.|\x82..|\x83...|\x84....)"
+_PKCS12_START: Final = re.compile(rb"\x30" + _LENGTH + rb"\x02\x01\x03\x30", re.DOTALL)
+# PKCS#8 of any algorithm, RSA and DSA as they were before it, and EC (RFC 5915); then PKCS#8 under a password (PKCS#5 or #12).
+_PRIVATE_START: Final = re.compile(
+    rb"\x30" + _LENGTH + rb"\x02\x01(?:[\x00\x01]\x30" + _LENGTH + rb"\x06|\x00\x02|\x01\x04)", re.DOTALL
+)
+_PRIVATE_WITH_PASSWORD_START: Final = re.compile(
+    rb"\x30" + _LENGTH + rb"\x30" + _LENGTH + rb"\x06[\x09\x0a]\x2a\x86\x48\x86\xf7\x0d\x01[\x05\x0c]", re.DOTALL
+)
+_PRIVATE_TEXTS: Final = (b"PRIVATE KEY-----", b"PuTTY-User-Key-File")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,12 +115,15 @@ def diagnose(data: bytes, now: datetime) -> Diagnosis:
         return _not_this("nothing: it is empty", _WANTED)
     if len(data) > MAX_PEM_BYTES:
         return _not_this(f"something of {len(data):,} bytes, far too long for a certificate", _WANTED)
+    if b"\0" in data and any(mark in data.replace(b"\0", b"") for mark in _PRIVATE_TEXTS):
+        return _not_this("a private key in UTF-16", PRIVATE_KEY_HINT)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return _not_this("text in UTF-16", "an editor stored it so; save it again as plain ASCII or UTF-8")
     return (
         _known_frame(text)
         or _pem(text, now)
         or _der(data, now)
+        or _json(text)
         or _base64(text, now)
         or _not_this("nothing that is known here", _WANTED)
     )
@@ -189,11 +202,28 @@ def _other_der(data: bytes) -> Diagnosis | None:
         with suppress(ValueError, UnsupportedAlgorithm):
             loader(data)
             return _not_this(kind, mend)
-    if re.match(
-        rb"\x30\x82..\x02\x01\x00(?:\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01|\x02\x82)", data, re.DOTALL
-    ):
+    if _PRIVATE_START.match(data):
         return _not_this("a private key in DER", PRIVATE_KEY_HINT)
+    if _PRIVATE_WITH_PASSWORD_START.match(data):
+        return _not_this("a private key with a password in DER", PRIVATE_KEY_HINT)
     return None
+
+
+def _json(text: bytes) -> Diagnosis | None:
+    """Recognise a JSON web key (RFC 7517) or a set of them; `d` is the private half of every kind, `k` a secret key."""
+    if not text.startswith(b"{"):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    listed = found.get("keys")
+    keys = [
+        each for each in (listed if isinstance(listed, list) else [found]) if isinstance(each, dict) and "kty" in each
+    ]
+    if any("d" in each or "k" in each for each in keys):
+        return _not_this("a JSON web key with its private half", PRIVATE_KEY_HINT)
+    return _not_this("a JSON web key", _MAKE_CERTIFICATE) if keys else None
 
 
 def _base64(text: bytes, now: datetime) -> Diagnosis | None:

@@ -5,7 +5,7 @@ import base64
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 from encryption_support import NOW, der, make_certificate, pem, private_pem, public_pem, rsa_key
 from hypothesis import given
@@ -17,6 +17,10 @@ from encryption.doctor import diagnose
 Encoding = serialization.Encoding
 Format = serialization.PrivateFormat
 PLAIN = serialization.NoEncryption()
+PASSWORD = serialization.BestAvailableEncryption(b"secret")
+EC_KEY, ED_KEY = ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate()
+# pbeWithSHAAnd3-KeyTripleDES-CBC, as old exports from Windows have it: only its beginning, since no library writes it any more.
+PKCS12_PBE = bytes.fromhex("308204fe3028060a2a864886f70d010c0103301a0414")
 
 
 def request_pem() -> bytes:
@@ -55,6 +59,21 @@ def pkcs7_bundle(encoding: Encoding) -> bytes:
         (lambda: rsa_key().private_bytes(Encoding.PEM, Format.OpenSSH, PLAIN), "an OpenSSH private key", "delete it"),
         (lambda: rsa_key().private_bytes(Encoding.DER, Format.PKCS8, PLAIN), "a private key in DER", "delete it"),
         (lambda: rsa_key().private_bytes(Encoding.DER, Format.TraditionalOpenSSL, PLAIN), "a private key in DER", "delete it"),
+        (lambda: rsa_key().private_bytes(Encoding.DER, Format.PKCS8, PASSWORD), "a private key with a password in DER", "delete"),
+        (lambda: EC_KEY.private_bytes(Encoding.DER, Format.PKCS8, PASSWORD), "a private key with a password in DER", "delete"),
+        (lambda: EC_KEY.private_bytes(Encoding.DER, Format.PKCS8, PLAIN), "a private key in DER", "delete it"),
+        (lambda: EC_KEY.private_bytes(Encoding.DER, Format.TraditionalOpenSSL, PLAIN), "a private key in DER", "delete it"),
+        (lambda: ED_KEY.private_bytes(Encoding.DER, Format.PKCS8, PLAIN), "a private key in DER", "delete it"),
+        (lambda: PKCS12_PBE, "a private key with a password in DER", "delete"),
+        (lambda: private_pem(rsa_key()).decode().encode("utf-16"), "a private key in UTF-16", "delete it"),
+        (lambda: private_pem(rsa_key()).decode().encode("utf-16-le"), "a private key in UTF-16", "delete it"),
+        (lambda: "PuTTY-User-Key-File-3: ssh-rsa".encode("utf-16"), "a private key in UTF-16", "delete it"),
+        (lambda: b'{"kty":"RSA","n":"AA","e":"AQAB","d":"AA"}', "a JSON web key with its private half", "delete it"),
+        (lambda: b' {"keys":[1,{"kty":"EC"},{"kty":"oct","k":"AA"}]}', "a JSON web key with its private half", "delete it"),
+        (lambda: b'{"keys":[{"kty":"RSA","n":"AA","e":"AQAB"}]}', "a JSON web key", "openssl req -x509"),
+        (lambda: b'{"d":"AA"}', "nothing that is known here", "BEGIN CERTIFICATE"),
+        (lambda: b'{"d":', "nothing that is known here", "BEGIN CERTIFICATE"),
+        (lambda: b'{"a":' * 10_000, "nothing that is known here", "BEGIN CERTIFICATE"),
         (lambda: pem(make_certificate()) + private_pem(rsa_key()), "a private key among 2 PEM blocks", "delete it"),
         (lambda: b"PuTTY-User-Key-File-3: ssh-rsa\n", "a PuTTY private key", "delete it"),
         (lambda: public_pem(rsa_key()), "a bare public key", "openssl req -x509"),
