@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from email.utils import mktime_tz, parsedate_tz
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from azure.core import PipelineClient
 from azure.core.credentials import TokenCredential
@@ -30,6 +31,7 @@ from infra.deploy.source import COLLECTIONS, GLOBAL_PARAMETERS, Item
 API_VERSION = "2018-06-01"
 PUBLIC_CLOUD = "https://management.azure.com"
 WAIT_SECONDS = 600
+PAUSE_SECONDS = 5.0
 
 
 class Factory:
@@ -157,12 +159,21 @@ class Factory:
         """Follow the Location of a 202 until it says something else; raises RefusedError after ten minutes."""
         waited = 0.0
         while response.status_code == 202 and (location := response.headers.get("Location")):
-            seconds = float(response.headers.get("Retry-After", 5))
+            location = urljoin(f"{self._endpoint}/", location)
+            seconds = _pause(response.headers.get("Retry-After", ""))
             waited += seconds
             if waited > WAIT_SECONDS:
                 raise RefusedError(f"{urlsplit(location).path} did not end in time", "run the same command again")
             self._sleep(seconds)
             response = self._send("GET", location)
+
+
+def _pause(retry_after: str) -> float:
+    """Seconds that an answer asks to wait: it may say a number or a date, and nonsense counts as nothing said."""
+    if retry_after.isdecimal():
+        return float(retry_after)
+    date = parsedate_tz(retry_after)
+    return max(1.0, mktime_tz(date) - time.time()) if date else PAUSE_SECONDS
 
 
 def _item(kind: str, body: dict[str, Any]) -> Item:

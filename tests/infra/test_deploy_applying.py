@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +257,35 @@ def test_an_operation_that_never_ends_is_given_up(arm: FakeFactory, write: Write
             live.start(next(item for item in live.items() if item.name == "arrivals"))
 
     assert waited == [60.0] * 10
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "least", "most"),
+    [
+        ("7", 7, 7),
+        ("soon", 5, 5),
+        ("", 5, 5),
+        (formatdate(time.time() + 600, usegmt=True), 1, 600),
+        (formatdate(0, usegmt=True), 1, 1),
+    ],
+    ids=["seconds", "nonsense", "nothing", "date", "date in the past"],
+)
+def test_an_operation_is_followed_wherever_and_whenever_azure_says(
+    arm: FakeFactory, write: Write, retry_after: str, least: float, most: float
+) -> None:
+    waited: list[float] = []
+    with Factory(FACTORY_ID, DefaultAzureCredential(), endpoint=arm.url, sleep=waited.append) as live:
+        deploy(write({"trigger/arrivals": BLOBS}), live)
+        relative = f"{FACTORY_ID}/operations/9?api-version=2018-06-01"
+        answer = Response(status=202, headers=[("Location", relative), ("Retry-After", retry_after)])
+        ended = Response(status=200)
+        arm.faults.append(Fault(when=lambda request: "subscribe" in request.path, response=answer))
+        arm.faults.append(Fault(when=lambda request: "operations" in request.path, response=ended))
+
+        live._act(next(item for item in live.items() if item.name == "arrivals"), "subscribeToEvents")
+
+    assert len(waited) == 1
+    assert least <= waited[0] <= most
 
 
 def test_without_a_sign_in_the_hint_says_how(arm: FakeFactory, monkeypatch: pytest.MonkeyPatch) -> None:
