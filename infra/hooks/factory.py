@@ -14,7 +14,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 
-from infra.hooks.commands import ROOT, finish, run, say, setting
+from infra.hooks.commands import ROOT, HookError, finish, run, say, setting
 
 SECRET = "function-key"  # noqa: S105 - a name
 
@@ -32,7 +32,18 @@ def store_function_key(vault: SecretClient, key: str) -> bool:
     return True
 
 
+def stage_name() -> str:
+    """The stage whose file says how adf/ differs here; a wrong one would deploy another stage's rules, so none is guessed."""
+    stage = os.environ.get("SEALIFT_STAGE", "")
+    known = sorted(path.stem for path in (ROOT / "infra" / "stages").glob("*.json"))
+    if stage not in known:
+        said = f"there is no stage {stage!r} in infra/stages" if stage else "SEALIFT_STAGE is not set"
+        raise HookError(said, f"the stages are {', '.join(known)}; choose one: python3 -m infra.hooks.stage STAGE")
+    return stage
+
+
 def main() -> None:
+    stage = stage_name()
     # Not `host`/`default` by az functionapp: that command is slower and needs the name and the group apart.
     url = f"{setting('SEALIFT_FUNCTION_APP_ID')}/host/default/listKeys?api-version=2025-03-01"
     key = json.loads(run(["az", "rest", "--method", "post", "--url", url]))["functionKeys"]["default"]
@@ -40,9 +51,6 @@ def main() -> None:
     say(
         "the function key is new in the vault" if store_function_key(vault, key) else "the function key is in the vault"
     )
-    stage = os.environ.get("SEALIFT_STAGE") or "dev"
-    if not (ROOT / "infra" / "stages" / f"{stage}.json").is_file():
-        stage = "dev"
     run([sys.executable, "-m", "infra.deploy", "apply", "--stage", stage], show=True)
     say("new triggers are stopped: start nightly_window in ADF Studio when the partner is ready")
 

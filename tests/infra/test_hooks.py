@@ -117,7 +117,7 @@ def test_after_a_deployment_the_factory_has_its_key_and_its_pipelines(
         "SEALIFT_FACTORY_ID": FACTORY_ID,
         "SEALIFT_FUNCTION_APP_ID": "/subscriptions/5ub/the/app",
         "SEALIFT_KEY_VAULT_URL": vault.url,
-        "SEALIFT_STAGE": "a-stage-without-a-file",
+        "SEALIFT_STAGE": "dev",
     }.items():
         monkeypatch.setenv(name, value)
     # The SDK checks that a vault's challenge names the vault's own domain, which a stand-in on 127.0.0.1 cannot.
@@ -129,6 +129,23 @@ def test_after_a_deployment_the_factory_has_its_key_and_its_pipelines(
     assert ("pipeline", "deliver_batch") in arm.items
     assert arm.running() == []
     assert "the-key" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"), [("", "SEALIFT_STAGE is not set"), ("Prod", "no stage 'Prod'"), ("../stages/dev", "no stage")]
+)
+def test_a_stage_that_is_missing_or_misspelt_deploys_nothing(
+    stage: str, message: str, programs: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = programs("az", "exit 1")
+    monkeypatch.setenv("SEALIFT_FUNCTION_APP_ID", "/subscriptions/5ub/the/app")
+    monkeypatch.setenv("SEALIFT_STAGE", stage)
+
+    with pytest.raises(HookError, match=message) as caught:
+        factory.main()
+
+    assert "dev, prod" in caught.value.hint
+    assert not log.read_text()
 
 
 # -- the image ----------------------------------------------------------------------------------------------------------
