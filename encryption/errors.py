@@ -165,8 +165,8 @@ class VaultForbidden(VaultError):
     """This identity may not read or use it."""
 
     default_hint = (
-        "give the function app's identity Key Vault Secrets User on the secret, Crypto User on the signing key and Reader on "
-        "those that signed before (oldSigningKeys)"
+        "give the function app's identity Key Vault Secrets User on the secret, the right to sign with the signing key "
+        "and Reader on those that signed before (oldSigningKeys)"
     )
 
 

@@ -31,7 +31,7 @@ param escrowSecrets string[] = []
 @description('Full name of dbt\'s image, best with its digest. Empty: no container group yet.')
 param dbtImage string = ''
 
-@description('false: the factory gets a wider built-in role on the container group, where the deployer may not define roles.')
+@description('false: wider built-in roles for the factory on the container group and the app on the signing key, where the deployer may not define roles.')
 param useCustomRole bool = true
 
 // -- sizes --------------------------------------------------------------------------------------------------------
@@ -492,6 +492,7 @@ module grants 'modules/access.bicep' = {
     dbtPrincipalId: identities.outputs.dbtPrincipalId
     deployerId: principalId
     deployerType: principalType
+    useCustomRole: useCustomRole
   }
 }
 

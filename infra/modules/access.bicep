@@ -18,6 +18,8 @@ param dbtPrincipalId string
 @description('Object id of who deploys; empty: nobody gets a grant.')
 param deployerId string
 param deployerType string
+@description('false: use a wider built-in role where the deployer may not define roles.')
+param useCustomRole bool
 
 var rolePath = 'Microsoft.Authorization/roleDefinitions'
 var roles = {
@@ -182,13 +184,35 @@ resource appBatches 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+// Key Vault Crypto User may also change the key's operations, switch it off and take a backup of it.
+resource signManifests 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (useCustomRole) {
+  name: guid(resourceGroup().id, 'sign-manifests')
+  properties: {
+    roleName: 'Sealift manifest signer (${uniqueString(resourceGroup().id)})'
+    description: 'Signs with a key and reads its public half; cannot change, back up or otherwise use it.'
+    type: 'CustomRole'
+    assignableScopes: [resourceGroup().id]
+    permissions: [
+      {
+        actions: []
+        notActions: []
+        dataActions: [
+          'Microsoft.KeyVault/vaults/keys/read'
+          'Microsoft.KeyVault/vaults/keys/sign/action'
+        ]
+        notDataActions: []
+      }
+    ]
+  }
+}
+
 resource appSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(vault::signing[0].id, 'app', roles.cryptoUser)
+  name: guid(vault::signing[0].id, 'app', useCustomRole ? 'custom' : roles.cryptoUser)
   scope: vault::signing[0]
   properties: {
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: roles.cryptoUser
+    roleDefinitionId: useCustomRole ? signManifests.id : roles.cryptoUser
     description: 'Signs manifests inside the vault; the key itself cannot be read.'
   }
 }

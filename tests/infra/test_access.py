@@ -88,10 +88,38 @@ def test_only_the_app_signs_and_only_the_app_reads_certificates() -> None:
             assert row["principal"] == "app"
 
 
+def custom_role(template: Template, start: str) -> dict[str, Any]:
+    roles = template.of("Microsoft.Authorization/roleDefinitions")
+    [found] = [role for role in roles if role["properties"]["roleName"].startswith(start)]
+    return found
+
+
+def test_the_app_may_sign_and_do_nothing_else_with_the_signing_key(templates: dict[str, Template]) -> None:
+    role = custom_role(templates["dev"], "Sealift manifest signer")
+    permissions: list[dict[str, Any]] = role["properties"]["permissions"]
+    granted = {
+        (name, row["role"])
+        for name in ("dbt-image", "built-in-role")
+        for row in templates[name].access
+        if row["scope"].endswith("/sealift-signing") and row["principal"] == "app"
+    }
+
+    assert len(permissions) == 1
+    assert permissions[0]["actions"] == []
+    assert permissions[0]["dataActions"] == [
+        "Microsoft.KeyVault/vaults/keys/read",
+        "Microsoft.KeyVault/vaults/keys/sign/action",
+    ]
+    assert granted == {
+        ("dbt-image", "Sealift manifest signer (<token>)"),
+        ("built-in-role", "Key Vault Crypto User"),
+    }
+
+
 def test_the_factory_may_start_stop_and_watch_the_container_group_and_nothing_else(
     templates: dict[str, Template],
 ) -> None:
-    [role] = templates["dbt-image"].of("Microsoft.Authorization/roleDefinitions")
+    role = custom_role(templates["dbt-image"], "Sealift container runner")
     permissions: list[dict[str, Any]] = role["properties"]["permissions"]
 
     assert permissions[0]["actions"] == [
