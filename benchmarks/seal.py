@@ -29,6 +29,7 @@ READ_BYTES = 64 * 1024
 CPU_PLAIN, CPU_HASHED, RSS_MIB, SMALL_FILES_A_SECOND = 0.45, 1.3, 60, 1500
 OURS = "native"
 OURS_HASHED = "native + SHA-256"
+OURS_BOTH = "native + 2 SHA-256"  # of the plaintext too, which sealing itself leaves alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ def _compare(folder: Path, mib: int, rounds: int, *, peers: bool) -> int:
         "cp (the limit)": ["cp", str(plain), str(folder / "copy")],
         OURS: [*python, "native", str(plain)],
         OURS_HASHED: [*python, "native-hashed", str(plain)],
+        OURS_BOTH: [*python, "native-both", str(plain)],
         "detached + SHA-256": [*python, "detached-hashed", str(plain)],
         "open native": [*python, "open", str(plain)],
     }
@@ -89,11 +91,11 @@ def _compare(folder: Path, mib: int, rounds: int, *, peers: bool) -> int:
 
 
 def _judge(best: dict[str, Figure], gigabytes: float, small: float) -> int:
-    ours, hashed = best[OURS], best[OURS_HASHED]
+    ours, hashed, both = best[OURS], best[OURS_HASHED], best[OURS_BOTH]
     bars = [
         (f"native costs at most {CPU_PLAIN} CPU s/GB", ours.cpu_seconds / gigabytes <= CPU_PLAIN),
-        (f"native with its hash costs at most {CPU_HASHED} CPU s/GB", hashed.cpu_seconds / gigabytes <= CPU_HASHED),
-        (f"native stays below {RSS_MIB} MiB", max(ours.rss_mib, hashed.rss_mib) <= RSS_MIB),
+        (f"native with two hashes costs at most {CPU_HASHED} CPU s/GB", both.cpu_seconds / gigabytes <= CPU_HASHED),
+        (f"native stays below {RSS_MIB} MiB", max(ours.rss_mib, hashed.rss_mib, both.rss_mib) <= RSS_MIB),
         (f"at least {SMALL_FILES_A_SECOND} small files a second on one core", small >= SMALL_FILES_A_SECOND),
     ]
     rivals = [peer for peer in ("age X25519", "age ssh-rsa", "openssl cms gcm") if peer in best]
@@ -228,6 +230,8 @@ def _child(work: str, path: str) -> int:
     elif work == "open":
         key = serialization.load_pem_private_key((plain.parent / "key.pem").read_bytes(), None)
         _discard(open_sealed(_read(plain.parent / "plain.sealed"), key))  # type: ignore[arg-type]  # an RSA key, made above
+    elif work == "native-both":
+        _discard(seal(_hashed(_read(plain)), file=file, recipients=recipients))
     elif work.endswith("-hashed"):
         _discard(seal(_read(plain), file=file, recipients=recipients, format=work.removesuffix("-hashed")))
     else:
@@ -260,6 +264,13 @@ def _read(path: Path) -> Iterator[bytes]:
     with path.open("rb", buffering=0) as file:
         while piece := file.read(READ_BYTES):
             yield piece
+
+
+def _hashed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+        yield piece
 
 
 def _discard(pieces: Iterable[bytes]) -> None:

@@ -96,9 +96,6 @@ class SealedFile:
     @classmethod
     def from_json(cls, value: object) -> SealedFile:
         """Read back what `to_json` wrote, strictly."""
-        if isinstance(value, dict):
-            # What an earlier version sealed tells the plaintext's hash too.
-            value = {name: member for name, member in value.items() if name != "plaintext_sha256"}
         found = dict(canonical.members(value, _SEALED_MEMBERS, "the result of sealing"))
         found["recipients"] = read_recipients(found["recipients"], "recipients")
         return cls(**found)

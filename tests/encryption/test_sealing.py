@@ -319,12 +319,6 @@ def test_a_result_does_not_tell_the_plaintext_s_hash(kind: str) -> None:
     assert base64.b64encode(digest).decode() not in told
 
 
-def test_a_result_of_an_earlier_version_is_read_without_the_plaintext_s_hash() -> None:
-    result = sealed(b"hello")[1]
-
-    assert SealedFile.from_json(result.to_json() | {"plaintext_sha256": "0" * 64}) == result
-
-
 @pytest.mark.parametrize("metadata", [{}, {"sealift_result": "{"}, {"sealift_result": "[]"}])
 def test_metadata_without_a_result_is_refused(metadata: dict[str, str]) -> None:
     with pytest.raises(InvalidValue):
