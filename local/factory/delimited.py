@@ -3,23 +3,19 @@
 Defaults on write: comma, CR LF, `"` quotes, backslash escapes, no header, null as empty text, UTF-8 without a BOM.
 A value is quoted when it holds the column delimiter, the quote or a line break, when it would read as null, or always
 with quoteAllText. Inside quotes the quote and the escape character are escaped. Without a quote character, the escape
-character goes before delimiters, line breaks and itself.
+character goes before delimiters, line breaks and itself. Reading (delimited_reading.py) undoes exactly that.
 """
 
 from __future__ import annotations
 
 import codecs
-import csv
-import io
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from local.factory.errors import ActivityError
 from local.factory.subset import ENCODINGS
-
-LINE_BREAKS = ("\r\n", "\n", "\r")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +58,13 @@ class Layout:
             ),
             (len(self.quote) > 1, f"quoteChar {self.quote!r} must be one character or empty"),
             (len(self.escape) > 1, f"escapeChar {self.escape!r} must be one character or empty"),
+            (self.delimiter in self.row_delimiter, "columnDelimiter and rowDelimiter must differ"),
+            (self.quote == self.delimiter, f"columnDelimiter and quoteChar must differ, and both are {self.quote!r}"),
+            (bool(self.quote) and self.quote in self.row_delimiter, "quoteChar and rowDelimiter must differ"),
+            (
+                bool(self.escape) and self.escape in self.delimiter + self.row_delimiter,
+                f"escapeChar {self.escape!r} must differ from columnDelimiter and rowDelimiter",
+            ),
             (not self.escape and bool(self.quote), "an empty escapeChar needs an empty quoteChar as well"),
             (self.quote_all and not self.quote, "quoteAllText needs a quoteChar"),
         ]
@@ -110,57 +113,21 @@ class Layout:
 
     def read(self, pieces: Iterable[bytes], skip_lines: int = 0) -> Iterator[list[str | None]]:
         """Yield rows (the header row too); text equal to nullValue is null. Needs memory for one row at a time."""
-        if self.row_delimiter not in LINE_BREAKS:
-            raise ActivityError(
-                "reading takes line breaks as row delimiters only", code="UserErrorInvalidFormat", retriable=False
-            )
-        csv.field_size_limit(sys.maxsize)
-        lines = (line for line in _lines(pieces, self.encoding))
-        skipped = 0
-        doubled = self.quote and self.escape == self.quote
-        reader = csv.reader(
-            lines,
-            delimiter=self.delimiter,
-            quotechar=self.quote or None,
-            escapechar=None if doubled or not self.escape else self.escape,
-            doublequote=bool(doubled),
-            quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
-            strict=True,
-        )
+        from local.factory.delimited_reading import Reader
+
+        for values in islice(Reader(self).rows(self._texts(pieces)), skip_lines, None):
+            yield [None if value == self.null else value for value in values]
+
+    def _texts(self, pieces: Iterable[bytes]) -> Iterator[str]:
+        decoder = codecs.getincrementaldecoder("utf-8-sig" if self.encoding == "utf-8" else self.encoding)()
         try:
-            for row in reader:
-                if not row:
-                    continue
-                if skipped < skip_lines:
-                    skipped += 1
-                    continue
-                yield [None if value == self.null else value for value in row]
-        except csv.Error as error:
+            for piece in pieces:
+                yield decoder.decode(piece)
+            yield decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
             raise ActivityError(
-                f"line {reader.line_num} is not delimited text: {error}", code="UserErrorInvalidFormat"
+                f"the file is not {self.encoding}", "mend encodingName", code="UserErrorInvalidEncoding"
             ) from error
-
-
-def _lines(pieces: Iterable[bytes], encoding: str) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)()
-    rest = ""
-    try:
-        for piece in pieces:
-            text = rest + decoder.decode(piece)
-            rest = "\r" if text.endswith("\r") else ""  # the other half of a CR LF may come with the next piece
-            lines = io.StringIO(text[: len(text) - len(rest)], newline="").readlines()
-            if not rest and lines and not lines[-1].endswith(("\n", "\r")):
-                rest = lines.pop()
-            elif rest and lines and not lines[-1].endswith(("\n", "\r")):
-                rest = lines.pop() + rest
-            yield from lines
-        rest += decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        raise ActivityError(
-            f"the file is not {encoding}", "mend encodingName", code="UserErrorInvalidEncoding"
-        ) from error
-    if rest:
-        yield rest
 
 
 def is_true(value: Any) -> bool:

@@ -25,7 +25,7 @@ from factory_support import (
     sftp_location,
     to,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.factory import ActivityError, Factory, Overrides, PipelineRun, run_pipeline
@@ -332,22 +332,68 @@ def test_validation_gives_up_at_its_timeout(cloud: Cloud) -> None:
 # Pure parts
 
 
-@given(
-    rows=st.lists(st.lists(st.none() | st.text(max_size=8), min_size=3, max_size=3), max_size=6),
-    escape=st.sampled_from(['"', "\\"]), ending=st.sampled_from(["\r\n", "\n"]), cut=st.integers(1, 7),
-)  # fmt: skip
-def test_what_is_written_is_read_back(rows: list[list[str | None]], escape: str, ending: str, cut: int) -> None:
-    layout = Layout(escape=escape, row_delimiter=ending, null="NULL", quote_all=True)
-    content = layout.encode(
-        "".join(layout.row(row) for row in rows if "NULL" not in row).encode("utf-8", "replace").decode()
-    )
+CHARACTERS = st.sampled_from("a ,;|\"'\\\r\n") | st.characters(exclude_categories=["Cs"], exclude_characters="\ufeff")
+VALUES = st.none() | st.text(CHARACTERS, max_size=8)
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> Layout:
+    quote, escape = draw(st.sampled_from([('"', "\\"), ('"', '"'), ("'", "\\"), ("'", '"'), ("", "\\")]))
+    described = {"columnDelimiter": draw(st.sampled_from(",;|\t")), "quoteChar": quote, "escapeChar": escape}
+    ending = draw(st.sampled_from([None, "\r\n", "\n", "\r", "~"]))
+    described |= {} if ending is None else {"rowDelimiter": ending}
+    described |= {"nullValue": draw(st.sampled_from(["", "NULL"]))}
+    return Layout.of(described, {"quoteAllText": bool(quote) and draw(st.booleans())})
+
+
+@given(layout=layouts(), rows=st.lists(st.lists(VALUES, min_size=2, max_size=3), max_size=6), cut=st.integers(1, 9))
+@settings(max_examples=500, deadline=None)
+def test_what_is_written_is_read_back(layout: Layout, rows: list[list[str | None]], cut: int) -> None:
+    content = layout.encode("".join(map(layout.row, rows)))
     pieces = [content[index : index + cut] for index in range(0, len(content), cut)]
 
-    assert list(layout.read(pieces)) == [
-        [value.encode("utf-8", "replace").decode() if value is not None else None for value in row]
-        for row in rows
-        if "NULL" not in row
-    ]
+    assert list(layout.read(pieces)) == [[None if value == layout.null else value for value in row] for row in rows]
+
+
+def read_back(text: str, **described: str) -> list[list[str | None]]:
+    return list(Layout.of(described).read([text.encode()]))
+
+
+@pytest.mark.parametrize("row", [["\\", "x"], ["a\\", "b"], ["C:\\new\\t", "x"], ["end", "\\"]])
+def test_an_escape_outside_of_quotes_is_a_character_like_any_other(row: list[str]) -> None:
+    assert read_back(",".join(row) + "\r\n") == [row]
+
+
+def test_an_escape_inside_quotes_goes_before_quotes_and_escapes_only() -> None:
+    assert read_back('"a\\"b","c\\\\","C:\\new"\r\n') == [['a"b', "c\\", "C:\\new"]]
+
+
+def test_only_the_row_delimiter_that_is_named_ends_a_row() -> None:
+    text = "a\rb,c\r\nd,e\n"
+
+    assert read_back(text, rowDelimiter="\n") == [["a\rb", "c\r"], ["d", "e"]]
+    assert read_back(text, rowDelimiter="\r\n") == [["a\rb", "c"], ["d", "e\n"]]
+    assert read_back("a,b|c,d|", rowDelimiter="|") == [["a", "b"], ["c", "d"]]
+    assert read_back(text) == [["a"], ["b", "c"], ["d", "e"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('a,b\r\n"c,d\r\n', "line 2 is not delimited text: a quoted value is not closed"),
+        ('a,b\r\n"c"d,e\r\n', "line 2 is not delimited text: 'd' follows a closing quote"),
+        ('a,""\r\n"c,"",d",e\r\n', "line 2 is not delimited text: '\"' follows a closing quote"),
+        ('a,"b\n' + "x" * 99 + "\n", "line 1 is not delimited text: a quoted value is longer than 64 characters"),
+        ("a\n" + "x" * 99, "line 2 is not delimited text: it is longer than 64 characters"),
+    ],
+)
+def test_text_that_is_not_delimited_is_refused_with_its_line(
+    monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    monkeypatch.setattr("local.factory.delimited_reading.MOST_CHARACTERS", 64)
+
+    with pytest.raises(ActivityError, match=said):
+        read_back(text)
 
 
 @given(
@@ -368,7 +414,17 @@ def test_text_that_is_no_json_objects_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     "layout",
-    [{"delimiter": "ab"}, {"row_delimiter": "xy"}, {"quote": "''"}, {"escape": ""}, {"quote": "", "quote_all": True}],
+    [
+        {"delimiter": "ab"},
+        {"row_delimiter": "xy"},
+        {"quote": "''"},
+        {"escape": ""},
+        {"quote": "", "quote_all": True},
+        {"delimiter": '"'},
+        {"delimiter": "\n"},
+        {"delimiter": "\\"},
+        {"row_delimiter": '"'},
+    ],
 )
 def test_layouts_that_copy_refuses_are_refused(layout: dict[str, Any]) -> None:
     with pytest.raises(ActivityError):
