@@ -20,7 +20,7 @@ END: Final = "end"
 TOKEN: Final = re.compile(
     rf"""[{re.escape(BLANKS)}]*(?:
         (?P<string>'(?:[^']|'')*')
-      | (?P<number>[+-]?[0-9][0-9A-Za-z_.]*(?:(?<=[eE])[+-][0-9]+)?)
+      | (?P<number>(?:[+-]?[0-9]|[+-]\.)[0-9A-Za-z_.]*(?:(?<=[eE])[+-][0-9]+)?)
       | (?P<name>[A-Za-z_$][A-Za-z0-9_$]*(?![A-Za-z0-9_$\x80-\uffff])|[A-Za-z_$\x80-\uffff][A-Za-z0-9_$\x80-\uffff]*)
       | (?P<mark>[()\[\],.?}}])
       | (?P<end>\Z)

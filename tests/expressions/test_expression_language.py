@@ -38,6 +38,8 @@ RUN = Scope(
         ("@", "@"),
         ("@1", 1),
         ("@-1.5", -1.5),
+        ("@-.5", -0.5),
+        ("@+.5", 0.5),
         ("@true", True),
         ("@null", None),
         ("@'it''s'", "it's"),
@@ -68,6 +70,8 @@ def test_text_is_literal_interpolated_or_an_expression(text, value):
         "@'a",
         '@"a"',
         "@1.2.3",
+        "@.5",
+        "@-.",
         '@ "',
     ],
 )
