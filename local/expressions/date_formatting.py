@@ -61,7 +61,9 @@ def write_specifier(moment: Instant, pattern: str, position: int, pieces: list[s
     if letter == "%":
         if position + 1 >= len(pattern) or pattern[position + 1] == "%":
             raise FormatFault
-        return position + 1
+        # Alone, so a quote or a backslash after it is an error and `%dd` is the day twice.
+        write_specifier(moment, pattern[position + 1], 0, pieces)
+        return position + 2
     if letter not in "dMyhHmsfFtgzK:/":
         pieces.append(letter)
         return position + 1

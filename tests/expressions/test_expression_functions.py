@@ -134,6 +134,14 @@ def test_capital_y_and_d_are_literals():
     assert ask("@formatDateTime('2026-03-04', 'YYYY-MM-DD')") == "YYYY-03-DD"
 
 
+def test_percent_takes_one_letter_and_no_quote():
+    assert ask("@formatDateTime('2026-03-01', '%dd')") == "11"
+    assert ask("@formatDateTime('2026-03-01', '%yy')") == "2626"
+    assert ask("@formatDateTime('2026-03-01', '%d')") == "1"
+    assert "not a date format" in refused("@formatDateTime('2026-03-01', '%''x''')")
+    assert "not a date format" in refused("@formatDateTime('2026-03-01', '%\\d')")
+
+
 def test_trailing_fraction_drops_its_point_too():
     assert ask("@formatDateTime('2026-03-04T05:06:07Z', 'ss.FFF')") == "07"
 
