@@ -78,6 +78,22 @@ def checked_content_type(value: Mapping[str, Any]) -> str:
     return media
 
 
+def charset_of(media: str) -> str:
+    """Return the character set that a content type names, UTF-8 where it names none."""
+    charsets = [word or quoted for word, quoted in CHARSET.findall(media)]
+    if len(charsets) > 1:
+        raise ValueFault(f"the content type '{media}' names its character set twice")
+    return charsets[0] if charsets else "utf-8"
+
+
+def is_xml(value: Any) -> bool:
+    """Tell whether a value is binary content of an XML type; text/xml and image/svg+xml are none to the functions."""
+    if not is_content(value):
+        return False
+    media = content_type_of(value).partition(";")[0].strip().lower()
+    return media == "application/xml" or (media.startswith("application/") and media.endswith("+xml"))
+
+
 def bytes_of_content(value: Mapping[str, Any]) -> bytes:
     """Return the bytes in a binary envelope; raises ValueFault when they are not base64."""
     parts = parts_of(value)
@@ -90,11 +106,8 @@ def bytes_of_content(value: Mapping[str, Any]) -> bytes:
 
 def text_of_content(value: Mapping[str, Any]) -> str:
     """Return binary content as text, by the character set of its content type (UTF-8 where none is given)."""
-    media = checked_content_type(value)
-    charsets = [word or quoted for word, quoted in CHARSET.findall(media)]
-    if len(charsets) > 1:
-        raise ValueFault(f"the content type '{media}' names its character set twice")
-    return decode_text(bytes_of_content(value), charsets[0] if charsets else "utf-8")
+    charset = charset_of(checked_content_type(value))
+    return decode_text(bytes_of_content(value), charset)
 
 
 def decode_text(data: bytes, charset: str) -> str:

@@ -181,6 +181,30 @@ def test_binary_content_is_text_again_where_text_is_wanted():
     assert ask("@binary('a')") == {"$content-type": "application/octet-stream", "$content": "YQ=="}
 
 
+def content(media: str) -> str:
+    return f"""json('{{"$content-type":"{media}","$content":"PGEvPg=="}}')"""
+
+
+@pytest.mark.parametrize("media", ["application/xml", "application/xml;charset=utf-8", "application/atom+xml"])
+def test_xml_content_becomes_plain_bytes_in_binary_and_keeps_its_type_in_xml(media):
+    assert ask(f"@binary({content(media)})") == {"$content-type": "application/octet-stream", "$content": "PGEvPg=="}
+    assert ask(f"@xml({content(media)})") == {"$content-type": media, "$content": "PGEvPg=="}
+    assert ask(f"@json({content(media)})") == {"a": None}
+
+
+@pytest.mark.parametrize("media", ["text/xml", "image/svg+xml", "text/plain"])
+def test_other_content_keeps_its_type_in_binary_and_is_no_xml_yet(media):
+    assert ask(f"@binary({content(media)})") == {"$content-type": media, "$content": "PGEvPg=="}
+    assert ask(f"@xml({content(media)})")["$content-type"] == "application/xml;charset=utf-8"
+    assert "XML" in refused(f"@xpath({content(media)}, '/a')")
+
+
+def test_content_types_that_are_malformed_are_refused():
+    assert "not well-formed" in refused(f"@binary({content('bad')})")
+    assert "not well-formed" in refused(f"@xml({content('bad')})")
+    assert "'utf-16' is not supported" in refused(f"@binary({content('application/xml;charset=utf-16')})")
+
+
 def test_content_is_read_by_its_character_set():
     assert ask("@string(dataUriToBinary('data:text/plain;charset=iso-8859-1;base64,6Q=='))") == "é"
 

@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from local.expressions.content import is_content, text_of_content
+from local.expressions.content import is_content, is_xml, text_of_content
 from local.expressions.errors import ValueFault
 from local.expressions.functions.signature import Function, Lazy, as_text, wrong
-from local.expressions.functions.xml import is_xml
 from local.expressions.json_text import read_json
 from local.expressions.numbers import fitting, parse_number
 from local.expressions.scope import Scope

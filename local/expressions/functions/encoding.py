@@ -11,12 +11,14 @@ from typing import Any, Final, NamedTuple
 from local.expressions.content import (
     BINARY_TYPE,
     ENCODINGS,
+    charset_of,
     checked_content_type,
     content,
     decode_base64,
     decode_text,
     envelope,
     is_content,
+    is_xml,
     parts_of,
     utf8,
 )
@@ -68,7 +70,14 @@ def binary(arguments: list[Any], _scope: Scope) -> Any:
     (value,) = arguments
     if value is None:
         raise wrong("binary", "the argument", "a value", value)
-    return value if is_content(value) else content(utf8(text_of(value)))
+    if not is_content(value):
+        return content(utf8(text_of(value)))
+    media = checked_content_type(value)
+    if not is_xml(value):
+        return value
+    if (charset := charset_of(media)).lower() != "utf-8":
+        raise ValueFault(f"binary: XML in the character set '{charset}' is not supported; only utf-8 is")
+    return envelope((parts_of(value) or ("", ""))[1], BINARY_TYPE)
 
 
 class DataUri(NamedTuple):

@@ -6,7 +6,16 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from local.expressions.content import content, content_type_of, envelope, is_content, parts_of, text_of_content, utf8
+from local.expressions.content import (
+    checked_content_type,
+    content,
+    envelope,
+    is_content,
+    is_xml,
+    parts_of,
+    text_of_content,
+    utf8,
+)
 from local.expressions.errors import ValueFault
 from local.expressions.functions.signature import Function, as_text, wrong
 from local.expressions.scope import Scope
@@ -30,7 +39,8 @@ XML_TYPE: Final = "application/xml;charset=utf-8"
 def xml(arguments: list[Any], _scope: Scope) -> dict[str, str]:
     (value,) = arguments
     if is_content(value):
-        return envelope((parts_of(value) or ("", ""))[1], XML_TYPE)
+        media = checked_content_type(value)
+        return envelope((parts_of(value) or ("", ""))[1], media if is_xml(value) else XML_TYPE)
     try:
         if isinstance(value, str):
             document = parse_xml(value)
@@ -56,14 +66,6 @@ def xpath(arguments: list[Any], _scope: Scope) -> Any:
     if isinstance(result, float) and not math.isfinite(result):
         raise ValueFault(f"xpath: the result of '{query}' is {result}, which JSON cannot hold")
     return result
-
-
-def is_xml(value: Any) -> bool:
-    """Tell whether a value is binary content of an XML type."""
-    if not is_content(value):
-        return False
-    media = content_type_of(value).partition(";")[0].strip().lower()
-    return media == "application/xml" or media.endswith("+xml")
 
 
 def found_node(node: Node) -> Any:
