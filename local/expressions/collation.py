@@ -131,6 +131,13 @@ def places(whole: str, part: str) -> Iterator[int]:
         index = text.find(sought, index + 1)
 
 
+def is_same(left: str, right: str) -> bool:
+    """Tell whether a reader sees the same two texts, ignoring case."""
+    if is_plain(left) and is_plain(right):
+        return left.upper() == right.upper()
+    return [element.key for element in elements(left)] == [element.key for element in elements(right)]
+
+
 def is_empty(part: str) -> bool:
     return not part or all(map(is_ignored, part))
 

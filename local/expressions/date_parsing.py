@@ -48,7 +48,7 @@ ZONE: Final = r"(?P<zone>Z|GMT|(?P<sign>[+-])(?P<zh>[0-9]{1,2})(?::(?P<zm>[0-9]{
 ISO: Final = re.compile(
     r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
     r"(?:T(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]+))?)?"
-    rf"{ZONE}?)?"
+    rf"{ZONE.replace('|GMT', '')}?)?"
 )
 TIME: Final = re.compile(
     r"(?P<hour>[0-9]{1,2})\s*(?::\s*(?P<minute>[0-9]{1,2})(?:\s*:\s*(?P<second>[0-9]{1,2})(?:\.(?P<fraction>[0-9]*))?)?"

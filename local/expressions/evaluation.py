@@ -83,10 +83,11 @@ class Evaluation:
             root = root.target
         value = self.value(root)
         for step in reversed(chain):
-            if value is None and step.safe:
-                return None
             try:
-                value = member(value, self.value(step.key), step.safe)
+                key = self.value(step.key)
+                if value is None and step.safe and (isinstance(key, str) or is_integer(key)):
+                    return None
+                value = member(value, key, step.safe)
             except ExpressionError as error:
                 raise error.at(self.text, step.position) from None
         return value

@@ -49,7 +49,9 @@ def wrapped(value: int) -> int:
     return (value + 2**31) % 2**32 - 2**31
 
 
-NUMBER: Final = re.compile(r"[ \t-\r]*([+-]?)((?:[0-9][0-9,]*)?(?:\.[0-9]*)?)(?:[eE]([+-]?[0-9]+))?(-|\+)?[ \t-\r]*")
+NUMBER: Final = re.compile(
+    r"[ \t-\r]*([+-]?)((?:[0-9][0-9,]*)?(?:\.[0-9]*)?)(?:[eE]([+-]?[0-9]+))?[ \t-\r]*(-|\+)?[ \t-\r]*"
+)
 
 
 def parse_number(text: str, *, trailing_sign: bool = False) -> float | None:

@@ -151,7 +151,8 @@ class Parser:
             self.advance()
         elif token.kind == NAME:
             self.advance()
-            node = self.call(token) if self.token.kind == "(" else constant(token)
+            is_call = self.token.kind == "(" and token.text.lower() not in CONSTANTS
+            node = self.call(token) if is_call else constant(token)
         else:
             raise ExpressionSyntaxError(
                 f"expected a function, a text, a number, true, false or null but found {shown(token)}",

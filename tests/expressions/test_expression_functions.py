@@ -33,6 +33,13 @@ def test_searches_compare_what_a_reader_sees():
     assert ask("@indexOf(pipeline().parameters.text, pipeline().parameters.line)", text="a\r\nb", line="\n") == -1
 
 
+def test_names_in_an_object_are_compared_as_a_reader_sees_them():
+    assert ask("@contains(json('{\"é\":1}'), 'E\u0301')") is True
+    assert ask("@contains(json('{\"ab\":1}'), 'A\u00adb')") is True
+    assert ask("@contains(json('{\"é\":1}'), 'e')") is False
+    assert ask("@contains(json('{\"Straße\":1}'), 'STRASSE')") is False
+
+
 def test_length_and_positions_count_utf16_units():
     assert ask("@length('😀')") == 2
     assert ask("@indexOf('😀b', 'b')") == 2
@@ -78,6 +85,17 @@ def test_int_reads_a_text_by_way_of_a_double():
     assert ask("@int(' 1,000 ')") == 1000
     assert ask("@int('9007199254740993')") == 2**53
     assert "int" in refused("@int('10.5')")
+
+
+def test_a_sign_may_follow_the_number_in_a_text():
+    assert ask("@float('5-')") == -5.0
+    assert ask("@float(' 5 - ')") == -5.0
+    assert ask("@float('5 +')") == 5.0
+    assert "float" in refused("@float('-5 -')")
+    assert "int" in refused("@int('5-')")
+
+
+def test_int_takes_no_text_that_overflows():
     assert "int" in refused("@int('9223372036854775807')")
 
 
@@ -114,6 +132,12 @@ def test_dates_keep_what_they_say_about_their_zone():
     assert ask("@addDays('2026-01-01', 0)") == "2026-01-01T00:00:00.0000000"
     assert ask("@addDays('2026-01-01T00:00:00Z', 0)") == "2026-01-01T00:00:00.0000000Z"
     assert ask("@addDays('2026-01-01T01:00:00+01:00', 0)") == "2026-01-01T00:00:00.0000000+00:00"
+
+
+def test_gmt_follows_a_time_only_where_a_blank_parts_date_and_time():
+    assert ask("@addDays('2026-01-01 10:20:30GMT', 0)") == "2026-01-01T10:20:30.0000000Z"
+    assert "not a date" in refused("@addDays('2026-01-01T10:20:30GMT', 0)")
+    assert "not a date" in refused("@addDays('2026-01-01T10:20GMT', 0)")
 
 
 def test_eighth_digit_of_a_second_is_rounded():
@@ -223,6 +247,13 @@ def test_found_elements_are_indented_and_take_their_namespaces_along():
 
 def test_xml_becomes_json_by_name():
     assert ask("@json(xml('<r a=\"1\"><b>x</b><b/><c>y</c></r>'))") == {"r": {"@a": "1", "b": ["x", None], "c": "y"}}
+
+
+def test_comments_are_left_out_of_json_except_that_several_leave_an_empty_list():
+    assert ask("@json(xml('<a><!--x--></a>'))") == {"a": {}}
+    assert ask("@json(xml('<!--x--><a/>'))") == {"a": None}
+    assert ask("@json(xml('<a><!--x-->t<!--y--></a>'))") == {"a": {"#comment": [], "#text": "t"}}
+    assert ask("@json(xml('<!--x--><!--y--><a/>'))") == {"#comment": [], "a": None}
 
 
 def test_document_types_are_refused():

@@ -70,6 +70,8 @@ def test_text_is_literal_interpolated_or_an_expression(text, value):
         "@'a",
         '@"a"',
         "@1.2.3",
+        "@if(false,true(),1)",
+        "@null()",
         "@.5",
         "@-.",
         '@ "',
@@ -98,6 +100,14 @@ def test_question_mark_on_null_makes_the_rest_of_the_chain_null():
     assert evaluate("@pipeline().parameters.none?.a.b", RUN) is None
     assert evaluate("@pipeline().parameters?.missing", RUN) is None
     assert evaluate("@pipeline().parameters.list?[9]", RUN) is None
+
+
+@pytest.mark.parametrize("key", ["null", "true", "1.5", "createArray(1)", "pipeline().parameters.missing"])
+def test_question_mark_on_null_needs_a_name_or_an_index(key):
+    with pytest.raises(ExpressionError):
+        evaluate(f"@pipeline().parameters.none?[{key}]", RUN)
+
+    assert evaluate(f"@pipeline().parameters.none?.a[{key}]", RUN) is None
 
 
 def test_question_mark_on_a_value_does_not_protect_the_next_step():

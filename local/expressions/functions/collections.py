@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from local.expressions.collation import is_same
 from local.expressions.errors import ValueFault
 from local.expressions.functions.signature import (
     MOST_CHARACTERS,
@@ -28,8 +29,8 @@ def contains(arguments: list[Any], _scope: Scope) -> bool:
         wanted = key_of(part)
         return any(key_of(item) == wanted for item in whole)
     if isinstance(whole, Mapping):
-        folded = as_text("contains", part, "the second argument").lower()
-        return any(name.lower() == folded for name in whole)
+        wanted = as_text("contains", part, "the second argument")
+        return any(is_same(name, wanted) for name in whole)
     raise wrong("contains", "the first argument", "an array, an object or a string", whole)
 
 

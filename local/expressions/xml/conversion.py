@@ -32,6 +32,7 @@ TEXT_NAMES: Final = {
     "#significant-whitespace": "significant-whitespace",
 }
 NAME_OF_FORM: Final = {form: name for name, form in TEXT_NAMES.items()}
+COMMENTS: Final = "#comment"
 METADATA: Final = ("$id", "$ref", "$type", "$value", "$values")
 FIRST_CHARACTER: Final = re.compile(f"[{FIRST}]")
 LATER_CHARACTER: Final = re.compile(f"[{LATER}]")
@@ -53,8 +54,8 @@ def json_of_children(parent: Document | Element) -> dict[str, Any]:
     forced: set[str] = set()
     for child in parent.children:
         if isinstance(child, Comment):
-            continue
-        if isinstance(child, Element):
+            groups.setdefault(COMMENTS, []).append(child.value)
+        elif isinstance(child, Element):
             name = decoded(child.name)
             groups.setdefault(name, []).append(json_of_element(child))
             if any(is_array_mark(attribute) for attribute in child.attributes):
@@ -63,7 +64,10 @@ def json_of_children(parent: Document | Element) -> dict[str, Any]:
             groups.setdefault("?" + decoded(child.name), []).append(child.value)
         else:
             groups.setdefault(NAME_OF_FORM[child.form], []).append(child.value)
-    return {name: found if len(found) > 1 or name in forced else found[0] for name, found in groups.items()}
+    # JSON has no comments: one goes without a trace, several leave the array that would have held them.
+    several = len(groups.get(COMMENTS, ())) > 1
+    groups = {name: found if name != COMMENTS else [] for name, found in groups.items() if name != COMMENTS or several}
+    return {name: found if len(found) != 1 or name in forced else found[0] for name, found in groups.items()}
 
 
 def json_of_element(element: Element) -> Any:
