@@ -1,13 +1,15 @@
 """Golden status cases: small activity graphs, run by the real control flow, with scripted outcomes for the leaves.
 
-A case says how each Wait ends (`outcome`), what an expression gives (`value`), how often an Until turns
-(`iterations`) and what a child pipeline holds (`child`). Everything else is the executor's own doing.
+A case says how each leaf ends (`outcome`; a list is one for each iteration of the ForEach around it, across pipelines),
+what an expression gives (`value`), how often an Until turns (`iterations`) and what a child pipeline holds (`child`).
+Everything else is the executor's own doing.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +22,7 @@ from local.factory.reading import read_documents
 from local.factory.runs import ActivityRun, Overrides
 
 COUNTER = "turns of "
+ITERATION = "iteration"
 BRANCH_LISTS = ("activities", "ifTrueActivities", "ifFalseActivities", "defaultActivities")
 
 
@@ -32,18 +35,30 @@ def run_status_case(case: Mapping[str, Any]) -> dict[str, Any]:
     def scripted_wait(call: Call) -> dict[str, Any]:
         outcome = translation.outcomes.get((call.frame.pipeline.name, call.activity.name), "Succeeded")
         if isinstance(outcome, list):
-            outcome = outcome[min(call.place.iteration or 0, len(outcome) - 1)]
+            outcome = outcome[min(iteration_of(call), len(outcome) - 1)]
         if outcome != "Succeeded":
             raise ActivityError("scripted", retriable=False)
         return {}
 
+    def child(call: Call) -> dict[str, Any]:
+        properties = {**call.activity.properties, "parameters": {ITERATION: iteration_of(call)}}
+        return HANDLERS["ExecutePipeline"](replace(call, activity=replace(call.activity, properties=properties)))
+
     start = datetime(2026, 1, 1, tzinfo=UTC)
     overrides = Overrides(clock=lambda: start, sleep=lambda _seconds: None)
-    run = run_pipeline(factory, "main", {}, overrides, handlers={**HANDLERS, "Wait": scripted_wait})
+    run = run_pipeline(
+        factory, "main", {}, overrides, handlers={**HANDLERS, "Wait": scripted_wait, "ExecutePipeline": child}
+    )
     statuses = _statuses(run.activities)
     expected = case.get("expected", {}).get("activities")
     shown = statuses if expected is None else {name: statuses.get(name) for name in expected}
     return {"activities": shown, "pipeline": run.status}
+
+
+def iteration_of(call: Call) -> int:
+    """Return which iteration an activity runs in: of its own loop, or of the one that called its pipeline."""
+    inherited: int = call.frame.run.parameters[ITERATION]
+    return inherited if call.place.iteration is None else call.place.iteration
 
 
 def _factory(documents: Mapping[str, Any]) -> Factory:
@@ -76,7 +91,11 @@ class _Translation:
         translated = [self.activity(name, activity, variables) for activity in activities]
         self.documents[f"pipeline/{name}.json"] = {
             "name": name,
-            "properties": {"activities": translated, "variables": variables},
+            "properties": {
+                "activities": translated,
+                "variables": variables,
+                "parameters": {ITERATION: {"type": "int", "defaultValue": 0}},
+            },
         }
 
     def activity(self, pipeline: str, activity: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
@@ -91,6 +110,7 @@ class _Translation:
         if "outcome" in activity:  # whatever it would do: here it ends as scripted
             self.outcomes[pipeline, name] = activity["outcome"]
             kind = made["type"] = "Wait"
+            made.pop("policy", None)  # nothing is left to retry or to time out
             properties = {}
         if kind == "Wait":
             properties.setdefault("waitTimeInSeconds", 1)

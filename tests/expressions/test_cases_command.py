@@ -66,6 +66,44 @@ def test_cases_exit_with_0_when_all_pass(tmp_path, capsys):
     assert capsys.readouterr().out == "3 passed, 0 failed\n"
 
 
+def wait(name, outcome, **outer):
+    return {"name": name, "type": "Wait", "outcome": outcome, "dependsOn": [], **outer}
+
+
+def status_case(activity, status):
+    return {
+        "id": "s",
+        "activities": [activity],
+        "expected": {"activities": {activity["name"]: status}, "pipeline": status},
+    }
+
+
+def test_policy_of_an_activity_with_a_scripted_outcome_is_ignored(tmp_path, capsys):
+    policy = {"retry": 3, "retryIntervalInSeconds": 30, "timeout": "0.12:00:00"}
+    web = wait("Call", "Failed", policy=policy) | {"type": "WebActivity"}
+
+    assert (
+        run(tmp_path, [status_case(web, "Failed"), status_case(wait("W", "Succeeded", policy=policy), "Succeeded")])
+        == 0
+    )
+    assert capsys.readouterr().out == "2 passed, 0 failed\n"
+
+
+def test_outcomes_in_a_pipeline_that_a_loop_calls_follow_the_loop(tmp_path, capsys):
+    def loop(outcomes):
+        call = {"name": "Call", "type": "ExecutePipeline", "dependsOn": [], "waitOnCompletion": True,
+                "child": {"activities": [wait("W", outcomes)]}}  # fmt: skip
+        return {"name": "Loop", "type": "ForEach", "dependsOn": [], "items": [1, 2], "activities": [call]}
+
+    cases = [
+        status_case(loop(["Succeeded", "Failed"]), "Failed"),
+        status_case(loop(["Succeeded", "Succeeded", "Failed"]), "Succeeded"),
+    ]
+
+    assert run(tmp_path, cases) == 0
+    assert capsys.readouterr().out == "2 passed, 0 failed\n"
+
+
 def test_unexpected_errors_and_values_fail_a_case(tmp_path, capsys):
     cases = [
         {"id": "1", "expression": "@1", "error": True},
