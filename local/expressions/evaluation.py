@@ -57,9 +57,8 @@ class Evaluation:
         function = FUNCTIONS.get(node.name.lower())
         if function is None:
             raise unknown_function(node.name)
-        count = len(node.arguments)
-        if count < function.least or (function.most is not None and count > function.most):
-            raise wrong_count(function, count)
+        if not takes(function, len(node.arguments)):
+            raise wrong_count(function, len(node.arguments))
         if isinstance(function.run, Lazy):
             return function.run.evaluate([partial(self.value, part) for part in node.arguments])
         arguments = [self.value(part) for part in node.arguments]
@@ -104,6 +103,11 @@ def unknown_function(name: str) -> UnknownNameError:
         f"unknown function '{name}'{did_you_mean(name, names)}",
         hint="Data Factory documents 84 functions; no others exist",
     )
+
+
+def takes(function: Function, count: int) -> bool:
+    """Say whether a function can be called with so many arguments."""
+    return function.least <= count and (function.most is None or count <= function.most)
 
 
 def wrong_count(function: Function, count: int) -> ArgumentError:

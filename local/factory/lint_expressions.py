@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from local.expressions import FUNCTIONS, ExpressionError, References, references
+from local.expressions.evaluation import takes, wrong_count
 from local.expressions.syntax import Access, Call, Literal, parse, walk
 from local.factory import subset
 from local.factory.errors import Finding
@@ -81,6 +82,12 @@ def read(file: str, path: str, text: str, where: str) -> tuple[References | None
         elif name not in FUNCTIONS:
             findings.append(Finding(file=file, path=path, message=f"unknown function {name!r}{nearest(name, known)}"))
     for node in walk(parse(text)):
+        if isinstance(node, Call):
+            function = FUNCTIONS.get(node.name.lower())
+            if function is not None and not takes(function, len(node.arguments)):
+                findings.append(
+                    Finding(file=file, path=path, message=wrong_count(function, len(node.arguments)).reason)
+                )
         if isinstance(node, Access) and isinstance(node.target, Call) and node.target.name.lower() == "pipeline":
             key = node.key
             if isinstance(key, Literal) and isinstance(key.value, str) and key.value.lower() not in SYSTEM:
