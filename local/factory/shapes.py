@@ -143,6 +143,9 @@ def check(value: Any, shape: Shape, path: str, *, evaluated: bool = False) -> It
     if shape.kind == "expression" and not is_expression_object(value):
         yield path, 'must be an expression object: {"value": "@...", "type": "Expression"}'
         return
+    if shape.kind == "expression" and isinstance(value["value"], str) and not is_dynamic(value["value"]):
+        yield path, f"{value['value']!r} is text; an expression begins with @"
+        return
     if not evaluated and is_dynamic(value):
         if is_expression_object(value) and not isinstance(value["value"], str):
             yield path, "an expression's value must be a string"

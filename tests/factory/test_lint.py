@@ -143,6 +143,13 @@ def test_an_inner_activity_is_not_seen_from_outside_its_container() -> None:
         ),
         ([activity("F", "ForEach", {"items": "@range(1,2)", "activities": [WAIT]})], "must be an expression object"),
         (
+            [activity("F", "ForEach", {"items": expression("range(1,2)"), "activities": [WAIT]})],
+            "'F' items: 'range(1,2)' is text; an expression begins with @",
+        ),
+        ([activity("I", "IfCondition", {"expression": expression("equals(1,1)")})], "is text"),
+        ([activity("U", "Until", {"expression": expression("@@true"), "activities": [WAIT]})], "is text"),
+        ([activity("S", "Switch", {"on": expression("on")})], "is text"),
+        (
             [activity("F", "ForEach", {"items": expression("@range(1,2)"), "activities": [WAIT], "batchCount": 51})],
             "51 is above 50",
         ),
