@@ -230,6 +230,8 @@ def _check_array(value: Any, shape: Shape, path: str, *, evaluated: bool) -> Ite
 def _check_object(value: Any, shape: Shape, path: str, *, evaluated: bool) -> Iterator[Problem]:
     if not isinstance(value, dict):
         yield path, f"must be an object, not {json_type(value)}"
+    elif shape.choices and value not in shape.choices:
+        yield path, f"{value} is refused: {shape.note}"
     elif shape.values is not None:
         for key, item in value.items():
             yield from check(item, shape.values, join(path, key), evaluated=evaluated)

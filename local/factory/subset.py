@@ -431,7 +431,11 @@ PIPELINE_FIELDS: dict[str, Shape] = {
     "variables": VARIABLES,
     "concurrency": integer(low=1, dynamic=False),
     "policy": record(
-        {"elapsedTimeMetric": record({"duration": timespan(required=True)}, dynamic=False)}, dynamic=False
+        {
+            "elapsedTimeMetric": record({"duration": timespan()}, dynamic=False),
+            "cancelAfter": record({}, choices=({},), note="Studio writes it empty", dynamic=False),
+        },
+        dynamic=False,
     ),
     "annotations": array(dynamic=False),
     "folder": FOLDER,

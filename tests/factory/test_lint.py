@@ -58,6 +58,12 @@ def test_a_sound_factory_has_no_findings() -> None:
     assert messages(pipeline([WAIT])) == []
 
 
+def test_the_policy_that_studio_writes_is_fine() -> None:
+    assert messages(pipeline([WAIT], policy={"elapsedTimeMetric": {}, "cancelAfter": {}})) == []
+    assert messages(pipeline([WAIT], policy={"elapsedTimeMetric": {"duration": "0.01:00:00"}})) == []
+    assert "Studio writes it empty" in only(pipeline([WAIT], policy={"cancelAfter": {"duration": "0.01:00:00"}}))
+
+
 def test_an_unknown_function_is_named_with_file_place_and_the_nearest() -> None:
     text = only(pipeline([WAIT, set_variable("Set", "v", expression("@cocnat('a', 'b')"))], variables=STRING))
 
