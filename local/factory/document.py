@@ -96,7 +96,7 @@ def value_of(shape: Shape) -> str:
     if shape.low is not None or shape.high is not None:
         low, high = shape.low, shape.high
         if shape.kind == "timespan":
-            words += f", at most {(high or 0) / 3600:g} h"
+            words += f", {low // 60}..{(high or 0) // 60} minutes" if low else f", at most {(high or 0) / 3600:g} h"
         else:
             words += (
                 f" {low}..{high}" if None not in (low, high) else f" from {low}" if high is None else f" up to {high}"

@@ -216,6 +216,8 @@ def _check_timespan(value: Any, shape: Shape, path: str) -> Iterator[Problem]:
         yield path, f"{value!r} is not a time span d.hh:mm:ss"
     elif shape.high is not None and seconds(value) > shape.high:
         yield path, f"{value!r} is longer than Azure allows"
+    elif shape.low is not None and seconds(value) < shape.low:
+        yield path, f"{value!r} is shorter than Azure allows"
 
 
 def _check_array(value: Any, shape: Shape, path: str, *, evaluated: bool) -> Iterator[Problem]:

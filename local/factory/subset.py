@@ -231,7 +231,7 @@ ACTIVITIES: dict[str, ActivityKind] = {
             "headers": mapping(text()),
             "body": anything(),
             "authentication": AUTHENTICATION,
-            "httpRequestTimeout": timespan(high=600),
+            "httpRequestTimeout": timespan(low=60, high=600),
             "turnOffAsync": boolean(dynamic=False),
             "disableCertValidation": boolean(choices=(False,), note="certificates are always checked", dynamic=False),
         },

@@ -54,6 +54,10 @@ def loop(*activities: dict[str, Any], name: str = "Loop") -> dict[str, Any]:
     return activity(name, "ForEach", {"items": expression("@range(1,2)"), "activities": list(activities)})
 
 
+def web(**properties: Any) -> dict[str, Any]:
+    return activity("C", "WebActivity", {"url": "https://x", "method": "GET", **properties})
+
+
 def test_a_sound_factory_has_no_findings() -> None:
     assert messages(pipeline([WAIT])) == []
 
@@ -162,6 +166,8 @@ def test_an_inner_activity_is_not_seen_from_outside_its_container() -> None:
         ([activity("C", "WebActivity", {"url": "https://x", "method": "GET", "body": "{}"})], "GET takes no body"),
         ([activity("C", "WebActivity", {"url": "https://x", "method": "POST"})], "POST needs a body"),
         ([activity("C", "WebActivity", {"url": "ftp://x", "method": "GET"})], "must begin with https://"),
+        ([web(httpRequestTimeout="00:00:59")], "'00:00:59' is shorter than Azure allows"),
+        ([web(httpRequestTimeout="00:10:01")], "'00:10:01' is longer than Azure allows"),
         (
             [activity("C", "WebActivity", {"url": "https://x", "method": "GET", "disableCertValidation": True})],
             "certificates are always checked",
