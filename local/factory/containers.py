@@ -12,14 +12,11 @@ from typing import Any
 from local.expressions import NO_ITEM
 from local.factory.control import Call, Handler, Place, start_thread
 from local.factory.errors import ActivityError, CancelledError, InvalidParametersError
-from local.factory.rules import first_failure, span_seconds
+from local.factory.rules import VARIABLE_TYPES, first_failure, fits, span_seconds
 from local.factory.runs import HIDDEN, ActivityRun
 from local.factory.shapes import json_type
 
 RETURN_VALUE = "pipelineReturnValue"
-VARIABLE_TYPES: dict[str, tuple[type, ...]] = {
-    "String": (str,), "Boolean": (bool,), "Bool": (bool,), "Array": (list,), "Integer": (int,)
-}  # fmt: skip
 
 
 def execute_pipeline(call: Call) -> dict[str, Any]:
@@ -223,8 +220,7 @@ def append_variable(call: Call) -> dict[str, Any]:
 
 def _check_variable(call: Call, name: str, value: Any) -> None:
     declared = call.frame.pipeline.variables[name]["type"]
-    types = VARIABLE_TYPES[declared]
-    if value is not None and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
+    if not fits(value, VARIABLE_TYPES[declared]):
         raise ActivityError(
             f"The variable {name!r} is of type {declared} and cannot be set to {json_type(value)}",
             "convert it: string(), json(), bool(), int()",

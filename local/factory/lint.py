@@ -15,6 +15,7 @@ from local.factory import subset
 from local.factory.errors import Finding
 from local.factory.lint_expressions import strings
 from local.factory.lint_order import finding, nesting, order, pipeline_cycles, place
+from local.factory.lint_types import argument, lint_types, variable
 from local.factory.model import Activity, Factory, Pipeline
 from local.factory.shapes import is_dynamic, is_expression_object, nearest
 
@@ -45,6 +46,7 @@ def lint(factory: Factory) -> list[Finding]:
         findings += _pipeline(factory, pipeline)
         findings += lint_expressions(factory, pipeline)
     findings += lint_triggers(factory)
+    findings += lint_types(factory)
     findings += pipeline_cycles(factory)
     findings += _secrets(factory)
     findings += _near_expressions(factory)
@@ -76,9 +78,11 @@ def reference(
 def arguments(
     file: str, path: str, given: Mapping[str, Any], declared: Mapping[str, Mapping[str, Any]], what: str
 ) -> Iterator[Finding]:
-    """Check given parameters against declared ones: none unknown, none missing."""
-    for name in given:
-        if name not in declared:
+    """Check given parameters against declared ones: none unknown, none missing, constants of the right type."""
+    for name, value in given.items():
+        if name in declared:
+            yield from argument(file, f"{path}.{name}", value, declared[name], name)
+        else:
             yield Finding(
                 file=file,
                 path=f"{path}.{name}",
@@ -270,6 +274,9 @@ def _variable(factory: Factory, pipeline: Pipeline, activity: Activity) -> Itera
             "variableName",
             f"AppendVariable needs an Array, and {name!r} is {pipeline.variables[name].get('type')}",
         )
+    elif activity.type == "SetVariable":
+        value = activity.properties.get("value")
+        yield from variable(activity.file, place(activity, "value"), value, pipeline.variables[name], name)
     if "value" not in activity.properties:
         yield finding(activity, "", "lacks the property 'value'")
 

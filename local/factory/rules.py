@@ -14,6 +14,14 @@ PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,), "securestring": (str,), "int": (int,), "float": (float, int), "bool": (bool,), "array": (list,),
     "object": (dict,),
 }  # fmt: skip
+VARIABLE_TYPES: dict[str, tuple[type, ...]] = {
+    "String": (str,), "Boolean": (bool,), "Bool": (bool,), "Array": (list,), "Integer": (int,)
+}  # fmt: skip
+
+
+def fits(value: Any, types: tuple[type, ...]) -> bool:
+    """Say whether a value is of one of the types; null fits all, and true is no integer."""
+    return value is None or (isinstance(value, types) and not (isinstance(value, bool) and bool not in types))
 
 
 def span_seconds(value: Any, what: str) -> float:
@@ -68,8 +76,7 @@ def bind(declared: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any], wh
                 f"{what} needs the parameter {name!r}", f"give a value of type {declaration['type']}"
             )
         value = given.get(name, declaration.get("defaultValue"))
-        types = PARAMETER_TYPES[str(declaration["type"]).lower()]
-        if value is not None and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
+        if not fits(value, PARAMETER_TYPES[str(declaration["type"]).lower()]):
             raise InvalidParametersError(
                 f"{what}: parameter {name!r} is {json_type(value)}", f"it is declared as {declaration['type']}"
             )

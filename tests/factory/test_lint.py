@@ -216,6 +216,53 @@ def test_declared_things_that_nothing_uses_are_advice_that_stops_no_run() -> Non
     assert Factory.from_documents(documents).pipelines
 
 
+def called(**parameters: Any) -> Documents:
+    call = {"pipeline": {"referenceName": "other", "type": "PipelineReference"}, "parameters": parameters}
+    declared = {"n": {"type": "int"}, "o": {"type": "object", "defaultValue": {}}}
+    other = {"activities": [WAIT], "parameters": declared}
+    main = pipeline([activity("E", "ExecutePipeline", call)])
+    return {**main, "pipeline/other.json": {"name": "other", "properties": other}}
+
+
+def globals_of(kind: str, value: Any) -> Documents:
+    declared = {"globalParameters": {"g": {"type": kind, "value": value}}}
+    return {**pipeline([WAIT]), "factory/f.json": {"name": "f", "properties": declared}}
+
+
+@pytest.mark.parametrize(
+    ("documents", "said"),
+    [
+        (called(n="1"), "activities[0] 'E' parameters.n: is a string, and 'n' is declared as int"),
+        (called(n=1.5), "parameters.n: is a number"),
+        (called(n=True), "parameters.n: is a boolean"),
+        (called(n=1, o=[]), "parameters.o: is an array, and 'o' is declared as object"),
+        (globals_of("int", "x"), "adf/factory/f.json: globalParameters.g.value: is a string"),
+        (globals_of("bool", "true"), "globalParameters.g.value: is a string"),
+        (
+            pipeline([set_variable("S", "v", 5)], variables=STRING),
+            "'S' value: is an integer, and 'v' is declared as String",
+        ),
+        (
+            pipeline([WAIT], variables={"v": {"type": "Array", "defaultValue": "[]"}}),
+            "variables.v.defaultValue: is a string",
+        ),
+        (
+            pipeline([WAIT], parameters={"p": {"type": "int", "defaultValue": "1"}}),
+            "parameters.p.defaultValue: is a string",
+        ),
+        (pipeline([WAIT], parameters={"p": {"type": "SecureString", "defaultValue": "pw"}}), "holds a secret inline"),
+    ],
+)
+def test_constants_of_another_type_than_declared_are_found(documents: Documents, said: str) -> None:
+    assert said in only(documents)
+
+
+def test_constants_of_the_declared_type_are_fine() -> None:
+    assert [text for text in messages(called(n=None, o={"a": 1})) if "declared as" in text] == []
+    assert [text for text in messages(called(n=expression("@int('1')"))) if "declared as" in text] == []
+    assert [text for text in messages(globals_of("float", 1)) if "declared as" in text] == []
+
+
 def test_a_failure_path_that_ends_well_turns_the_run_green() -> None:
     handle = activity("Tell", "Wait", {"waitTimeInSeconds": 1}, dependsOn=after("W", "Failed"))
 
