@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from local.factory import subset
-from local.factory.errors import Finding
+from local.factory.delimited import Layout
+from local.factory.errors import ActivityError, Finding
 from local.factory.lint_expressions import strings
 from local.factory.lint_order import finding, nesting, order, pipeline_cycles, place
 from local.factory.lint_types import argument, lint_types, variable
-from local.factory.model import Activity, Factory, Pipeline
+from local.factory.model import Activity, Dataset, Factory, Pipeline
 from local.factory.shapes import is_dynamic, is_expression_object, nearest
 
 PIPELINE_NAME_LIMIT, ACTIVITY_NAME_LIMIT, SWITCH_CASES_LIMIT = 140, 55, 25
@@ -25,6 +26,7 @@ SECRET_TEXT = re.compile(
     r"(AccountKey=|SharedAccessSignature=|[?&]sig=[A-Za-z0-9%/+]{20}|password=[^;@\s]|-----BEGIN [A-Z ]*PRIVATE KEY)",
     re.IGNORECASE,
 )
+LAYOUT_KEYS = set(subset.DATASETS["DelimitedText"]) - {"location"}
 LOCATION_SERVICES = {
     "AzureBlobStorageLocation": "AzureBlobStorage", "SftpLocation": "Sftp", "HttpServerLocation": "HttpServer"
 }  # fmt: skip
@@ -135,8 +137,25 @@ def _datasets(factory: Factory) -> Iterator[Finding]:
         yield from reference(
             dataset.file, "linkedServiceName", dataset.linked_service, factory.linked_services, "linked service", wanted
         )
+        yield from _layout(dataset.file, "", dataset)
         used = {**dataset.properties, "linkedServiceName": dataset.linked_service}
         yield from _unused_parameters(dataset.file, dataset.parameters, used, "dataset")
+
+
+def _layout(file: str, path: str, dataset: Dataset, settings: Mapping[str, Any] | None = None) -> Iterator[Finding]:
+    """Find a layout of delimited text that Copy refuses, where constants alone make it."""
+    given = {key: value for key, value in dataset.properties.items() if key in LAYOUT_KEYS}
+    values = [*given.values(), (settings or {}).get("quoteAllText", False)]
+    if dataset.type != "DelimitedText" or any(
+        is_dynamic(value) or not isinstance(value, (str, bool)) for value in values
+    ):
+        return
+    if given.get("encodingName", "UTF-8") not in subset.ENCODINGS:
+        return
+    try:
+        Layout.of(given, settings)
+    except ActivityError as error:
+        yield Finding(file=file, path=path, message=error.message)
 
 
 def _unused_parameters(file: str, parameters: Mapping[str, Any], value: Any, scope: str) -> Iterator[Finding]:
@@ -383,6 +402,11 @@ def _copy(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[
                 f"{end['type']} goes with {subset.DATASET_OF[end['type']]}, and the dataset is {kind}",
             )
         yield from _settings(activity, end, f"{key}.storeSettings", location, wanted)
+        settings = end.get("formatSettings")
+        if key == "sink" and isinstance(settings, Mapping) and settings.get("quoteAllText") is True:
+            dataset = factory.datasets.get(str(items[0].get("referenceName")))
+            if dataset is not None and not list(_layout("", "", dataset)):
+                yield from _layout(activity.file, place(activity, "sink.formatSettings"), dataset, settings)
         if key == "sink" and location == "HttpServerLocation":
             yield finding(activity, "outputs[0]", "an HTTP server is a source only")
     if sum(kind.startswith("Binary") for kind in kinds) == 1 and len(kinds) == 2:

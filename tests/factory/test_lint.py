@@ -330,6 +330,50 @@ def test_copies_that_do_not_fit_together_are_found(documents: Documents, said: s
     assert any(said in text for text in messages({**SERVICES, **BLOB, **documents}))
 
 
+TEXT_SINK = {
+    "type": "DelimitedTextSink",
+    "storeSettings": {"type": "AzureBlobStorageWriteSettings"},
+    "formatSettings": {"type": "DelimitedTextWriteSettings", "fileExtension": ".csv", "quoteAllText": True},
+}
+
+
+def text(**layout: Any) -> Documents:
+    return dataset("text", "DelimitedText", "storage", {"location": blob_location(), **layout}, **PATHS)
+
+
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [
+        ({"columnDelimiter": "||"}, "adf/dataset/text.json: columnDelimiter '||' must be one character for Copy"),
+        ({"columnDelimiter": ""}, "must be one character"),
+        ({"rowDelimiter": "\n\n"}, "must be one character or"),
+        ({"quoteChar": "''"}, "quoteChar \"''\" must be one character or empty"),
+        ({"escapeChar": "//"}, "escapeChar '//' must be one character or empty"),
+        ({"escapeChar": ""}, "an empty escapeChar needs an empty quoteChar as well"),
+        ({"columnDelimiter": "'", "quoteChar": "'"}, "columnDelimiter and quoteChar must differ"),
+        ({"columnDelimiter": "\n"}, "columnDelimiter and rowDelimiter must differ"),
+    ],
+)
+def test_layouts_that_copy_refuses_are_found(layout: dict[str, Any], said: str) -> None:
+    assert said in only({**SERVICES, **pipeline([WAIT]), **text(**layout)})
+
+
+def test_quotes_around_everything_need_a_quote_character() -> None:
+    documents = {**SERVICES, **copy_of({"type": "JsonSource"}, TEXT_SINK, "json", "text")}
+    documents |= dataset("json", "Json", "storage", {"location": blob_location()}, **PATHS)
+
+    assert only({**documents, **text(quoteChar="")}) == (
+        "adf/pipeline/main.json: activities[0] 'C' sink.formatSettings: quoteAllText needs a quoteChar"
+    )
+    assert [found for found in messages({**documents, **text()}) if "quoteAllText" in found] == []
+
+
+def test_a_layout_that_a_parameter_makes_is_left_to_the_run() -> None:
+    made = text(columnDelimiter=expression("@dataset().folder"), quoteChar="'")
+
+    assert [found for found in messages({**SERVICES, **made}) if "nothing refers" not in found] == []
+
+
 APP = {"functionAppUrl": "https://x"}
 INLINE = {"type": "SecureString", "value": "abc"}
 SFTP = {
