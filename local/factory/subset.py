@@ -491,7 +491,7 @@ TRIGGERS: dict[str, Mapping[str, Shape]] = {
     "ScheduleTrigger": {
         "recurrence": record(
             {
-                "frequency": choice("Minute", "Hour", "Day", "Week", "Month", required=True),
+                "frequency": choice("Minute", "Hour", "Day", "Week", "Month", "Year", required=True),
                 "interval": integer(low=1),
                 "startTime": text(required=True),
                 "endTime": text(),

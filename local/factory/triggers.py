@@ -207,7 +207,9 @@ def _steps(
 
 
 def _days(frequency: str, interval: int, plan: Mapping[str, Any], first: date, near: date) -> Iterator[date]:
-    """Yield the days on which a daily, weekly or monthly schedule fires."""
+    """Yield the days on which a daily, weekly, monthly or yearly schedule fires."""
+    if frequency == "Year":
+        interval *= 12
     if frequency == "Day":
         index = max(0, (near - first).days // interval)
         while True:

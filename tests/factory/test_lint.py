@@ -460,6 +460,23 @@ def trigger(**typed: Any) -> Documents:
             {"dependsOn": [{"type": "SelfDependencyTumblingWindowTriggerReference", "offset": "1.00:00:00"}]},
             "its offset is negative",
         ),
+        ({"endTime": "2026-11-01T00:00:00Z"}, "endTime: is not after startTime"),
+        (
+            {
+                "dependsOn": [
+                    {
+                        "type": "TumblingWindowTriggerDependencyReference",
+                        "referenceTrigger": {"referenceName": "t", "type": "TriggerReference"},
+                    }
+                ]
+            },
+            "dependsOn[0]: a trigger waits for its own windows by SelfDependency",
+        ),
+        (
+            {"parameters": {"x": "@trigger().outputs.windowStart"}},
+            "of a TumblingWindowTrigger has no 'windowStart'; did you mean",
+        ),
+        ({"parameters": {"x": "@trigger().outptus.windowStartTime"}}, "has no 'outptus'; did you mean 'outputs'?"),
         ({"parameters": {"x": 1}}, "pipeline 'main' has no parameter 'x'"),
         ({"parameters": {"x": "@variables('v')"}}, "variables() does not exist in a trigger"),
         ({"colour": 1}, "unknown property 'colour'"),
@@ -467,6 +484,49 @@ def trigger(**typed: Any) -> Documents:
 )
 def test_triggers_that_azure_refuses_are_found(change: dict[str, Any], said: str) -> None:
     assert any(said in text for text in messages(pipeline([WAIT]) | trigger(**change)))
+
+
+def schedule(recurrence: dict[str, Any], given: str = "@trigger().scheduledTime") -> Documents:
+    call = {"pipelineReference": {"referenceName": "main", "type": "PipelineReference"}, "parameters": {"at": given}}
+    full = {"frequency": "Month", "interval": 1, "startTime": "2026-01-05T03:30:00Z", **recurrence}
+    body = {"type": "ScheduleTrigger", "pipelines": [call], "typeProperties": {"recurrence": full}}
+    main = pipeline([WAIT], parameters={"at": {"type": "string"}})
+    return {**main, "trigger/t.json": {"name": "t", "properties": body}}
+
+
+@pytest.mark.parametrize(
+    ("documents", "said"),
+    [
+        (schedule({"timeZone": "Europe/Paris"}), "timeZone: 'Europe/Paris' is not a Windows time-zone name"),
+        (schedule({"timeZone": "W. Europe Standart Time"}), "did you mean 'W. Europe Standard Time'?"),
+        (schedule({}, "@trigger().outputs.windowStartTime"), "trigger() of a ScheduleTrigger has no 'outputs'"),
+        (schedule({}, "@trigger().sheduledTime"), "has no 'sheduledTime'; did you mean 'scheduledTime'?"),
+        (schedule({"endTime": "2026-01-05T03:30:00Z"}), "endTime: is not after startTime"),
+        (schedule({"schedule": {"monthDays": [1, 0]}}), "recurrence.schedule.monthDays: 0 is no day"),
+        (schedule({"schedule": {"monthlyOccurrences": [{"day": "Friday", "occurrence": 0}]}}), "occurrence: 0 is none"),
+        (
+            schedule({"frequency": "Day", "schedule": {"weekDays": ["Friday"]}}),
+            "weekDays: goes with the frequency Week",
+        ),
+        (schedule({"frequency": "Year", "schedule": {"monthDays": [1]}}), "goes with the frequency Month, not Year"),
+        (schedule({"frequency": "Second"}), "'Second' is not one of Minute, Hour, Day, Week, Month, Year"),
+    ],
+)
+def test_schedules_that_azure_refuses_are_found(documents: Documents, said: str) -> None:
+    assert said in only(documents)
+
+
+@pytest.mark.parametrize(
+    "recurrence",
+    [
+        {},
+        {"timeZone": "UTC"},
+        {"timeZone": "W. Europe Standard Time", "endTime": "2027-01-01T00:00:00"},
+        {"frequency": "Year"},
+    ],
+)
+def test_sound_schedules_have_no_findings(recurrence: dict[str, Any]) -> None:
+    assert [found for found in messages(schedule(recurrence)) if "trigger/" in found] == []
 
 
 def holding(activities: str) -> str:

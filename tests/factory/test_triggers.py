@@ -123,6 +123,10 @@ def test_a_window_runs_after_its_end_and_the_delay() -> None:
             {"frequency": "Month", "schedule": {"monthlyOccurrences": [{"day": "Friday", "occurrence": -1}, FIRST_MONDAY]}},
             "2026-02-01", "2026-03-01", ["02T03:30", "27T03:30"],
         ),
+        (
+            {"frequency": "Year", "interval": 2, "schedule": {"hours": [7], "minutes": [0]}},
+            "2026-01-01", "2029-01-01", ["05T07:00", "05T07:00"],
+        ),
     ],
 )  # fmt: skip
 def test_schedules_fire_when_documented(recurrence: dict[str, Any], begin: str, end: str, expected: list[str]) -> None:
