@@ -44,6 +44,9 @@ CLOUD_ONLY = """## What only Azure can prove
 | a character that the encoding lacks | an error, where .NET writes `?` |
 | quotes around empty text and around a value that equals `nullValue` | quoted, so that it differs from null |
 | `quoteAllText` and nulls | nulls stay unquoted |
+| a quoted value that equals `nullValue`, when it is read | null, as without quotes |
+| a doubled quote inside a value where `escapeChar` is another character | refused, with the line |
+| an escape inside quotes before any character but a quote or an escape | stands for itself |
 | line breaks between JSON objects (`setOfObjects`) | CR LF |
 | the status of an Until whose last turn had a failure | the expression decides: Succeeded |
 | a String variable without a default | null |
