@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
+from local.expressions.collation import is_same
 from local.expressions.errors import (
     ArgumentError,
     ExpressionError,
@@ -126,9 +127,8 @@ def member(value: Any, key: Any, safe: bool) -> Any:
             raise ValueFault(f"an object has named properties; {kind(key)} {text_of(key)} is no name")
         if key in value:
             return value[key]
-        folded = key.lower()
         for name in value:
-            if name.lower() == folded:
+            if is_same(name, key):
                 return value[name]
         if safe:
             return None

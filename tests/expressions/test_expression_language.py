@@ -88,6 +88,14 @@ def test_names_are_found_whatever_their_case():
     ) == ("ordersRunning7")
 
 
+def test_names_are_compared_as_a_reader_sees_them():
+    scope = Scope(parameters={"é": 1}, variables={"É": 2})
+
+    assert evaluate("@pipeline().parameters['e\u0301']", scope) == 1
+    assert evaluate("@variables('e\u0301')", scope) == 2
+    assert evaluate("@json('{\"Straße\":1}')?['STRASSE']", scope) is None
+
+
 def test_missing_property_is_an_error_that_lists_what_there_is():
     with pytest.raises(UnknownNameError) as caught:
         evaluate("@pipeline().parameters.nmae", RUN)

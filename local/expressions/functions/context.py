@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from local.expressions.collation import is_same
 from local.expressions.errors import UnknownNameError, did_you_mean, listing
 from local.expressions.functions.signature import Function, as_text
 from local.expressions.scope import NO_ITEM, Scope
@@ -39,8 +40,7 @@ def activity(arguments: list[Any], scope: Scope) -> Any:
 def look_up(names: Mapping[str, Any], name: str) -> str | None:
     if name in names:
         return name
-    folded = name.lower()
-    return next((known for known in names if known.lower() == folded), None)
+    return next((known for known in names if is_same(known, name)), None)
 
 
 def item(_arguments: list[Any], scope: Scope) -> Any:
