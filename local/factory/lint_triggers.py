@@ -10,6 +10,7 @@ from local.expressions.syntax import Access, Call, Literal, Node, parse, walk
 from local.expressions.windows_zones import WINDOWS_NAMES
 from local.factory.errors import Finding
 from local.factory.lint_expressions import expressions, read
+from local.factory.lint_references import arguments, name_rules
 from local.factory.model import Factory, Trigger
 from local.factory.shapes import nearest
 
@@ -21,8 +22,6 @@ DAYS_OF = {"weekDays": "Week", "monthDays": "Month", "monthlyOccurrences": "Mont
 
 def lint_triggers(factory: Factory) -> Iterator[Finding]:
     """Check dates, pipelines, parameters and expressions of every trigger, and of datasets and linked services."""
-    from local.factory.lint import arguments, name_rules
-
     for trigger in factory.triggers.values():
         yield from name_rules(trigger.file, trigger.name)
         yield from _times(trigger)
