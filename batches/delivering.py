@@ -1,8 +1,8 @@
 """Deliver, the `function` route: one queue message a batch; a worker brings the sealed files to the partner's SFTP server.
 
-One worker at a time holds a batch, by a lease on its journal; a message that comes while another holds it is dropped, because
-the holder's own message comes back if the holder dies. The journal is written under the lease, so a worker that was thought
-dead can no longer write. What the journal knows, `delivery` does not send again.
+One worker at a time holds a batch, by a lease on its journal. A message that comes meanwhile is put back for a minute, never
+dropped: it may be the holder's own. The journal is written under the lease, so a worker that was thought dead can no longer
+write. What the journal knows, `delivery` does not send again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from azure.core import MatchConditions
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceModifiedError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceModifiedError
 from azure.storage.blob import BlobClient, BlobLeaseClient
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -39,11 +39,15 @@ from encryption.vault import Vault
 from partners import Partner, PartnerError, load_partner
 
 MESSAGE_VERSION = 1
-LEASE_SECONDS = 60
+
+# Shorter than host.json's visibilityTimeout: when a dead worker's message comes back, its lease has ended, so each try of a
+# message that kills its worker counts, and the fifth is the last. The shortest that storage grants is 15.
+LEASE_SECONDS = 20
+PUT_BACK_SECONDS = 60
 
 
 class DeliverMessage(BaseModel):
-    """One delivery to make."""
+    """One delivery to make. `put_back`: it has found another worker at the batch before."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,6 +55,7 @@ class DeliverMessage(BaseModel):
     batch: str
     run_id: str | None = None
     traceparent: str | None = None
+    put_back: bool = False
 
 
 def request_delivery(stores: Stores, batch: BatchId, *, run_id: str | None, now: datetime) -> Record:
@@ -89,11 +94,16 @@ def deliver_batch(
     record = records.read(stores.batches, batch)
     if read_receipt(stores, record) is not None:
         return
+    if message.put_back and record.failure:  # whoever held the batch gave it up: another try is for somebody to ask for
+        log_event("delivery.given_up", batch=message.batch, run_id=message.run_id)
+        return
     with (
         step("deliver batch", traceparent=message.traceparent, run_id=message.run_id, batch=message.batch),
         _held(_journal_blob(stores, record)) as lease,
     ):
         if lease is None:
+            again = message.model_copy(update={"put_back": True})
+            stores.deliver_queue.send_message(again.model_dump_json(), visibility_timeout=PUT_BACK_SECONDS)
             log_event("delivery.held", batch=message.batch, run_id=message.run_id)
             return
         try:
@@ -232,10 +242,8 @@ def _held(blob: BlobClient) -> Iterator[BlobLeaseClient | None]:
 
     def renew() -> None:
         while not ended.wait(LEASE_SECONDS / 3):
-            try:
+            with suppress(AzureError):  # lost, or storage is away: if it stays so, the next write of the journal fails
                 lease.renew()
-            except HttpResponseError:
-                return  # lost: the next write of the journal fails, and with it this worker
 
     renewer = threading.Thread(target=renew, name="lease", daemon=True)
     renewer.start()

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 import batches
+from batches import delivering
 from batches.delivering import _held, _journal_blob
 from local.partner_side import self_signed
 from local.services.sftp import PartnerSftp, SftpFaults
@@ -104,17 +105,61 @@ def test_message_again_sends_nothing(world: World, cedarway: Any, server: Partne
     assert len(server.operations()) == before
 
 
-def test_message_is_dropped_while_another_worker_holds_the_batch(world: World, cedarway: Any, server: PartnerSftp):
+def work(world: World, sftp: Any) -> int:
+    """Work the message that the queue shows now, as the host does; return how many there were."""
+    message = world.stores.deliver_queue.receive_message(visibility_timeout=600)
+    if message is None:
+        return 0
+    batches.deliver_batch(world.stores, world.vault, message.content, now=NOW, sftp=sftp)
+    world.stores.deliver_queue.delete_message(message)
+    return 1
+
+
+@pytest.fixture
+def back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivering, "PUT_BACK_SECONDS", 0)
+
+
+@pytest.mark.usefixtures("back_at_once")
+def test_message_waits_while_another_worker_holds_the_batch(world: World, cedarway: Any, server: PartnerSftp):
     record = sealed(world)
+    batches.request_delivery(world.stores, record.id, run_id=None, now=NOW)
 
     with _held(_journal_blob(world.stores, record)) as lease:
         assert lease is not None
-        send(world, record, cedarway)
+        assert work(world, cedarway) == 1
+        assert delivered(server) == []
+
+    # The holder died without a word: what was put back is all that is left of the delivery.
+    assert work(world, cedarway) == 1
+    assert world.status(record)["state"] == "delivered"
+    assert work(world, cedarway) == 0
+
+
+@pytest.mark.usefixtures("back_at_once")
+def test_message_that_waited_tries_nothing_again_that_the_holder_gave_up(
+    world: World, cedarway: Any, server: PartnerSftp
+):
+    record = sealed(world)
+    batches.request_delivery(world.stores, record.id, run_id=None, now=NOW)
+    with _held(_journal_blob(world.stores, record)):
+        work(world, cedarway)
+        batches.record_failure(
+            world.stores, record.id, step="deliver", cause="no such user", hint="mend", run_id=None, now=NOW
+        )
+
+    assert work(world, cedarway) == 1
 
     assert delivered(server) == []
-    assert world.status(record)["state"] == "sealed"
-    send(world, record, cedarway)
-    assert world.status(record)["state"] == "delivered"
+    assert world.status(record)["failure"]["cause"] == "no such user"
+    assert work(world, cedarway) == 0
+
+
+def test_lease_of_a_dead_worker_has_ended_when_its_message_comes_back(repository: Path):
+    queues = json.loads((repository / "host.json").read_text())["extensions"]["queues"]
+    hours, minutes, seconds = map(int, queues["visibilityTimeout"].split(":"))
+
+    assert delivering.LEASE_SECONDS < hours * 3600 + minutes * 60 + seconds
 
 
 def test_full_server_fails_the_batch_with_cause_and_mend(world: World, cedarway: Any, server: PartnerSftp):
