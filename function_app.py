@@ -18,7 +18,7 @@ import batches
 from batches import BatchId
 from encryption import EncryptionError
 from encryption.vault import Vault
-from partners import PartnerError, load_partners
+from partners import PartnerError
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 
@@ -295,7 +295,7 @@ def purge(req: func.HttpRequest) -> Answer:
 @door
 def standings(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demands the argument
     """How every feed with a deadline stands for the last business dates: due, late, missing, failed, delivered."""
-    found = batches.read_standings(batches.open_stores(), load_partners(_sftp_addresses()), _now())
+    found = batches.read_standings(batches.open_stores(), batches.usable_partners(_sftp_addresses()), _now())
     return 200, {
         "standings": [
             {
@@ -338,7 +338,7 @@ def ready(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demand
 @app.timer_trigger(arg_name="timer", schedule="0 */15 * * * *")
 def watch(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding demands the argument
     """Look for answers of partners, and tell of every feed that is late, missing or failed."""
-    stores, vault, partners = batches.open_stores(), _vault(), load_partners(_sftp_addresses())
+    stores, vault, partners = batches.open_stores(), _vault(), batches.usable_partners(_sftp_addresses())
     batches.fetch_answers(stores, vault, partners, _now())
     batches.alert(stores, vault, partners, _now())
 

@@ -19,7 +19,7 @@ from batches.errors import (
     PlaintextRemains,
     UnknownBatch,
 )
-from batches.expecting import alert, feeds_due, read_standings
+from batches.expecting import alert, feeds_due, read_standings, usable_partners
 from batches.failing import record_failure
 from batches.log import log_event, log_failure, step
 from batches.manifest import signing_key
@@ -79,6 +79,7 @@ __all__ = [
     "state_of",
     "step",
     "sweep",
+    "usable_partners",
     "verify",
     "verify_file",
 ]

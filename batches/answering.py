@@ -21,7 +21,7 @@ from batches.log import log_event, log_failure
 from batches.receipts import read_receipt
 from batches.record import BatchId, Record
 from batches.stores import Stores
-from delivery import AnswerRule, DeliveryError, FileAnswer, ReceiptAnswer, SentFile, Verdict, poll_answers
+from delivery import DeliveryError, SentFile, Verdict, poll_answers
 from encryption.vault import Vault
 from partners import Feed, Partner
 
@@ -65,19 +65,8 @@ def _waiting(stores: Stores, partner: str, feed: str, now: datetime) -> Iterator
 def _ask(vault: Vault, partner: Partner, feed: Feed, record: Record) -> Verdict:
     rows = {file.name: file.rows for file in record.staged or []}
     sent = [SentFile(name=record.sealed_name(name), records=rows.get(name)) for name in record.files]
-    return poll_answers(connection_settings(partner, vault), _rules(feed), sent, batch=record.batch)
-
-
-def _rules(feed: Feed) -> list[AnswerRule]:
-    rules: list[AnswerRule] = []
-    for rule in feed.answers:
-        values = rule.model_dump(exclude={"kind"})
-        if rule.kind == "file":
-            rules.append(FileAnswer(**values))
-        else:
-            values |= {"accepted": frozenset(rule.accepted), "rejected": frozenset(rule.rejected)}
-            rules.append(ReceiptAnswer(**values))
-    return rules
+    rules = [answer.rule() for answer in feed.answers]
+    return poll_answers(connection_settings(partner, vault), rules, sent, batch=record.batch)
 
 
 def _write(stores: Stores, record: Record, verdict: Verdict, now: datetime) -> dict[str, Any]:

@@ -38,11 +38,16 @@ def calendar(feed: Feed) -> Calendar:
     )
 
 
+def usable_partners(sftp: Mapping[str, Mapping[str, object]]) -> list[Partner]:
+    """Return the partners whose files are right; one that is not is told each time, and costs no other partner a night."""
+    return load_partners(sftp, on_fault=lambda fault: log_failure("partner.invalid", cause=str(fault), hint=fault.hint))
+
+
 def feeds_due(window_start: datetime, sftp: Mapping[str, Mapping[str, object]]) -> list[dict[str, str]]:
     """Return `{"partner", "feed"}` of every feed that is expected for the business date on which the window starts."""
     return [
         {"partner": partner.name, "feed": name}
-        for partner in load_partners(sftp)
+        for partner in usable_partners(sftp)
         for name, feed in partner.feeds.items()
         if not calendar(feed).why_closed(partner.business_date(window_start))
     ]

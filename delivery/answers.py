@@ -13,6 +13,7 @@ import io
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from string import Formatter
 from typing import Literal
 
 from delivery.connection import ConnectionSettings, connect
@@ -69,6 +70,18 @@ class ReceiptAnswer:
             raise Unusable(
                 "a receipt needs values for accepted, others than for rejected", hint="correct the answer rule"
             )
+        if self.rejected_records_column and not self.accepted_records_column:
+            raise Unusable(
+                "rejected_records_column counts nothing without accepted_records_column", hint="name both or neither"
+            )
+        if self.delimiter in '\r\n"':
+            raise Unusable(f"a receipt cannot be delimited by {self.delimiter!r}", hint="for example ',' or ';'")
+        try:
+            b"a".decode(self.encoding)
+        except UnicodeDecodeError:
+            pass  # an encoding all the same, such as utf-16
+        except (LookupError, ValueError):
+            raise Unusable(f"{self.encoding!r} is no encoding", hint="for example utf-8 or latin-1") from None
         if not self.header:
             columns = [self.name_column, self.status_column, self.reason_column]
             columns += [self.accepted_records_column, self.rejected_records_column]
@@ -218,13 +231,17 @@ def _literal(value: str) -> str:
 
 
 def _check_pattern(pattern: str) -> None:
+    known = {"name", "stem", "suffix", "batch"}
     try:
-        pattern.format(name="", stem="", suffix="", batch="")
-    except (KeyError, IndexError, ValueError) as error:
+        fields = {name for _, name, _, _ in Formatter().parse(pattern) if name is not None}
+        pattern.format(**dict.fromkeys(known, ""))
+    except (KeyError, IndexError, ValueError, AttributeError):
+        fields = {pattern}
+    if fields - known:
         raise Unusable(
             f"the answer pattern '{pattern}' cannot be filled in",
             hint="it may use {name}, {stem}, {suffix} and {batch}",
-        ) from error
+        )
     if "/" in pattern:
         raise Unusable(f"the answer pattern '{pattern}' holds a '/'", hint="name the folder in `folder`")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,21 @@ def load_partner(name: str, sftp: Mapping[str, Mapping[str, object]] | None = No
     return _read(folder / f"{name}.yaml", (sftp or {}).get(name, {}))
 
 
-def load_partners(sftp: Mapping[str, Mapping[str, object]] | None = None, folder: Path = FOLDER) -> list[Partner]:
-    """Return every partner of the folder, by name. Raises PartnerInvalid."""
-    return [load_partner(path.stem, sftp, folder) for path in sorted(folder.glob("*.yaml"))]
+def load_partners(
+    sftp: Mapping[str, Mapping[str, object]] | None = None,
+    folder: Path = FOLDER,
+    on_fault: Callable[[PartnerInvalid], None] | None = None,
+) -> list[Partner]:
+    """Return every partner of the folder, by name. A wrong file goes to `on_fault` and is left out, or PartnerInvalid is raised."""
+    partners: list[Partner] = []
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            partners.append(load_partner(path.stem, sftp, folder))
+        except PartnerInvalid as fault:
+            if on_fault is None:
+                raise
+            on_fault(fault)
+    return partners
 
 
 def _read(path: Path, sftp: Mapping[str, object]) -> Partner:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime
+from string import Formatter
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from delivery import BadHostKey, parse_host_key
+import delivery
+from delivery.connection import LEGACY
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
 SecretName = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")]
@@ -20,11 +24,23 @@ Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 # A file name must be safe as a blob name, on every partner's file system and inside a JSON string of a pipeline.
-SAFE_FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$")
+SAFE_FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}\Z")
+
+
+_FILE_NAME_FIELDS = "file_name {!r} may use {{date:%Y%m%d}} and {{sequence:06d}} only"
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+@contextmanager
+def _as_delivery_judges() -> Iterator[None]:
+    """Refuse, when the file is read, what `delivery` would refuse at night."""
+    try:
+        yield
+    except delivery.Unusable as error:
+        raise ValueError(f"{error}; {error.hint}") from None
 
 
 def _check_time_zone(name: str) -> str:
@@ -36,10 +52,8 @@ def _check_time_zone(name: str) -> str:
 
 
 def _check_host_key(line: str) -> str:
-    try:
-        parse_host_key(line)
-    except BadHostKey as error:
-        raise ValueError(f"{error}; {error.hint}") from None
+    with _as_delivery_judges():
+        delivery.parse_host_key(line)
     return line
 
 
@@ -58,12 +72,14 @@ class Sftp(_Model):
     def _check_secrets(self) -> Sftp:
         if not self.private_key and not self.password:
             raise ValueError("name the secret of a private_key or of a password")
+        if unknown := set(self.legacy) - set(LEGACY):
+            raise ValueError(f"legacy: {', '.join(sorted(unknown))} is not offered; it may name {', '.join(LEGACY)}")
         return self
 
     @property
     def adf_host_key(self) -> str:
         """The first pinned host key as Data Factory wants it: `ssh-rsa 2048 xx:xx:...` (MD5 of the key)."""
-        return parse_host_key(self.host_keys[0]).adf_fingerprint
+        return delivery.parse_host_key(self.host_keys[0]).adf_fingerprint
 
 
 class TemporaryName(_Model):
@@ -91,6 +107,13 @@ class DeliveryRules(_Model):
     backoff_seconds: Annotated[float, Field(ge=0, le=600)] = 1.0
     deadline_seconds: Annotated[float, Field(gt=0)] | None = None
 
+    @model_validator(mode="after")
+    def _check_rules(self) -> DeliveryRules:
+        rules = self.model_dump()
+        with _as_delivery_judges():
+            delivery.Policy(temporary=delivery.TemporaryName(**rules.pop("temporary")), **rules)
+        return self
+
 
 class Layout(_Model):
     """The delimited text of a feed, stated in full so that no writer's default decides."""
@@ -103,6 +126,12 @@ class Layout(_Model):
     header: bool = True
     null: Annotated[str, StringConstraints(max_length=16, pattern=r"^[^\r\n]*$")] = ""
     encoding: Literal["utf-8", "us-ascii", "iso-8859-1"] = "utf-8"
+
+    @model_validator(mode="after")
+    def _check_quote(self) -> Layout:
+        if self.delimiter == self.quote:
+            raise ValueError("delimiter and quote are the same: nothing could tell where a field ends")
+        return self
 
 
 class Column(_Model):
@@ -128,6 +157,12 @@ class Holidays(_Model):
     closed: dict[date, str] = {}
     open: list[date] = []
 
+    @model_validator(mode="after")
+    def _check_calendars(self) -> Holidays:
+        with _as_delivery_judges():
+            delivery.Calendar(country=self.country, subdivision=self.subdivision, market=self.market)
+        return self
+
 
 class Expected(_Model):
     """When a batch must be with the partner: `days_after` its business date, by a local time of the partner's zone."""
@@ -149,6 +184,16 @@ class FileAnswer(_Model):
     says: Literal["accepted", "rejected"]
     reason: Literal["content", "name"] = "name"
 
+    @model_validator(mode="after")
+    def _check_rule(self) -> FileAnswer:
+        self.rule()
+        return self
+
+    def rule(self) -> delivery.FileAnswer:
+        """Return the answer in the words of `delivery`."""
+        with _as_delivery_judges():
+            return delivery.FileAnswer(**self.model_dump(exclude={"kind"}))
+
 
 class ReceiptAnswer(_Model):
     """An answer of the partner that is a delimited file with a row for each of ours."""
@@ -166,6 +211,18 @@ class ReceiptAnswer(_Model):
     delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] = ","
     header: bool = True
     encoding: str = "utf-8-sig"
+
+    @model_validator(mode="after")
+    def _check_rule(self) -> ReceiptAnswer:
+        self.rule()
+        return self
+
+    def rule(self) -> delivery.ReceiptAnswer:
+        """Return the answer in the words of `delivery`."""
+        values = self.model_dump(exclude={"kind"})
+        values |= {"accepted": frozenset(self.accepted), "rejected": frozenset(self.rejected)}
+        with _as_delivery_judges():
+            return delivery.ReceiptAnswer(**values)
 
 
 class Feed(_Model):
@@ -204,7 +261,11 @@ class Feed(_Model):
             raise ValueError("folder must be an absolute path without . and ..")
         if "{sequence" not in self.file_name:
             raise ValueError("file_name needs {sequence}: two batches must never share a name")
-        self.name_file(date(2000, 12, 31), 1)
+        fields = {name for _, name, _, _ in Formatter().parse(self.file_name) if name is not None}
+        if fields - {"date", "sequence"}:
+            raise ValueError(_FILE_NAME_FIELDS.format(self.file_name))
+        if self.name_file(date(2000, 12, 31), 1) == self.name_file(date(2000, 12, 31), 9_999_999):
+            raise ValueError("file_name must show all of {sequence}: two batches must never share a name")
         return self
 
     def name_file(self, business_date: date, sequence: int) -> str:
@@ -212,9 +273,7 @@ class Feed(_Model):
         try:
             name = self.file_name.format(date=business_date, sequence=sequence)
         except (KeyError, IndexError, ValueError, AttributeError):
-            raise ValueError(
-                f"file_name {self.file_name!r} may use {{date:%Y%m%d}} and {{sequence:06d}} only"
-            ) from None
+            raise ValueError(_FILE_NAME_FIELDS.format(self.file_name)) from None
         if not SAFE_FILE_NAME.match(name):
             raise ValueError(f"file_name gives {name!r}; use letters, digits, '.', '_' and '-', at most 120")
         return name
@@ -234,6 +293,12 @@ class Partner(_Model):
 
     @model_validator(mode="after")
     def _check_routes(self) -> Partner:
+        names: dict[str, str] = {}
+        for name, feed in self.feeds.items():
+            path = posixpath.normpath(posixpath.join(feed.folder, feed.name_file(date(2000, 12, 31), 1)))
+            if path in names:
+                raise ValueError(f"feeds {names[path]} and {name} write the same file_name into {feed.folder}")
+            names[path] = name
         by_adf = [name for name, feed in self.feeds.items() if feed.route == "adf"]
         if by_adf and not self.sftp.private_key:
             raise ValueError(f"feed {by_adf[0]} takes the route adf, which logs in with sftp.private_key")

@@ -12,6 +12,17 @@ from partners.loading import FOLDER
 NORTHWIND = yaml.safe_load((FOLDER / "northwind.yaml").read_text())
 
 
+FILE_ANSWER = {"kind": "file", "folder": "/answers", "pattern": "{name}.ack", "says": "accepted"}
+RECEIPT = {
+    "kind": "receipt",
+    "folder": "/answers",
+    "pattern": "receipt*.csv",
+    "name_column": "file",
+    "status_column": "status",
+    "accepted": ["OK"],
+}
+
+
 def write(folder: Path, change: dict[str, object] | None = None, feed: dict[str, object] | None = None) -> Path:
     data = {**NORTHWIND, **(change or {})}
     data["feeds"] = {"accruals": {**NORTHWIND["feeds"]["accruals"], **(feed or {})}}
@@ -84,17 +95,76 @@ def test_broken_yaml_is_refused(tmp_path: Path):
         ({"file_name": "../{sequence}.txt"}, "letters, digits"),
         ({"file_name": "{sequence.__class__}.txt"}, "file_name"),
         ({"file_name": "{secret}{sequence}.txt"}, "file_name"),
+        ({"file_name": "NW_{sequence.denominator}.txt"}, "file_name"),
+        ({"file_name": "NW_{date.year}_{sequence}.txt"}, "file_name"),
+        ({"file_name": "NW_{sequence:06d}.txt\n"}, "letters, digits"),
+        ({"file_name": "NW_{sequence:g}.txt"}, "letters, digits"),
         ({"folder": "/inbox/../.ssh"}, "folder"),
         ({"folder": "inbox"}, "folder"),
         ({"columns": [{"name": "amount", "type": "decimal"}]}, "scale"),
         ({"columns": [{"name": "amount", "scale": 2}]}, "scale"),
         ({"layout": {"delimiter": "||"}}, "delimiter"),
         ({"layout": {"delimiter": "\n"}}, "delimiter"),
+        ({"layout": {"delimiter": "'", "quote": "'"}}, "layout: Value error, delimiter and quote are the same"),
         ({"days": []}, "days"),
+        ({"holidays": {"country": "XX"}}, "holidays: Value error, no holiday calendar for 'XX'"),
+        ({"holidays": {"country": "GB", "subdivision": "SCOTLAND"}}, "no holiday calendar for 'GB SCOTLAND'"),
+        ({"holidays": {"subdivision": "ENG"}}, "'ENG' has no country"),
+        ({"answers": [{**FILE_ANSWER, "pattern": "{file}.ack"}]}, "it may use {name}, {stem}"),
+        ({"answers": [{**FILE_ANSWER, "pattern": "{name.stem}.ack"}]}, "it may use {name}, {stem}"),
+        ({"answers": [{**FILE_ANSWER, "pattern": "{name.__class__}.ack"}]}, "it may use {name}, {stem}"),
+        ({"answers": [{**RECEIPT, "rejected": ["OK"]}]}, "others than for rejected"),
+        (
+            {"answers": [{**RECEIPT, "encoding": "utf8-bom"}]},
+            "answers.0.receipt: Value error, 'utf8-bom' is no encoding",
+        ),
+        ({"answers": [{**RECEIPT, "encoding": "base64"}]}, "'base64' is no encoding"),
+        ({"answers": [{**RECEIPT, "delimiter": "\n"}]}, "delimited by"),
+        ({"answers": [{**RECEIPT, "rejected_records_column": "bad"}]}, "accepted_records_column"),
     ],
 )
 def test_bad_feed_is_refused(tmp_path: Path, feed: dict[str, object], words: str):
     assert words in fault_of(write(tmp_path, feed=feed))
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ({"temporary": {"kind": "none"}, "connections": 4}, "set connections to 1"),
+        ({"temporary": {"text": ""}}, "the temporary suffix is empty"),
+        ({"temporary": {"kind": "prefix", "text": "tmp/"}}, "use the rule 'folder'"),
+    ],
+)
+def test_delivery_rules_that_contradict_themselves_are_refused(tmp_path: Path, rules: dict[str, object], words: str):
+    text = fault_of(write(tmp_path, {"delivery": rules}, {"route": "function"}))
+
+    assert "northwind.yaml: delivery: " in text
+    assert words in text
+
+
+def test_unknown_legacy_algorithm_is_refused_with_the_known_ones(tmp_path: Path):
+    text = fault_of(write(tmp_path, {"sftp": {**NORTHWIND["sftp"], "legacy": ["3des-cbc"]}}))
+
+    assert "sftp: Value error, legacy: 3des-cbc is not offered; it may name aes" in text
+
+
+def test_two_feeds_never_share_a_name_in_a_folder(tmp_path: Path):
+    accruals = NORTHWIND["feeds"]["accruals"]
+    twin = {**accruals, "folder": f"{accruals['folder']}/"}
+    (tmp_path / "northwind.yaml").write_text(
+        yaml.safe_dump({**NORTHWIND, "feeds": {"accruals": accruals, "twin": twin}})
+    )
+
+    assert "feeds accruals and twin write the same file_name" in fault_of(tmp_path)
+
+
+def test_wrong_file_of_one_partner_leaves_the_others(tmp_path: Path):
+    write(tmp_path)
+    (tmp_path / "southwind.yaml").write_text("name: [")
+    faults: list[PartnerInvalid] = []
+
+    assert [partner.name for partner in load_partners(folder=tmp_path, on_fault=faults.append)] == ["northwind"]
+    assert "partners/southwind.yaml" in str(faults[0])
 
 
 @pytest.mark.parametrize("key", ["ssh-rsa", "ssh-rsa !!!", "ssh-ed25519 AAAAB3NzaC1yc2EAAAADAQABAAAAQQ==", "AAAA"])

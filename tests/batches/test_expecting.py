@@ -92,6 +92,14 @@ def test_holiday_is_not_expected_and_not_planned(world: World, partners: list[Pa
     assert {"partner": "northwind", "feed": "accruals"} in batches.feeds_due(START, {})
 
 
+def test_wrong_file_of_one_partner_is_told_and_plans_the_others(caplog: pytest.LogCaptureFixture):
+    due = batches.feeds_due(START, {"cedarway": {"port": 0}})
+
+    assert due == [{"partner": "northwind", "feed": "accruals"}]
+    assert "partner.invalid" in caplog.text
+    assert "cedarway.yaml: sftp.port" in caplog.text
+
+
 def test_days_before_the_feed_began_are_not_missing(world: World, partners: list[Partner]):
     assert state(world, partners, at(12), date(2026, 11, 20)) == "not expected"
 
