@@ -339,8 +339,10 @@ def ready(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demand
 def watch(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding demands the argument
     """Look for answers of partners, and tell of every feed that is late, missing or failed."""
     stores, vault, partners = batches.open_stores(), _vault(), batches.usable_partners(_sftp_addresses())
-    batches.fetch_answers(stores, vault, partners, _now())
-    batches.alert(stores, vault, partners, _now())
+    try:
+        batches.fetch_answers(stores, vault, partners, _now())
+    finally:  # whatever is wrong with answers, what is late or missing is told
+        batches.alert(stores, vault, partners, _now())
 
 
 @app.queue_trigger(arg_name="message", queue_name="seal", connection="AzureWebJobsStorage")

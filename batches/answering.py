@@ -21,7 +21,8 @@ from batches.log import log_event, log_failure
 from batches.receipts import read_receipt
 from batches.record import BatchId, Record
 from batches.stores import Stores
-from delivery import DeliveryError, SentFile, Verdict, poll_answers
+from delivery import DeliveryError, RemoteRefused, SentFile, Verdict, poll_answers
+from encryption import EncryptionError
 from encryption.vault import Vault
 from partners import Feed, Partner
 
@@ -31,35 +32,37 @@ WAIT_DAYS = 14
 def fetch_answers(stores: Stores, vault: Vault, partners: list[Partner], now: datetime) -> list[dict[str, Any]]:
     """Look once for the answers to every delivered batch of the last days that has none; return those that came.
 
-    A partner that cannot be reached is logged and asked again at the next look.
+    What cannot be asked or read is logged and looked at again the next time: it costs no other batch or partner its answer.
     """
     came: list[dict[str, Any]] = []
     for partner in partners:
-        for name, feed in partner.feeds.items():
-            if not feed.answers:
-                continue
-            for record in _waiting(stores, partner.name, name, now):
-                try:
-                    verdict = _ask(vault, partner, feed, record)
-                except DeliveryError as error:
-                    log_failure("answer.not_reached", batch=record.batch, cause=str(error))
-                    break
+        for batch in _recent(stores, partner, now):
+            try:
+                record = records.read(stores.batches, batch)
+                if read_receipt(stores, record) is None or read_answer(stores, record) is not None:
+                    continue
+                verdict = _ask(vault, partner, partner.feeds[batch.feed], record)
                 if verdict.says != "waiting":
                     came.append(_write(stores, record, verdict, now))
+            except RemoteRefused as error:  # one answer that cannot be read
+                log_failure("answer.not_reached", batch=str(batch), cause=str(error))
+            except (DeliveryError, EncryptionError) as error:
+                log_failure("answer.not_reached", batch=str(batch), cause=str(error))
+                break  # the next batch would only log in again, and a wrong password that comes often locks an account
+            except Exception as error:  # noqa: BLE001 - a broken record or a strange answer is that batch's own trouble
+                log_failure("answer.not_reached", batch=str(batch), cause=type(error).__name__)
     return came
 
 
-def _waiting(stores: Stores, partner: str, feed: str, now: datetime) -> Iterator[Record]:
+def _recent(stores: Stores, partner: Partner, now: datetime) -> Iterator[BatchId]:
+    """Yield the batches of the last days in feeds that the partner answers."""
     oldest = (now - timedelta(days=WAIT_DAYS)).date()
-    for name in stores.batches.list_blob_names(name_starts_with=f"{partner}/{feed}/"):
-        if not name.endswith("/batch.json"):
-            continue
-        batch = BatchId.parse(name.removesuffix("/batch.json").replace("/", "."))
-        if batch.business_date < oldest:
-            continue
-        record = records.read(stores.batches, batch)
-        if read_receipt(stores, record) is not None and read_answer(stores, record) is None:
-            yield record
+    for name, feed in partner.feeds.items():
+        if feed.answers:
+            for blob in stores.batches.list_blob_names(name_starts_with=f"{partner.name}/{name}/"):
+                batch = BatchId.of_blob(blob)
+                if batch and blob.endswith("/batch.json") and batch.business_date >= oldest:
+                    yield batch
 
 
 def _ask(vault: Vault, partner: Partner, feed: Feed, record: Record) -> Verdict:

@@ -78,7 +78,6 @@ def alert(stores: Stores, vault: Vault, partners: list[Partner], now: datetime) 
     zones = {partner.name: partner.time_zone for partner in partners}
     alarming = [standing for standing in read_standings(stores, partners, now) if standing.is_alarming]
     new = [standing for standing in alarming if not stores.batches.get_blob_client(_mark(standing)).exists()]
-    webhook = _webhook(vault) if new else None
     for standing in new:
         facts = {
             "partner": standing.partner,
@@ -89,6 +88,8 @@ def alert(stores: Stores, vault: Vault, partners: list[Partner], now: datetime) 
             "batch": standing.batch or None,
         }
         log_failure("feed.alarming", **facts, cause=standing.reason)
+    webhook = _webhook(vault) if new else None  # after the lines: a vault that is down hides none of them
+    for standing in new:
         if webhook and not _post(webhook, standing, now, zones[standing.partner]):
             continue
         stores.batches.upload_blob(_mark(standing), json.dumps({"sent_at": now.isoformat()}).encode(), overwrite=True)
@@ -115,20 +116,25 @@ def _expectation(partner: Partner, name: str, feed: Feed) -> Expectation:
 
 def _facts(stores: Stores, expectation: Expectation, today: date) -> dict[date, Facts]:
     """Return what is on record for the last business dates: of a date's revisions, the newest."""
-    newest: dict[date, Record] = {}
+    found: dict[date, Facts] = {}
     for back in range(-1, BACK_DAYS + 2):
         day = today - timedelta(days=back)
         prefix = f"{expectation.partner}/{expectation.feed}/{day}."
-        names = [
-            name for name in stores.batches.list_blob_names(name_starts_with=prefix) if name.endswith("/batch.json")
-        ]
-        ids = [BatchId.parse(name.removesuffix("/batch.json").replace("/", ".")) for name in names]
-        if ids:
-            newest[day] = records.read(stores.batches, max(ids, key=lambda batch: batch.revision))
-    return {day: _fact(stores, record) for day, record in newest.items()}
+        names = stores.batches.list_blob_names(name_starts_with=prefix)
+        ids = [BatchId.of_blob(name) for name in names if name.endswith("/batch.json")]
+        if planned := [batch for batch in ids if batch]:
+            found[day] = _fact(stores, max(planned, key=lambda batch: batch.revision))
+    return found
 
 
-def _fact(stores: Stores, record: Record) -> Facts:
+def _fact(stores: Stores, batch: BatchId) -> Facts:
+    try:
+        return _read_fact(stores, records.read(stores.batches, batch))
+    except (ValueError, KeyError):  # somebody wrote over it: that is told, and hides no other feed
+        return Facts(batch=str(batch), failure="its record or receipt in the container batches cannot be read")
+
+
+def _read_fact(stores: Stores, record: Record) -> Facts:
     receipt = read_receipt(stores, record, delivery=1)
     return Facts(
         batch=record.batch,

@@ -6,7 +6,6 @@ Nothing here extracts. What was accepted for sealing stays what it was; other co
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ from batches import ledger
 from batches import record as records
 from batches.accepting import request_sealing
 from batches.delivering import request_delivery
-from batches.errors import InvalidRequest, NotRepeatable
+from batches.errors import NotRepeatable
 from batches.manifest import is_finished
 from batches.receipts import read_receipt
 from batches.record import BatchId, Record, Resend
@@ -29,10 +28,9 @@ def list_batches(stores: Stores, *, partner: str | None, feed: str | None, limit
     prefix = "/".join(part for part in (partner, feed if partner else None) if part)
     found: list[BatchId] = []
     for name in stores.batches.list_blob_names(name_starts_with=prefix and f"{prefix}/"):
-        folder, _, file = name.rpartition("/")
-        if file == "batch.json":
-            with suppress(InvalidRequest):  # somebody else's blob
-                found.append(BatchId.parse(folder.replace("/", ".")))
+        batch = BatchId.of_blob(name)
+        if batch and name.endswith("/batch.json"):
+            found.append(batch)
     if feed:
         found = [batch for batch in found if batch.feed == feed]
     found.sort(key=lambda batch: (batch.business_date, batch.partner, batch.feed, batch.revision), reverse=True)

@@ -42,6 +42,14 @@ class BatchId:
             pass
         raise InvalidRequest("that is not a batch id", "a batch id looks like northwind.accruals.2026-11-21.1")
 
+    @classmethod
+    def of_blob(cls, name: str) -> BatchId | None:
+        """Return the batch in whose folder a blob lies, or None for somebody else's blob."""
+        try:
+            return cls.parse(name.rpartition("/")[0].replace("/", "."))
+        except InvalidRequest:
+            return None
+
     def __str__(self) -> str:
         return f"{self.partner}.{self.feed}.{self.business_date}.{self.revision}"
 

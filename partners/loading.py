@@ -43,7 +43,10 @@ def load_partners(
     folder: Path = FOLDER,
     on_fault: Callable[[PartnerInvalid], None] | None = None,
 ) -> list[Partner]:
-    """Return every partner of the folder, by name. A wrong file goes to `on_fault` and is left out, or PartnerInvalid is raised."""
+    """Return every partner of the folder, by name.
+
+    A wrong file goes to `on_fault` and is left out; without it, PartnerInvalid is raised.
+    """
     partners: list[Partner] = []
     for path in sorted(folder.glob("*.yaml")):
         try:

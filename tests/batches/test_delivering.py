@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_world import NOW, START, World
+from batch_world import DAY, NOW, START, World
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 import batches
+import function_app
 from batches import delivering
 from batches.delivering import _held, _journal_blob
 from local.partner_side import self_signed
@@ -48,8 +50,9 @@ def cedarway(world: World, server: PartnerSftp) -> Iterator[dict[str, dict[str, 
     server.set_faults(None)
 
 
-def sealed(world: World) -> Any:
-    record = world.plan(partner="cedarway", feed="purchases", window_start=START.replace(hour=12))
+def sealed(world: World, day: int = 0) -> Any:
+    start = START.replace(hour=12) + day * DAY
+    record = world.plan(partner="cedarway", feed="purchases", window_start=start, window_end=start + DAY)
     world.stage(record)
     world.request(record)
     world.work()
@@ -159,7 +162,7 @@ def test_lease_of_a_dead_worker_has_ended_when_its_message_comes_back(repository
     queues = json.loads((repository / "host.json").read_text())["extensions"]["queues"]
     hours, minutes, seconds = map(int, queues["visibilityTimeout"].split(":"))
 
-    assert delivering.LEASE_SECONDS < hours * 3600 + minutes * 60 + seconds
+    assert hours * 3600 + minutes * 60 + seconds > delivering.LEASE_SECONDS
 
 
 def test_full_server_fails_the_batch_with_cause_and_mend(world: World, cedarway: Any, server: PartnerSftp):
@@ -227,6 +230,52 @@ def test_rejected_batch_carries_the_partners_reason(world: World, cedarway: Any,
 
     assert world.status(record)["state"] == "rejected"
     assert "totals differ" in world.status(record)["answer"]["reason"]
+
+
+def test_answer_that_cannot_be_read_costs_no_other_batch_its_answer(world: World, cedarway: Any, server: PartnerSftp):
+    first, second, third = sealed(world), sealed(world, day=1), sealed(world, day=2)
+    for record in (first, second, third):
+        send(world, record, cedarway)
+    folder = answers(server) / f"{first.files[0]}.enc.rejected"
+    folder.mkdir()  # matches the pattern, and nobody can read it
+    world.stores.batches.upload_blob(f"{second.id.folder}/batch.json", b"{", overwrite=True)
+    (answers(server) / f"{third.files[0]}.enc.ack").touch()
+
+    try:
+        (answer,) = batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW)
+    finally:
+        folder.rmdir()
+
+    assert (answer["batch"], answer["says"]) == (third.batch, "acknowledged")
+
+
+def test_partner_whose_login_is_refused_is_asked_once_a_look(
+    world: World, cedarway: Any, server: PartnerSftp, caplog: pytest.LogCaptureFixture
+):
+    for day in range(2):
+        send(world, sealed(world, day), cedarway)
+    world.key_vault.store.delete_secret("cedarway-sftp-key")
+
+    assert batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW) == []
+
+    assert caplog.text.count("answer.not_reached") == 1
+
+
+def test_trouble_with_answers_silences_no_alert(
+    world: World, cedarway: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(batches, "fetch_answers", fail)
+    monkeypatch.setattr(batches, "open_stores", lambda: world.stores)
+    monkeypatch.setattr(function_app, "_vault", lambda: world.vault)
+    monkeypatch.setattr(function_app, "_now", lambda: START + DAY + timedelta(hours=7))
+
+    with pytest.raises(RuntimeError):
+        function_app.watch(None)
+
+    assert "feed.alarming" in caplog.text
 
 
 def test_partner_that_cannot_be_reached_is_asked_again(world: World, cedarway: Any, server: PartnerSftp):

@@ -10,6 +10,7 @@ import pytest
 from batch_world import START, World
 
 import batches
+from encryption import VaultUnreachable
 from local.services.certificates import CertificateAuthority
 from local.services.web import Request, Response, WebServer, json_response
 from partners import Partner, load_partners
@@ -134,6 +135,33 @@ def test_alert_without_a_webhook_is_a_log_line(world: World, partners: list[Part
 
     events = [json.loads(record.message) for record in caplog.records if record.name == "sealift"]
     assert [event["state"] for event in events if event["event"] == "feed.alarming"] == ["late"]
+
+
+def test_alert_is_logged_while_the_vault_is_down(
+    world: World, partners: list[Partner], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(_: str) -> str:
+        raise VaultUnreachable("the vault did not answer")
+
+    monkeypatch.setattr(world.vault, "secret", refuse)
+
+    with pytest.raises(VaultUnreachable):
+        batches.alert(world.stores, world.vault, partners, at(7))
+
+    assert "feed.alarming" in caplog.text
+
+
+def test_record_that_cannot_be_read_is_an_alarm_of_its_own(world: World, partners: list[Partner]):
+    record = world.plan()
+    world.stores.batches.upload_blob(f"{record.id.folder}/batch.json", b"{", overwrite=True)
+    world.stores.batches.upload_blob("northwind/accruals/2026-11-21.x/batch.json", b"{}")
+
+    standings = batches.read_standings(world.stores, partners, at(3))
+
+    (broken,) = [each for each in standings if each.business_date == SATURDAY]
+    assert (broken.state, broken.batch) == ("failed", record.batch)
+    assert "cannot be read" in broken.reason
+    assert state(world, partners, at(12, day=24), date(2026, 11, 22)) == "missing"
 
 
 def test_webhook_address_is_never_told(
