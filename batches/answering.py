@@ -42,6 +42,8 @@ def fetch_answers(stores: Stores, vault: Vault, partners: list[Partner], now: da
                 if read_receipt(stores, record) is None or read_answer(stores, record) is not None:
                     continue
                 verdict = _ask(vault, partner, partner.feeds[batch.feed], record)
+                for cause in sorted({file.reason for file in verdict.files if file.says == "waiting" and file.reason}):
+                    log_failure("answer.unreadable", batch=record.batch, cause=cause)
                 if verdict.says != "waiting":
                     came.append(_write(stores, record, verdict, now))
             except RemoteRefused as error:  # one answer that cannot be read

@@ -1,8 +1,9 @@
 """What the partner answers: files that say accepted or rejected, renamed files, receipts with a row a file.
 
 `judge_answers` is pure: what was sent, what lies in the folders, and the partner's rules give a verdict. `poll_answers`
-fetches what it needs over one connection. No answer yet is a verdict too ("waiting"); an answer that contradicts itself,
-or what was sent, is rejected by us with the reason and never taken for good.
+fetches what it needs over one connection. No answer yet is a verdict too ("waiting"), with a reason where a receipt cannot be
+read or is still being written; an answer that contradicts itself, or what was sent, is rejected by us with the reason and
+never taken for good.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from delivery.folders import list_folder, read_small
 
 Said = Literal["accepted", "rejected"]
 _LONGEST_REASON = 500
+
+# 10,000 files of a batch need about one; a receipt may be about more than one batch.
+RECEIPT_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +143,8 @@ def poll_answers(
         for rule in rules:
             if isinstance(rule, ReceiptAnswer) or rule.reason == "content":
                 for name in sorted(_matches(rule, folders[rule.folder], sent, batch)):
-                    folders[rule.folder][name] = session.run(read_small(session, posixpath.join(rule.folder, name)))
+                    path = posixpath.join(rule.folder, name)
+                    folders[rule.folder][name] = session.run(read_small(session, path, RECEIPT_BYTES + 1))
     return judge_answers(Found(folders), rules, sent, batch=batch)
 
 
@@ -148,6 +153,7 @@ def judge_answers(found: Found, rules: Sequence[AnswerRule], sent: Sequence[Sent
     said: dict[str, list[FileVerdict]] = {file.name: [] for file in sent}
     for rule in rules:
         names = found.folders.get(rule.folder, {})
+        receipts: dict[str, _Receipt] = {}
         for file in sent:
             for name in sorted(_matches(rule, names, [file], batch)):
                 path = posixpath.join(rule.folder, name)
@@ -155,7 +161,9 @@ def judge_answers(found: Found, rules: Sequence[AnswerRule], sent: Sequence[Sent
                     reason = _words(names[name]) if rule.reason == "content" else f"the partner's answer is {name}"
                     said[file.name].append(FileVerdict(name=file.name, says=rule.says, reason=reason, answer=path))
                 else:
-                    said[file.name] += _receipt(rule, names[name], file, path)
+                    if name not in receipts:
+                        receipts[name] = _read_receipt(rule, names[name], path)
+                    said[file.name] += _judge_receipt(rule, receipts[name], file, path)
     files = tuple(_settle(name, verdicts) for name, verdicts in said.items())
     if any(file.says == "rejected" for file in files):
         return Verdict(says="rejected", files=files)
@@ -165,42 +173,73 @@ def judge_answers(found: Found, rules: Sequence[AnswerRule], sent: Sequence[Sent
 
 
 def _settle(name: str, verdicts: list[FileVerdict]) -> FileVerdict:
-    for says in ("rejected", "accepted"):
+    for says in ("rejected", "accepted", "waiting"):
         for verdict in verdicts:
             if verdict.says == says:
                 return verdict
     return FileVerdict(name=name, says="waiting")
 
 
-def _receipt(rule: ReceiptAnswer, content: bytes, file: SentFile, path: str) -> list[FileVerdict]:
-    def reject(reason: str) -> list[FileVerdict]:
-        return [FileVerdict(name=file.name, says="rejected", reason=reason, answer=path)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Receipt:
+    """A receipt as it lies there: its rows by the file that they name, or the `fault` that keeps us from reading it.
 
+    `unfinished` is a last row without a line end: the partner may still be writing it.
+    """
+
+    rows: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
+    unfinished: Mapping[str, str] | None = None
+    fault: str = ""
+
+
+def _read_receipt(rule: ReceiptAnswer, content: bytes, path: str) -> _Receipt:
+    if len(content) > RECEIPT_BYTES:
+        return _Receipt(fault=f"the receipt {path} is larger than {RECEIPT_BYTES:,} bytes")
     try:
-        text = content.decode(rule.encoding)
-    except UnicodeDecodeError:
-        return reject(f"the receipt {path} is not {rule.encoding}")
-    rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=rule.delimiter) if row]
-    columns = rows.pop(0) if rule.header and rows else []
-    verdicts: list[FileVerdict] = []
-    for row in rows:
-        values = (
-            dict(zip(columns, row, strict=False)) if rule.header else {str(at): cell for at, cell in enumerate(row, 1)}
+        text = content.decode(rule.encoding).removeprefix("\ufeff")
+        lines = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=rule.delimiter) if row]
+    except (UnicodeDecodeError, csv.Error):
+        return _Receipt(fault=f"the receipt {path} is not {rule.encoding} text with columns, or not all there yet")
+    columns = lines.pop(0) if rule.header and lines else []
+    rows: dict[str, list[Mapping[str, str]]] = {}
+    values: dict[str, str] = {}
+    for line in lines:
+        named = (
+            zip(columns, line, strict=False) if rule.header else ((str(at), cell) for at, cell in enumerate(line, 1))
         )
-        values = {column.strip(): value.strip() for column, value in values.items()}
-        if values.get(rule.name_column) != file.name:
-            continue
-        status = values.get(rule.status_column)
-        reason = _words(values.get(rule.reason_column, "").encode()) or f"status {status}"
-        if status in rule.rejected:
-            verdicts += reject(reason)
+        values = {column.strip(): value.strip() for column, value in named}
+        rows.setdefault(values.get(rule.name_column, ""), []).append(values)
+    return _Receipt(rows=rows, unfinished=None if text.endswith(("\n", "\r")) else values)
+
+
+def _judge_receipt(rule: ReceiptAnswer, receipt: _Receipt, file: SentFile, path: str) -> list[FileVerdict]:
+    def verdict(says: Literal["accepted", "rejected", "waiting"], reason: str = "") -> FileVerdict:
+        return FileVerdict(name=file.name, says=says, reason=reason, answer=path)
+
+    if receipt.fault:
+        return [verdict("waiting", receipt.fault)]
+    verdicts: list[FileVerdict] = []
+    for row in receipt.rows.get(file.name, []):
+        status = row.get(rule.status_column)
+        if row is receipt.unfinished and _is_doubtful(rule, row, file):
+            verdicts.append(verdict("waiting", f"the last row of the receipt {path} is not all there yet"))
+        elif status in rule.rejected:
+            verdicts.append(verdict("rejected", _words(row.get(rule.reason_column, "").encode()) or f"status {status}"))
         elif status not in rule.accepted:
-            verdicts += reject(f"the receipt {path} has the unknown status {status!r}")
-        elif problem := _count_problem(rule, values, file):
-            verdicts += reject(problem)
+            verdicts.append(verdict("rejected", f"the receipt {path} has the unknown status {status!r}"))
+        elif problem := _count_problem(rule, row, file):
+            verdicts.append(verdict("rejected", problem))
         else:
-            verdicts.append(FileVerdict(name=file.name, says="accepted", answer=path))
+            verdicts.append(verdict("accepted"))
     return verdicts
+
+
+def _is_doubtful(rule: ReceiptAnswer, row: Mapping[str, str], file: SentFile) -> bool:
+    """Whether more of this row could make it another answer: a status that is no word yet, or a count that is too small."""
+    status, known = row.get(rule.status_column), rule.accepted | rule.rejected
+    if status not in known or any(word != status and word.startswith(status) for word in known):
+        return True
+    return status in rule.accepted and bool(_count_problem(rule, row, file))
 
 
 def _count_problem(rule: ReceiptAnswer, values: Mapping[str, str], file: SentFile) -> str:

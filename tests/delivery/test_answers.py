@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 from delivery_servers import AsyncSsh, OpenSsh, policy_for
@@ -16,6 +17,7 @@ from delivery import (
     SentFile,
     Unusable,
     Verdict,
+    answers,
     deliver,
     judge_answers,
     poll_answers,
@@ -111,10 +113,91 @@ def test_another_batchs_receipt_is_not_ours() -> None:
     assert judge_answers(receipt("a.sealed,OK,,10,0"), [RECEIPT], SENT, batch="b2").says == "waiting"
 
 
-def test_a_receipt_in_another_encoding_is_a_rejection() -> None:
-    verdict = judge_answers(Found({"/out": {"receipt-b1.csv": b"file,status\n\xff,OK\n"}}), [RECEIPT], SENT, batch="b1")
+def test_a_receipt_that_cannot_be_read_is_no_answer_and_is_told() -> None:
+    found = Found({"/out": {"receipt-b1.csv": b"file,status\n\xff,OK\n"}})
 
-    assert "is not utf-8" in verdict.reason
+    verdict = judge_answers(found, [RECEIPT], SENT, batch="b1")
+
+    assert verdict.says == "waiting"
+    assert "is not utf-8" in verdict.files[0].reason
+
+
+def test_a_receipt_that_cannot_be_read_does_not_hide_another() -> None:
+    good = receipt("a.sealed,OK,,10,0", "b.sealed,OK,,5,0").folders["/out"]["receipt-b1.csv"]
+    found = Found({"/out": {"receipt-b1-old.csv": b"file,status\n\xff,OK\n", "receipt-b1.csv": good}})
+
+    assert judge_answers(found, [RECEIPT], SENT, batch="b1").says == "acknowledged"
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        "",
+        "file,sta",
+        "a.seal",
+        "a.sealed",
+        "a.sealed,",
+        "a.sealed,O",
+        "a.sealed,OK",
+        "a.sealed,OK,,1",
+        'a.sealed,"O',
+        "ä",
+    ],
+)
+def test_a_receipt_that_is_still_being_written_is_waited_for(cut: str) -> None:
+    content = f"file,status,reason,ok,bad\r\n{cut}".encode()
+    content = content[:-1] if cut == "ä" else content
+
+    verdict = judge_answers(Found({"/out": {"receipt-b1.csv": content}}), [RECEIPT], SENT, batch="b1")
+
+    assert verdict.says == "waiting"
+
+
+def test_the_last_row_of_a_receipt_needs_no_line_end() -> None:
+    whole = receipt("b.sealed,OK,,5,0", "a.sealed,OK,,10,0").folders["/out"]["receipt-b1.csv"].rstrip()
+
+    assert judge_answers(Found({"/out": {"receipt-b1.csv": whole}}), [RECEIPT], SENT, batch="b1").says == "acknowledged"
+
+
+def test_a_cut_status_that_begins_another_is_waited_for() -> None:
+    words = {"accepted": frozenset({"1"}), "rejected": frozenset({"17"})}
+    rule = replace(RECEIPT, **words, accepted_records_column="", rejected_records_column="")
+    cut = Found({"/out": {"receipt-b1.csv": b"file,status\na.sealed,1"}})
+    whole = Found({"/out": {"receipt-b1.csv": b"file,status\na.sealed,1\n"}})
+
+    assert said(judge_answers(cut, [rule], SENT, batch="b1"))["a.sealed"] == "waiting"
+    assert said(judge_answers(whole, [rule], SENT, batch="b1"))["a.sealed"] == "accepted"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_byte_order_mark_belongs_to_no_column(encoding: str) -> None:
+    marked = Found({"/out": {"receipt-b1.csv": "\ufefffile,status,reason,ok,bad\na.sealed,OK,,10,0\n".encode()}})
+    rule = replace(RECEIPT, encoding=encoding)
+
+    assert said(judge_answers(marked, [rule], SENT, batch="b1"))["a.sealed"] == "accepted"
+
+
+def test_a_receipt_beyond_all_measure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "RECEIPT_BYTES", 20)
+
+    verdict = judge_answers(receipt("a.sealed,OK,,10,0"), [RECEIPT], SENT, batch="b1")
+
+    assert (verdict.says, verdict.files[0].reason) == (
+        "waiting",
+        "the receipt /out/receipt-b1.csv is larger than 20 bytes",
+    )
+
+
+def test_a_receipt_of_more_than_a_mebibyte_is_read_to_its_end(server: OpenSsh | AsyncSsh) -> None:
+    root = os.fspath(server.files) if isinstance(server, OpenSsh) else ""
+    (server.files / "out").mkdir()
+    others = b"".join(b"%-60d,OK,,1,0\n" % number for number in range(20_000))
+    content = b"file,status,reason,ok,bad\n" + others + b"a.sealed,OK,,10,0\nb.sealed,OK,,5,0\n"
+    (server.files / "out" / "receipt-b1.csv").write_bytes(content)
+
+    rule = replace(RECEIPT, folder=f"{root}/out")
+
+    assert poll_answers(server.settings(), [rule], SENT, batch="b1").says == "acknowledged"
 
 
 def test_a_receipt_without_a_header_is_read_by_number() -> None:
