@@ -171,6 +171,8 @@ def is_same(job: Job, session: Session, path: str) -> Generator[Step, Any, Verif
         digest = yield from remote_hash(session, path, job.source.size, job.source.sha256)
         if digest is not None:
             return "hash" if digest == job.source.sha256 else None
+    if job.in_place and job.acknowledged.total and job.acknowledged.missing(job.source.size):
+        return None  # nobody can read all of it, and our own record shows the hole
     same = yield from samples_match(job, path, [(0, job.source.size)])
     if same is None:
         return "size"

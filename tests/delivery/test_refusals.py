@@ -204,6 +204,21 @@ def test_without_renames_the_rule_none_delivers(asyncssh_server: AsyncSsh) -> No
     assert found(asyncssh_server) == content(sources)
 
 
+def test_a_hole_in_a_file_written_in_place_that_nobody_can_read_is_filled(asyncssh_server: AsyncSsh) -> None:
+    source, journal = big(3_000_000), MemoryJournal()
+    policy = policy_for(asyncssh_server, temporary=TemporaryName(kind="none"))
+    asyncssh_server.faults.no_reading = True
+    asyncssh_server.faults.refuse_write_at = 1_000_000
+    with pytest.raises(RemoteRefused):
+        deliver([source], settings=asyncssh_server.settings(), policy=policy, journal=journal)
+    assert (asyncssh_server.files / source.name).stat().st_size == source.size, "its size says nothing"
+
+    (outcome,) = deliver([source], settings=asyncssh_server.settings(), policy=policy, journal=journal)
+
+    assert outcome.state == "sent"
+    assert found(asyncssh_server) == content([source])
+
+
 def test_a_rename_that_says_failure_but_happened_is_a_delivery(asyncssh_server: AsyncSsh) -> None:
     asyncssh_server.faults.rename_says_failure = True
     sources = small(20)
