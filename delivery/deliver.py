@@ -91,8 +91,8 @@ class _Delivery:
                 logins = logins + 1 if isinstance(error, LoginBroken) else 0
                 if not error.transient or isinstance(error, DeadlinePassed) or logins == _MOST_LOGINS:
                     raise
-                moved = self._moved()
-                failures, before = (1 if moved > before else failures + 1), moved
+                moved = self._moved()  # against the furthest so far: a file begun anew makes the same way again
+                failures, before = (1 if moved > before else failures + 1), max(before, moved)
                 wait = min(_LONGEST_WAIT, self._policy.backoff_seconds * 2 ** (failures - 1)) * random.uniform(0.5, 1)  # noqa: S311 - spreads load
                 if failures >= self._policy.attempts or (self._deadline and time.monotonic() + wait > self._deadline):
                     raise

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from delivery_servers import OpenSsh, Relay, policy_for, wait_until
+from delivery_servers import AsyncSsh, OpenSsh, Relay, policy_for, wait_until
 from fault_sources import BIG, Counting, Server, big, content, found, small
 
 from delivery import (
     BytesSource,
+    ConnectionLost,
     DeadlinePassed,
     DeliveryError,
     Policy,
@@ -69,6 +70,25 @@ def test_a_server_that_drops_every_connection_at_once_is_given_up(server: Server
     assert len(waits) == policy.attempts - 1
     assert waits[-1] > waits[0]  # back-off
     assert found(server) == {}
+
+
+def test_a_file_begun_anew_each_time_is_given_up(asyncssh_server: AsyncSsh) -> None:
+    relay = Relay(asyncssh_server.port)
+    # It comes less far, then further again, which is no progress: endless tries would use this up.
+    cuts = iter([3_000_000, 8_000_000] * 10)
+
+    def cut_elsewhere(_: float) -> None:
+        relay.cut_after = next(cuts)
+
+    source = big(16_000_000)
+    relay.cut_after = 14_000_000
+    policy = policy_for(asyncssh_server, resume=False, attempts=4)
+
+    try:
+        with pytest.raises(ConnectionLost):
+            deliver([source], settings=asyncssh_server.settings(port=relay.port), policy=policy, sleep=cut_elsewhere)
+    finally:
+        relay.stop()
 
 
 def test_a_stalled_connection_is_cut_and_taken_up(server: Server, relay: Relay, policy: Policy) -> None:
