@@ -365,7 +365,7 @@ def seal_poison(message: func.QueueMessage) -> None:
 def deliver_worker(message: func.QueueMessage) -> None:
     """Bring one batch to its partner."""
     batches.deliver_batch(
-        batches.open_stores(), _vault(), message.get_body().decode(), now=_now(), sftp=_sftp_addresses()
+        batches.open_stores(), _vault(), message.get_body().decode(), clock=_now, sftp=_sftp_addresses()
     )
 
 

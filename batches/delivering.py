@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
@@ -47,12 +47,16 @@ PUT_BACK_SECONDS = 60
 
 
 class DeliverMessage(BaseModel):
-    """One delivery to make. `put_back`: it has found another worker at the batch before."""
+    """One delivery to make, by its number: a message that a re-send has overtaken is dropped.
+
+    `put_back`: it has found another worker at the batch before.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: int
     batch: str
+    delivery: int
     run_id: str | None = None
     traceparent: str | None = None
     put_back: bool = False
@@ -75,7 +79,11 @@ def request_delivery(stores: Stores, batch: BatchId, *, run_id: str | None, now:
         lambda current: records.resume(current).model_copy(update={"delivering": current.delivery}),
     )
     message = DeliverMessage(
-        version=MESSAGE_VERSION, batch=str(batch), run_id=run_id, traceparent=current_traceparent()
+        version=MESSAGE_VERSION,
+        batch=str(batch),
+        delivery=record.delivery,
+        run_id=run_id,
+        traceparent=current_traceparent(),
     )
     stores.deliver_queue.send_message(message.model_dump_json())
     log_event("delivery.requested", batch=str(batch), delivery=record.delivery, run_id=run_id, at=now)
@@ -83,16 +91,24 @@ def request_delivery(stores: Stores, batch: BatchId, *, run_id: str | None, now:
 
 
 def deliver_batch(
-    stores: Stores, vault: Vault, body: str, *, now: datetime, sftp: Mapping[str, Mapping[str, object]]
+    stores: Stores,
+    vault: Vault,
+    body: str,
+    *,
+    clock: Callable[[], datetime],
+    sftp: Mapping[str, Mapping[str, object]],
 ) -> None:
     """Work one queue message: send, verify, write the receipt, purge. A vault that does not answer is raised for the queue.
+
+    `clock` is read when something happened: a delivery may take hours, and its receipt says when it arrived.
 
     `delivery` has its own patience with the partner's server; what it gives up is recorded as the batch's failure.
     """
     message = parse_deliver_message(body)
     batch = BatchId.parse(message.batch)
     record = records.read(stores.batches, batch)
-    if read_receipt(stores, record) is not None:
+    if message.delivery != record.delivery:
+        log_event("delivery.stale", batch=message.batch, delivery=message.delivery, run_id=message.run_id)
         return
     if message.put_back and record.failure:  # whoever held the batch gave it up: another try is for somebody to ask for
         log_event("delivery.given_up", batch=message.batch, run_id=message.run_id)
@@ -107,18 +123,23 @@ def deliver_batch(
             log_event("delivery.held", batch=message.batch, run_id=message.run_id)
             return
         try:
-            _send(stores, vault, record, load_partner(batch.partner, sftp), lease, message.run_id, now)
+            if read_receipt(stores, record) is None:
+                _send(stores, vault, record, load_partner(batch.partner, sftp), lease, message.run_id, clock)
+            else:  # a worker that died after the receipt has left to its message what comes next: ledger and purge
+                confirm(stores, record, expected=(), arrived={}, run_id=message.run_id, now=clock())
         except (DeliveryError, EncryptionError, PartnerError, BatchError) as error:
             if getattr(error, "transient", False) and not isinstance(error, DeliveryError):
                 raise
-            record_failure(
-                stores, batch, step="deliver", cause=str(error), hint=error.hint, run_id=message.run_id, now=now
-            )
+            cause, hint = str(error), error.hint
+            record_failure(stores, batch, step="deliver", cause=cause, hint=hint, run_id=message.run_id, now=clock())
 
 
 def fail_delivery(stores: Stores, message: DeliverMessage, *, cause: str, hint: str, now: datetime) -> None:
-    """Record that a delivery was given up after every retry."""
+    """Record that a delivery was given up after every retry, unless a later one is asked for already."""
     batch = BatchId.parse(message.batch)
+    if message.delivery != records.read(stores.batches, batch).delivery:
+        log_event("delivery.stale", batch=message.batch, delivery=message.delivery, run_id=message.run_id)
+        return
     record_failure(stores, batch, step="deliver", cause=cause, hint=hint, run_id=message.run_id, now=now)
 
 
@@ -145,7 +166,7 @@ def _send(
     partner: Partner,
     lease: BlobLeaseClient,
     run_id: str | None,
-    now: datetime,
+    clock: Callable[[], datetime],
 ) -> None:
     expected = remote_files(stores, record)
     *files, manifest = [_Sealed(stores, file) for file in expected]
@@ -168,7 +189,7 @@ def _send(
             run_id=run_id,
         )
     arrived = {outcome.name: outcome.bytes for outcome in outcomes}
-    confirm(stores, record, expected=expected, arrived=arrived, run_id=run_id, now=now)
+    confirm(stores, record, expected=expected, arrived=arrived, run_id=run_id, now=clock())
 
 
 class _Sealed:

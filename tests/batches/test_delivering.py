@@ -60,8 +60,9 @@ def sealed(world: World, day: int = 0) -> Any:
 
 
 def send(world: World, record: Any, sftp: Any) -> None:
-    body = json.dumps({"version": 1, "batch": record.batch, "run_id": None})
-    batches.deliver_batch(world.stores, world.vault, body, now=NOW, sftp=sftp)
+    delivery = batches.read(world.stores.batches, record.id).delivery
+    body = json.dumps({"version": 1, "batch": record.batch, "delivery": delivery, "run_id": None})
+    batches.deliver_batch(world.stores, world.vault, body, clock=lambda: NOW, sftp=sftp)
 
 
 def delivered(server: PartnerSftp) -> list[str]:
@@ -113,7 +114,7 @@ def work(world: World, sftp: Any) -> int:
     message = world.stores.deliver_queue.receive_message(visibility_timeout=600)
     if message is None:
         return 0
-    batches.deliver_batch(world.stores, world.vault, message.content, now=NOW, sftp=sftp)
+    batches.deliver_batch(world.stores, world.vault, message.content, clock=lambda: NOW, sftp=sftp)
     world.stores.deliver_queue.delete_message(message)
     return 1
 
@@ -163,6 +164,64 @@ def test_lease_of_a_dead_worker_has_ended_when_its_message_comes_back(repository
     hours, minutes, seconds = map(int, queues["visibilityTimeout"].split(":"))
 
     assert hours * 3600 + minutes * 60 + seconds > delivering.LEASE_SECONDS
+
+
+@pytest.mark.parametrize("what", ["purge", "ledger.note"])
+def test_worker_that_dies_after_the_receipt_is_completed_by_its_message(
+    world: World, cedarway: Any, monkeypatch: pytest.MonkeyPatch, what: str
+):
+    record = sealed(world)
+
+    def die(*_: object, **__: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"batches.confirming.{what}", die)
+        with pytest.raises(SystemExit):
+            send(world, record, cedarway)
+    assert world.status(record)["state"] == "delivered"
+    assert world.raw_versions()
+
+    send(world, record, cedarway)
+
+    assert world.raw_versions() == []
+    assert [check for check in batches.verify(world.stores, world.vault, record.id)["checks"] if not check["ok"]] == []
+
+
+def test_receipt_says_when_the_files_arrived(world: World, cedarway: Any, monkeypatch: pytest.MonkeyPatch):
+    record = sealed(world)
+    batches.request_delivery(world.stores, record.id, run_id=None, now=NOW)
+    (message,) = world.stores.deliver_queue.receive_messages()
+    clock = [NOW]
+    really = delivering.deliver
+
+    def two_hours(*args: Any, **more: Any) -> Any:
+        clock[0] += timedelta(hours=2)
+        return really(*args, **more)
+
+    monkeypatch.setattr(delivering, "deliver", two_hours)
+
+    batches.deliver_batch(world.stores, world.vault, message.content, clock=lambda: clock[0], sftp=cedarway)
+
+    assert world.status(record)["receipt"]["delivered_at"] == (NOW + timedelta(hours=2)).isoformat()
+
+
+def test_message_of_an_earlier_delivery_neither_delivers_nor_fails_the_next(
+    world: World, cedarway: Any, server: PartnerSftp
+):
+    record = sealed(world)
+    batches.request_delivery(world.stores, record.id, run_id=None, now=NOW)
+    (message,) = world.stores.deliver_queue.receive_messages()
+    send(world, record, cedarway)
+    batches.resend(world.stores, record.id, reason="the inbox was lost", who="ops", now=NOW)
+    before = len(server.operations())
+
+    batches.deliver_batch(world.stores, world.vault, message.content, clock=lambda: NOW, sftp=cedarway)
+    poison = batches.parse_deliver_message(message.content)
+    batches.fail_delivery(world.stores, poison, cause="given up", hint="mend", now=NOW)
+
+    assert len(server.operations()) == before
+    assert world.status(record)["state"] == "sealed"
 
 
 def test_full_server_fails_the_batch_with_cause_and_mend(world: World, cedarway: Any, server: PartnerSftp):
