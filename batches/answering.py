@@ -15,7 +15,7 @@ from azure.core.exceptions import ResourceExistsError, ResourceModifiedError
 
 from batches import ledger
 from batches import record as records
-from batches.answers import answer_name, read_answer
+from batches.answers import answer_name, read_answer, written_before
 from batches.connecting import connection_settings
 from batches.log import log_event, log_failure
 from batches.receipts import read_receipt
@@ -41,7 +41,7 @@ def fetch_answers(stores: Stores, vault: Vault, partners: list[Partner], now: da
                 record = records.read(stores.batches, batch)
                 if read_receipt(stores, record) is None or read_answer(stores, record) is not None:
                     continue
-                verdict = _ask(vault, partner, partner.feeds[batch.feed], record)
+                verdict = _ask(stores, vault, partner, partner.feeds[batch.feed], record)
                 for cause in sorted({file.reason for file in verdict.files if file.says == "waiting" and file.reason}):
                     log_failure("answer.unreadable", batch=record.batch, cause=cause)
                 if verdict.says != "waiting":
@@ -57,21 +57,26 @@ def fetch_answers(stores: Stores, vault: Vault, partners: list[Partner], now: da
 
 
 def _recent(stores: Stores, partner: Partner, now: datetime) -> Iterator[BatchId]:
-    """Yield the batches of the last days in feeds that the partner answers."""
-    oldest = (now - timedelta(days=WAIT_DAYS)).date()
+    """Yield the batches that were delivered in the last days, of feeds that the partner answers: a late one is asked about, too.
+
+    A receipt is written once, so the listing tells its time.
+    """
     for name, feed in partner.feeds.items():
         if feed.answers:
-            for blob in stores.batches.list_blob_names(name_starts_with=f"{partner.name}/{name}/"):
-                batch = BatchId.of_blob(blob)
-                if batch and blob.endswith("/batch.json") and batch.business_date >= oldest:
-                    yield batch
+            found: dict[BatchId, None] = {}
+            for blob in stores.batches.list_blobs(name_starts_with=f"{partner.name}/{name}/"):
+                is_new = "/receipt." in blob.name and blob.last_modified >= now - timedelta(days=WAIT_DAYS)
+                if is_new and (batch := BatchId.of_blob(blob.name)):
+                    found[batch] = None
+            yield from found
 
 
-def _ask(vault: Vault, partner: Partner, feed: Feed, record: Record) -> Verdict:
+def _ask(stores: Stores, vault: Vault, partner: Partner, feed: Feed, record: Record) -> Verdict:
     rows = {file.name: file.rows for file in record.staged or []}
     sent = [SentFile(name=record.sealed_name(name), records=rows.get(name)) for name in record.files]
     rules = [answer.rule() for answer in feed.answers]
-    return poll_answers(connection_settings(partner, vault), rules, sent, batch=record.batch)
+    settings, after = connection_settings(partner, vault), written_before(stores, record)
+    return poll_answers(settings, rules, sent, batch=record.batch, after=after)
 
 
 def _write(stores: Stores, record: Record, verdict: Verdict, now: datetime) -> dict[str, Any]:
@@ -81,6 +86,7 @@ def _write(stores: Stores, record: Record, verdict: Verdict, now: datetime) -> d
         "says": verdict.says,
         "reason": verdict.reason,
         "seen_at": now.isoformat(),
+        "newest_seconds": verdict.newest_seconds,
         "files": [{"name": file.name, "says": file.says, "reason": file.reason} for file in verdict.files],
     }
     try:

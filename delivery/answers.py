@@ -13,7 +13,7 @@ import fnmatch
 import io
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from string import Formatter
 from typing import Literal
 
@@ -114,10 +114,14 @@ class FileVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The batch is acknowledged when every file was accepted, rejected when one was not, else waiting."""
+    """The batch is acknowledged when every file was accepted, rejected when one was not, else waiting.
+
+    `newest_seconds`: when the last of the answers was written, by the partner's clock; 0 where it tells no time.
+    """
 
     says: Literal["acknowledged", "rejected", "waiting"]
     files: tuple[FileVerdict, ...]
+    newest_seconds: int = 0
 
     @property
     def reason(self) -> str:
@@ -132,20 +136,32 @@ class Found:
 
 
 def poll_answers(
-    settings: ConnectionSettings, rules: Sequence[AnswerRule], sent: Sequence[SentFile], *, batch: str = ""
+    settings: ConnectionSettings,
+    rules: Sequence[AnswerRule],
+    sent: Sequence[SentFile],
+    *,
+    batch: str = "",
+    after: float = 0,
 ) -> Verdict:
-    """Look once, over one connection, and judge."""
+    """Look once, over one connection, and judge what the partner wrote later than `after`, by its own clock."""
     folders: dict[str, dict[str, bytes]] = {}
+    newest = 0
     with connect(settings) as connection:
         session = connection.session
         for folder in dict.fromkeys(rule.folder for rule in rules):
-            folders[folder] = dict.fromkeys(session.run(list_folder(folder)), b"")
+            listed = session.run(list_folder(folder))
+            written = {name: attributes.modified for name, attributes in listed.items()}
+            folders[folder] = {name: b"" for name, at in written.items() if at is None or at > after}
+            for rule in rules:
+                if rule.folder == folder:
+                    names = _matches(rule, folders[folder], sent, batch)
+                    newest = max([newest, *(written[name] or 0 for name in names)])
         for rule in rules:
             if isinstance(rule, ReceiptAnswer) or rule.reason == "content":
                 for name in sorted(_matches(rule, folders[rule.folder], sent, batch)):
                     path = posixpath.join(rule.folder, name)
                     folders[rule.folder][name] = session.run(read_small(session, path, RECEIPT_BYTES + 1))
-    return judge_answers(Found(folders), rules, sent, batch=batch)
+    return replace(judge_answers(Found(folders), rules, sent, batch=batch), newest_seconds=newest)
 
 
 def judge_answers(found: Found, rules: Sequence[AnswerRule], sent: Sequence[SentFile], *, batch: str = "") -> Verdict:

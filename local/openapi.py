@@ -175,6 +175,7 @@ PARTNERS_ANSWER = members(
     says={"enum": ["acknowledged", "rejected"]},
     reason=TEXT,
     seen_at=TIME,
+    newest_seconds=COUNT,
     files=array(members(name=TEXT, says=TEXT, reason=TEXT)),
 )
 STANDING = members(

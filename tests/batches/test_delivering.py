@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -289,6 +290,66 @@ def test_rejected_batch_carries_the_partners_reason(world: World, cedarway: Any,
 
     assert world.status(record)["state"] == "rejected"
     assert "totals differ" in world.status(record)["answer"]["reason"]
+
+
+def again(world: World, record: Any, sftp: Any, server: PartnerSftp) -> None:
+    """Send a batch once more to a partner that has emptied its inbox."""
+    batches.resend(world.stores, record.id, reason="the partner asked for it", who="ops", now=NOW)
+    for path in (server.root / "from-sealift").iterdir():
+        if path.is_file():
+            path.unlink()
+    send(world, record, sftp)
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["seen before the re-send", "written but not seen"])
+def test_answer_to_a_delivery_is_not_the_answer_to_the_next(
+    world: World, cedarway: Any, server: PartnerSftp, seen: bool
+):
+    record = sealed(world)
+    send(world, record, cedarway)
+    rejected = answers(server) / f"{record.files[0]}.enc.rejected"
+    rejected.write_text("the disk was full")
+    os.utime(rejected, (NOW.timestamp() - 60, NOW.timestamp() - 60))
+    if seen:
+        batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW)
+        assert world.status(record)["state"] == "rejected"
+
+    again(world, record, cedarway, server)
+
+    assert batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW) == []
+    assert world.status(record)["state"] == "delivered"
+    (answers(server) / f"{record.files[0]}.enc.ack").touch()
+    (answer,) = batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW)
+    assert (answer["delivery"], answer["says"]) == (2, "acknowledged")
+
+
+def test_answer_by_a_clock_that_is_slow_is_taken_for_the_delivery_that_it_follows(
+    world: World, cedarway: Any, server: PartnerSftp
+):
+    record = sealed(world)
+    send(world, record, cedarway)
+    slow = NOW.timestamp() - 6 * 3600
+    for delivery, name in enumerate((f"{record.files[0]}.enc.rejected", f"{record.files[0]}.enc.ack")):
+        (answers(server) / name).touch()
+        os.utime(answers(server) / name, (slow + delivery, slow + delivery))
+        assert len(batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW)) == 1
+        again(world, record, cedarway, server)
+
+
+def test_batch_that_was_delivered_long_after_its_date_is_asked_about(world: World, cedarway: Any, server: PartnerSftp):
+    record = sealed(world, day=-60)
+    send(world, record, cedarway)
+    (answers(server) / f"{record.files[0]}.enc.ack").touch()
+
+    assert len(batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW)) == 1
+
+
+def test_nobody_is_asked_about_a_batch_that_was_delivered_long_ago(world: World, cedarway: Any, server: PartnerSftp):
+    record = sealed(world)
+    send(world, record, cedarway)
+    (answers(server) / f"{record.files[0]}.enc.ack").touch()
+
+    assert batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW + 15 * DAY) == []
 
 
 def test_answer_that_cannot_be_read_costs_no_other_batch_its_answer(world: World, cedarway: Any, server: PartnerSftp):
