@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 import urllib.error
@@ -14,6 +15,16 @@ from delivery.errors import DeliveryError, Unusable
 from delivery.expectations import Standing, alert_text
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirected POST comes as a GET to a page that takes no alert, so the answer stays what it is: no success."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow nothing."""
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 class AlertNotPosted(DeliveryError):
@@ -60,7 +71,7 @@ def post_alert(
         if attempt:
             sleep(2.0**attempt)
         try:
-            with urllib.request.urlopen(request, timeout=timeout_seconds):  # noqa: S310 - the scheme is checked above
+            with _OPENER.open(request, timeout=timeout_seconds):
                 return
         except urllib.error.HTTPError as error:
             error.close()
@@ -71,10 +82,22 @@ def post_alert(
             problem = f"it answers {error.code}"
         except OSError as error:
             problem = str(error)
+        except http.client.HTTPException as error:
+            problem = f"no HTTP answer ({type(error).__name__})"  # its text may quote the address
     # The address is a secret of its own: whoever has it can post. It is never part of a message.
     raise AlertNotPosted(f"the alert webhook took nothing in {attempts} attempts: {problem}", hint="is it still there?")
 
 
 def _check(url: str) -> None:
-    if urllib.parse.urlsplit(url).scheme != "https":
+    try:
+        parts = urllib.parse.urlsplit(url)
+        is_address = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
         raise Unusable("the alert webhook is no https address", hint="alerts name partners and causes: they need https")
+    if not all("!" <= letter <= "~" for letter in url):
+        raise Unusable(
+            "the alert webhook's address holds a space or a letter that no address has",
+            hint="store it again as one line, exactly as it was given",
+        )

@@ -27,9 +27,13 @@ class Webhook:
         self.answers: list[int] = []
         self.taken: list[dict[str, Any]] = []
         self.url = ""
+        self.asked = 0
 
     def answer(self, request: Request) -> Response:
+        self.asked += 1
         status = self.answers.pop(0) if self.answers else 200
+        if status == 302:
+            return Response(status=status, headers=[("Location", "/login")])
         if status == 200:
             self.taken.append(request.json())
         return json_response(status, {})
@@ -88,8 +92,35 @@ def test_a_refused_address_is_not_tried_again(webhook: Webhook) -> None:
     assert webhook.taken == []
 
 
+def test_a_redirect_is_no_success_and_is_not_followed(webhook: Webhook) -> None:
+    webhook.answers = [302]
+
+    with pytest.raises(Unusable, match="answers 302"):
+        post_alert(webhook.url, MISSING, NOW, sleep=lambda _: None)
+
+    assert webhook.asked == 1
+
+
+@pytest.mark.parametrize("flaw", [" ", "\n", "\u00e9", "\x7f"])
+def test_an_address_that_was_stored_wrongly_is_refused_without_being_told(webhook: Webhook, flaw: str) -> None:
+    with pytest.raises(Unusable, match="holds a space") as caught:
+        post_alert(f"{webhook.url}{flaw}x", MISSING, NOW, sleep=lambda _: None)
+
+    assert "secret-path" not in str(caught.value) + caught.value.hint
+
+
 @pytest.mark.parametrize(
-    "url", ["http://example.com/", "http://127.0.0.1/", "ftp://example.com/", "file:///etc/passwd", ""]
+    "url",
+    [
+        "https://",
+        "https://[::1/secret",
+        "https://example.com:x/secret",
+        "http://example.com/",
+        "http://127.0.0.1/",
+        "ftp://example.com/",
+        "file:///etc/passwd",
+        "",
+    ],
 )
 def test_alerts_go_over_https_only(url: str) -> None:
     with pytest.raises(Unusable, match="https"):
