@@ -9,9 +9,11 @@ import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from azure.core.exceptions import ResourceNotFoundError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from batches import ledger
@@ -172,4 +174,5 @@ def _content(staged: list[StagedFile]) -> list[tuple[str, str]]:
 
 def _forget_failures(stores: Stores, batch: BatchId) -> None:
     for name in stores.batches.list_blob_names(name_starts_with=f"{batch.folder}/files/"):
-        stores.batches.delete_blob(name)
+        with suppress(ResourceNotFoundError):  # another request was faster
+            stores.batches.delete_blob(name)

@@ -115,7 +115,7 @@ def _expectation(partner: Partner, name: str, feed: Feed) -> Expectation:
 
 
 def _facts(stores: Stores, expectation: Expectation, today: date) -> dict[date, Facts]:
-    """Return what is on record for the last business dates: of a date's revisions, the newest."""
+    """Return what is on record for the last business dates."""
     found: dict[date, Facts] = {}
     for back in range(-1, BACK_DAYS + 2):
         day = today - timedelta(days=back)
@@ -123,8 +123,17 @@ def _facts(stores: Stores, expectation: Expectation, today: date) -> dict[date, 
         names = stores.batches.list_blob_names(name_starts_with=prefix)
         ids = [BatchId.of_blob(name) for name in names if name.endswith("/batch.json")]
         if planned := [batch for batch in ids if batch]:
-            found[day] = _fact(stores, max(planned, key=lambda batch: batch.revision))
+            planned.sort(key=lambda batch: batch.revision, reverse=True)
+            found[day] = _choose([_fact(stores, batch) for batch in planned])
     return found
+
+
+def _choose(revisions: list[Facts]) -> Facts:
+    """Return the facts that count, newest revision first: while a correction is made, what was delivered before it stands."""
+    newest = revisions[0]
+    if newest.delivered_at or newest.failure:
+        return newest
+    return next((each for each in revisions if each.delivered_at), newest)
 
 
 def _fact(stores: Stores, batch: BatchId) -> Facts:

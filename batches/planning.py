@@ -43,17 +43,18 @@ def plan(
     if feed not in whose.feeds:
         raise UnknownFeed(f"{partner} has no feed {feed!r}", f"its feeds are: {', '.join(whose.feeds)}")
     batch = BatchId(partner, feed, whose.business_date(window_start), revision)
+
+    def resume(current: Record) -> Record:
+        _refuse_other_window(current, window_start, window_end)
+        return records.resume(current)
+
     try:
-        record = records.update(stores.batches, batch, records.resume)
+        record = records.update(stores.batches, batch, resume)
     except UnknownBatch:
         record = records.create(
             stores.batches, _new_record(stores, whose, batch, (window_start, window_end), run_id, now)
         )
-    if (record.window_start, record.window_end) != (window_start, window_end):
-        raise OtherWindow(
-            f"batch {batch} belongs to the window {record.window_start.isoformat()} to {record.window_end.isoformat()}",
-            "ask for that window, or plan a correction with the next revision",
-        )
+        _refuse_other_window(record, window_start, window_end)
     ledger.note(
         stores.batches,
         batch,
@@ -90,6 +91,15 @@ def describe(record: Record, sftp: SftpAddresses) -> dict[str, Any]:
             "folder": record.folder,
         },
     }
+
+
+def _refuse_other_window(record: Record, start: datetime, end: datetime) -> None:
+    if (record.window_start, record.window_end) != (start, end):
+        raise OtherWindow(
+            f"batch {record.batch} belongs to the window "
+            f"{record.window_start.isoformat()} to {record.window_end.isoformat()}",
+            "ask for that window, or plan a correction with the next revision",
+        )
 
 
 def _new_record(

@@ -151,6 +151,21 @@ def test_alert_is_logged_while_the_vault_is_down(
     assert "feed.alarming" in caplog.text
 
 
+def test_correction_in_the_making_does_not_undo_what_was_delivered(world: World, partners: list[Partner]):
+    record = world.sealed()
+    files = batches.remote_files(world.stores, record)
+    arrived = {file["to"]: file["bytes"] for file in files}
+    batches.confirm(world.stores, record, expected=files, arrived=arrived, run_id=None, now=at(3))
+
+    correction = world.plan(revision=2)
+    assert state(world, partners, at(12)) == "delivered"
+
+    batches.record_failure(
+        world.stores, correction.id, step="extract", cause="no table", hint="mend", run_id=None, now=at(11)
+    )
+    assert state(world, partners, at(12)) == "missing"
+
+
 def test_record_that_cannot_be_read_is_an_alarm_of_its_own(world: World, partners: list[Partner]):
     record = world.plan()
     world.stores.batches.upload_blob(f"{record.id.folder}/batch.json", b"{", overwrite=True)

@@ -75,6 +75,16 @@ def test_other_window_of_the_same_date_is_refused(world: World):
         world.plan(window_end=START + DAY / 2)
 
 
+def test_plan_for_another_window_leaves_a_failure_where_it_is(world: World):
+    record = world.plan()
+    batches.record_failure(world.stores, record.id, step="extract", cause="no table", hint="mend", run_id=None, now=NOW)
+
+    with pytest.raises(batches.OtherWindow):
+        world.plan(window_end=START + DAY / 2)
+
+    assert world.status(record)["state"] == "failed"
+
+
 def test_window_that_ends_before_it_starts_is_refused(world: World):
     with pytest.raises(batches.InvalidRequest):
         world.plan(window_end=START)
@@ -195,6 +205,27 @@ def test_asking_again_queues_only_what_is_not_sealed(world: World):
     world.request(record)
 
     assert world.work() == 0
+
+
+def test_two_requests_at_once_forget_a_failure_together(world: World, monkeypatch: pytest.MonkeyPatch):
+    record = world.plan()
+    world.stage(record)
+    world.request(record)
+    message = batches.parse_message(world.message(record))
+    batches.fail_file(world.stores, message, message.files[0], cause="no vault", hint="mend", now=NOW)
+    listing = world.stores.batches.list_blob_names
+
+    def other_request_is_faster(**options: Any) -> list[str]:
+        names = list(listing(**options))
+        for name in names:
+            world.stores.batches.delete_blob(name)
+        return names
+
+    monkeypatch.setattr(world.stores.batches, "list_blob_names", other_request_is_faster)
+
+    world.request(record)
+
+    assert world.status(record)["state"] == "sealing"
 
 
 def test_batch_whose_last_worker_died_is_finished_by_the_next_look(world: World):
