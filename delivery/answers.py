@@ -174,7 +174,8 @@ def judge_answers(found: Found, rules: Sequence[AnswerRule], sent: Sequence[Sent
             for name in sorted(_matches(rule, names, [file], batch)):
                 path = posixpath.join(rule.folder, name)
                 if isinstance(rule, FileAnswer):
-                    reason = _words(names[name]) if rule.reason == "content" else f"the partner's answer is {name}"
+                    told = f"the partner's answer is {name}".encode(errors="surrogateescape")
+                    reason = _words(names[name] if rule.reason == "content" else told)
                     said[file.name].append(FileVerdict(name=file.name, says=rule.says, reason=reason, answer=path))
                 else:
                     if name not in receipts:

@@ -98,7 +98,7 @@ Reply = Status | Handle | Data | Attributes | Names | Extended
 
 
 def text(value: str) -> bytes:
-    return blob(value.encode())
+    return blob(value.encode(errors="surrogateescape"))  # a name that the server has listed goes back as it came
 
 
 def blob(value: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from delivery_servers import AsyncSsh, OpenSsh, policy_for
@@ -245,6 +246,20 @@ def test_answers_are_fetched_from_a_server(server: OpenSsh | AsyncSsh) -> None:
     assert before.says == "waiting"
     assert after.says == "rejected"
     assert after.files[1].reason.startswith("key unknown")
+
+
+@pytest.mark.parametrize("reason", ["content", "name"])
+def test_an_answer_whose_name_is_not_utf_8_is_read(
+    server: OpenSsh | AsyncSsh, reason: Literal["content", "name"]
+) -> None:
+    root = os.fspath(server.files) if isinstance(server, OpenSsh) else ""
+    (server.files / "out").mkdir()
+    (server.files / os.fsdecode(b"out/r\xe9ponse.err")).write_text("key unknown")
+    rule = FileAnswer(folder=f"{root}/out", pattern="*.err", says="rejected", reason=reason)
+
+    verdict = poll_answers(server.settings(), [rule], SENT)
+
+    assert verdict.files[0].reason == {"content": "key unknown", "name": "the partner's answer is r�ponse.err"}[reason]
 
 
 def test_a_server_that_rejects_by_renaming_is_understood(asyncssh_server: AsyncSsh) -> None:
