@@ -21,7 +21,7 @@ from delivery.answers import (
     judge_answers,
     poll_answers,
 )
-from delivery.connection import Connection, ConnectionSettings, connect, shown_host_key
+from delivery.connection import LEGACY, Connection, ConnectionSettings, connect, shown_host_key
 from delivery.deliver import deliver
 from delivery.errors import (
     AuthenticationRefused,
@@ -57,6 +57,7 @@ from delivery.progress import Journal, MemoryJournal, Record
 from delivery.source import BytesSource, FileSource, Source
 
 __all__ = [
+    "LEGACY",
     "AlertNotPosted",
     "AnswerRule",
     "AuthenticationRefused",

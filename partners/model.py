@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 import delivery
-from delivery.connection import LEGACY
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
 SecretName = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")]
@@ -72,8 +71,10 @@ class Sftp(_Model):
     def _check_secrets(self) -> Sftp:
         if not self.private_key and not self.password:
             raise ValueError("name the secret of a private_key or of a password")
-        if unknown := set(self.legacy) - set(LEGACY):
-            raise ValueError(f"legacy: {', '.join(sorted(unknown))} is not offered; it may name {', '.join(LEGACY)}")
+        if unknown := set(self.legacy) - set(delivery.LEGACY):
+            raise ValueError(
+                f"legacy: {', '.join(sorted(unknown))} is not offered; it may name {', '.join(delivery.LEGACY)}"
+            )
         return self
 
     @property
