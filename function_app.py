@@ -18,7 +18,7 @@ import batches
 from batches import BatchId
 from encryption import EncryptionError
 from encryption.vault import Vault
-from partners import PartnerError
+from partners import PartnerError, load_partners
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 
@@ -322,7 +322,7 @@ def health(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding deman
 @app.route("ready", methods=["GET"])
 @door
 def ready(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demands the argument
-    """Storage, queue and vault can be reached."""
+    """Storage, queue and vault can be reached, and every partner file can be used."""
     stores = batches.open_stores()
     checks: dict[str, Callable[[], object]] = {
         "raw": stores.raw.get_container_properties,
@@ -330,6 +330,7 @@ def ready(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demand
         "batches": stores.batches.get_container_properties,
         "seal queue": stores.seal_queue.get_queue_properties,
         "signing key": lambda: _vault().key_id(batches.signing_key()),
+        "partner files": lambda: load_partners(_sftp_addresses()),
     }
     results = {name: _answers(check) for name, check in checks.items()}
     return 200 if all(results.values()) else 503, {"ready": all(results.values()), "checks": results}

@@ -20,9 +20,10 @@ from batches.stores import Stores
 from delivery import Calendar, DeliveryError, Expectation, Facts, Standing, judge_feeds, post_alert
 from encryption import SecretMissing, VaultForbidden
 from encryption.vault import Vault
-from partners import Feed, Partner, load_partners
+from partners import Feed, Partner, PartnerInvalid, load_partners
 
 BACK_DAYS = 7
+FEED_OF_A_WRONG_FILE = "unreadable"
 WEBHOOK_SECRET = "alert-webhook"  # noqa: S105 - the secret's name
 
 
@@ -40,17 +41,32 @@ def calendar(feed: Feed) -> Calendar:
 
 def usable_partners(sftp: Mapping[str, Mapping[str, object]]) -> list[Partner]:
     """Return the partners whose files are right; one that is not is told each time, and costs no other partner a night."""
-    return load_partners(sftp, on_fault=lambda fault: log_failure("partner.invalid", cause=str(fault), hint=fault.hint))
+    return _read_partners(sftp)[0]
 
 
 def feeds_due(window_start: datetime, sftp: Mapping[str, Mapping[str, object]]) -> list[dict[str, str]]:
-    """Return `{"partner", "feed"}` of every feed that is expected for the business date on which the window starts."""
-    return [
+    """Return `{"partner", "feed"}` of every feed that is expected for the business date on which the window starts.
+
+    A partner whose file is wrong is due too, with a feed that cannot be planned: its part of the night is red and says why.
+    """
+    partners, faulty = _read_partners(sftp)
+    due = [
         {"partner": partner.name, "feed": name}
-        for partner in usable_partners(sftp)
+        for partner in partners
         for name, feed in partner.feeds.items()
         if not calendar(feed).why_closed(partner.business_date(window_start))
     ]
+    return due + [{"partner": name, "feed": FEED_OF_A_WRONG_FILE} for name in faulty]
+
+
+def _read_partners(sftp: Mapping[str, Mapping[str, object]]) -> tuple[list[Partner], list[str]]:
+    faulty: list[str] = []
+
+    def tell(name: str, fault: PartnerInvalid) -> None:
+        faulty.append(name)
+        log_failure("partner.invalid", partner=name, cause=str(fault), hint=fault.hint)
+
+    return load_partners(sftp, on_fault=tell), faulty
 
 
 def read_standings(stores: Stores, partners: Iterable[Partner], now: datetime) -> list[Standing]:

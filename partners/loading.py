@@ -41,11 +41,11 @@ def load_partner(name: str, sftp: Mapping[str, Mapping[str, object]] | None = No
 def load_partners(
     sftp: Mapping[str, Mapping[str, object]] | None = None,
     folder: Path = FOLDER,
-    on_fault: Callable[[PartnerInvalid], None] | None = None,
+    on_fault: Callable[[str, PartnerInvalid], None] | None = None,
 ) -> list[Partner]:
     """Return every partner of the folder, by name.
 
-    A wrong file goes to `on_fault` and is left out; without it, PartnerInvalid is raised.
+    A wrong file's name and fault go to `on_fault` and it is left out; without it, PartnerInvalid is raised.
     """
     partners: list[Partner] = []
     for path in sorted(folder.glob("*.yaml")):
@@ -54,7 +54,7 @@ def load_partners(
         except PartnerInvalid as fault:
             if on_fault is None:
                 raise
-            on_fault(fault)
+            on_fault(path.stem, fault)
     return partners
 
 

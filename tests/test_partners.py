@@ -161,10 +161,10 @@ def test_two_feeds_never_share_a_name_in_a_folder(tmp_path: Path):
 def test_wrong_file_of_one_partner_leaves_the_others(tmp_path: Path):
     write(tmp_path)
     (tmp_path / "southwind.yaml").write_text("name: [")
-    faults: list[PartnerInvalid] = []
+    faults: dict[str, PartnerInvalid] = {}
 
-    assert [partner.name for partner in load_partners(folder=tmp_path, on_fault=faults.append)] == ["northwind"]
-    assert "partners/southwind.yaml" in str(faults[0])
+    assert [partner.name for partner in load_partners(folder=tmp_path, on_fault=faults.__setitem__)] == ["northwind"]
+    assert "partners/southwind.yaml" in str(faults["southwind"])
 
 
 @pytest.mark.parametrize("key", ["ssh-rsa", "ssh-rsa !!!", "ssh-ed25519 AAAAB3NzaC1yc2EAAAADAQABAAAAQQ==", "AAAA"])

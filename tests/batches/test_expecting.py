@@ -96,7 +96,7 @@ def test_holiday_is_not_expected_and_not_planned(world: World, partners: list[Pa
 def test_wrong_file_of_one_partner_is_told_and_plans_the_others(caplog: pytest.LogCaptureFixture):
     due = batches.feeds_due(START, {"cedarway": {"port": 0}})
 
-    assert due == [{"partner": "northwind", "feed": "accruals"}]
+    assert due == [{"partner": "northwind", "feed": "accruals"}, {"partner": "cedarway", "feed": "unreadable"}]
     assert "partner.invalid" in caplog.text
     assert "cedarway.yaml: sftp.port" in caplog.text
 
