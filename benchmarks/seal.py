@@ -24,6 +24,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from benchmarks.children import wait
+
 ROOT = Path(__file__).resolve().parent.parent
 READ_BYTES = 64 * 1024
 CPU_PLAIN, CPU_HASHED, RSS_MIB, SMALL_FILES_A_SECOND = 0.45, 1.3, 60, 1500
@@ -184,21 +186,9 @@ def _run(command: list[str], *, error: bool = False) -> str:
 def _measure(command: list[str], folder: Path) -> Figure:
     (folder / "copy").unlink(missing_ok=True)
     began = time.perf_counter()
-    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    peak_kib = 0
-    # ru_maxrss would count this process's own memory, from before the child's exec; VmHWM begins at exec.
-    while (ended := os.wait4(child.pid, os.WNOHANG))[0] == 0:
-        peak_kib = max(peak_kib, _peak_kib(child.pid))
-        time.sleep(0.01)
+    usage, peak_mib = wait(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL))
     wall = time.perf_counter() - began
-    child.returncode = os.waitstatus_to_exitcode(ended[1])
-    assert child.returncode == 0, command
-    return Figure(wall_seconds=wall, cpu_seconds=ended[2].ru_utime + ended[2].ru_stime, rss_mib=peak_kib / 1024)
-
-
-def _peak_kib(process: int) -> int:
-    status = Path(f"/proc/{process}/status").read_text()
-    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
+    return Figure(wall_seconds=wall, cpu_seconds=usage.ru_utime + usage.ru_stime, rss_mib=peak_mib)
 
 
 def _better(old: Figure | None, new: Figure) -> Figure:

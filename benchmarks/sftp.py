@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.children import wait
 from benchmarks.far import Far, can_be_far
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -260,11 +261,8 @@ def _python(server: Server, what: str, paths: list[Path], **more: Any) -> Callab
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
         assert process.stdout is not None
         with process.stdout as out:
-            answer = out.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = status
-        assert status == 0, f"{what} failed"
-        return Result(float(answer), usage.ru_maxrss / 1024)
+            _, peak_mib = wait(process)
+            return Result(float(out.read()), peak_mib)
 
     return run
 
@@ -360,10 +358,8 @@ def _tool(command: list[str], script: str = "") -> Callable[[], Result]:
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError), process.stdin as typed:
             typed.write(script.encode())
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = status
-        assert status == 0, f"{command[0]} failed"
-        return Result(time.monotonic() - began, usage.ru_maxrss / 1024)
+        _, peak_mib = wait(process)
+        return Result(time.monotonic() - began, peak_mib)
 
     return run
 
