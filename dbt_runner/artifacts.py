@@ -145,13 +145,13 @@ class Artifacts:
         text = json.dumps(content, ensure_ascii=False, indent=1)
         self._container.upload_blob(name, text, overwrite=True, content_settings=_settings(".json"))
 
-    def restore(self, pointer: str, names: Iterable[str], folder: Path) -> tuple[str, str] | None:
-        """Fetch artifacts of the run that a pointer names; return that run's id and the pointer's ETag, or None."""
+    def restore(self, pointer: str, names: Iterable[str], folder: Path) -> tuple[str | None, str] | None:
+        """Fetch artifacts of the run that a pointer names; return that run's id (None when they are gone) and the ETag."""
         found = self._read(pointer)
         if found is None:
             return None
         run_id = str(json.loads(found[0])["run_id"])
-        return (run_id, found[1]) if self.fetch(run_id, names, folder) else None
+        return (run_id if self.fetch(run_id, names, folder) else None), found[1]
 
     def fetch(self, run_id: str, names: Iterable[str], folder: Path) -> bool:
         """Fetch artifacts of a run into a folder; False when one is missing."""

@@ -79,7 +79,7 @@ def _claim(artifacts: "Artifacts", run_id: str, text: str) -> bool:
     return artifacts.claim(run_id, {"claimed": now(), "host": socket.gethostname(), "request": text})
 
 
-def _earlier(artifacts: "Artifacts", run_id: str) -> Summary | None:
+def _earlier(artifacts: "Artifacts", run_id: str) -> Summary:
     """Return what an earlier start of the same run recorded; record that it died when it left nothing."""
     ends = time.monotonic() + RESTART_WAIT_SECONDS
     while True:
@@ -93,8 +93,9 @@ def _earlier(artifacts: "Artifacts", run_id: str) -> Summary | None:
             detail = "the container died during the run and was started again; the run was not repeated"
             return record(artifacts, _verdict(run_id, "interrupted", detail))
         if time.monotonic() > ends:
-            print(f"run {run_id} is under way in another container", flush=True)
-            return None
+            busy = _verdict(run_id, "busy", f"run {run_id} is under way in another container")
+            print(json.dumps(busy.to_json(), ensure_ascii=False), flush=True)
+            return busy
         time.sleep(2)
 
 

@@ -42,6 +42,8 @@ _NAMED = frozenset(
         "view",
     ]
 )
+# After a colon comes a value, which may hold quotes and line ends of its own: all up to the last quote goes.
+_VALUE_AFTER_COLON = re.compile(r'(?<=: )"(?:.*"|.*)', re.DOTALL)
 _VALUE_IN_BRACKETS = re.compile(r"(Key|key) \([^)]*\)=\([^)]*\)|[Ff]ailing row contains \(.*\)")
 _SPACES = re.compile(r"\s+")
 
@@ -55,6 +57,7 @@ def clean(text: str, secrets: Iterable[str] = (), limit: int = LIMIT) -> str:
     if cut:
         text = text[: cut.start()]
     text = _VALUE_IN_BRACKETS.sub("…", text)
+    text = _VALUE_AFTER_COLON.sub('"…"', text)
     text = _QUOTED.sub(_keep_names, text)
     text = _SPACES.sub(" ", text).strip()
     return text if len(text) <= limit else text[: limit - 1] + "…"

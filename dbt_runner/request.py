@@ -84,12 +84,22 @@ class Request:
             arguments += [*self._selection("state:modified+"), "--state", state, "--defer", "--favor-state"]
         else:
             # A selector that matches nothing is a mistake of the caller's, which dbt alone would turn green.
-            arguments += [*self._selection(""), "--warn-error-options", '{"error": ["NoNodesForSelectionCriteria"]}']
+            arguments += self.strict_selection()
+            if self.target != "production" and state is not None:
+                arguments += ["--state", state, "--defer", "--favor-state"]
         if self.full_refresh and self.command != "test":
             arguments.append("--full-refresh")
         if self.variables:
             arguments += ["--vars", json.dumps(self.variables)]
         return arguments
+
+    @property
+    def compares(self) -> bool:
+        """Whether the last good build's manifest is needed: to compare with, or to read production from."""
+        return self.mode == "modified" or self.target != "production"
+
+    def strict_selection(self) -> list[str]:
+        return [*self._selection(""), "--warn-error-options", '{"error": ["NoNodesForSelectionCriteria"]}']
 
     def _threads(self) -> list[str]:
         return ["--threads", str(self.threads)]

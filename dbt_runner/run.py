@@ -137,6 +137,9 @@ class Run:
                 importing.join()
                 self.timings["ready"] = self._elapsed()
                 if problem is None:
+                    # Before dbt runs: a run that leaves no results is the last one too, and a retry must not skip it.
+                    if self.artifacts is not None and self.request.command in ("build", "run", "test"):
+                        self.artifacts.point(LAST, self.request.run_id)
                     self._work()
                 else:
                     self._conclude("error", problem)
@@ -153,11 +156,12 @@ class Run:
         if baked.exists():
             shutil.copyfile(baked, self.target_folder / PARTIAL_PARSE)
         if artifacts is not None:
-            names = [PARTIAL_PARSE, "manifest.json"] if request.mode == "modified" else [PARTIAL_PARSE]
+            names = [PARTIAL_PARSE, "manifest.json"] if request.compares else [PARTIAL_PARSE]
             current = artifacts.restore(CURRENT, names, self.state_folder / "current")
             if current is not None:
                 self.restored, self.current_etag = current
-                shutil.copyfile(self.state_folder / "current" / PARTIAL_PARSE, self.target_folder / PARTIAL_PARSE)
+                if self.restored is not None:
+                    shutil.copyfile(self.state_folder / "current" / PARTIAL_PARSE, self.target_folder / PARTIAL_PARSE)
         if request.command == "retry":
             return self._restore_for_retry()
         return None
@@ -173,7 +177,13 @@ class Run:
         else:
             last = self.artifacts.restore(LAST, names, folder)
             self.restored = last[0] if last else None
-        return None if self.restored else "there is no earlier run with results to retry"
+        if self.restored is None:
+            return "there is no earlier run with results to retry"
+        # dbt's results of a stopped run lack the nodes that never began; a retry would leave them out and be green.
+        verdict = self.artifacts.read_json(f"runs/{self.restored}/summary.json") or {}
+        if verdict.get("status") not in ("success", "failures"):
+            return f"the run {self.restored} was stopped, so nobody knows what it left undone; build again"
+        return None
 
     def _work(self) -> None:
         request = self.request
@@ -200,7 +210,7 @@ class Run:
     def _compare_with(self) -> Path | None:
         if self.request.command == "retry":
             return self.state_folder / "retry"
-        if self.request.mode == "modified" and self.restored is not None:
+        if self.request.compares and self.restored is not None:
             return self.state_folder / "current"
         return None
 
@@ -238,16 +248,24 @@ class Run:
             old = [name for name, state in self.summary.freshness.items() if state not in ("pass", "warn")]
             return (
                 ("stale", f"sources are too old: {', '.join(old)}")
-                if old or not outcome.success
+                if old
                 else ("success", "fresh")
+                if outcome.success and outcome.results
+                else ("error", "nothing was selected")
+                if outcome.success
+                else ("error", "the age of a source could not be read; log.jsonl tells why")
             )
         if not outcome.success:
             return "failures", sentence("failures", counts, failed)
-        if not outcome.results and self.request.command in ("build", "run", "test"):
-            if self.request.mode == "modified" and self.restored is not None:
+        if not outcome.results and self.request.command in ("build", "run", "test", "docs"):
+            if self.request.mode == "modified" and self.restored is not None and self._selects_something():
                 return "success", "nothing differs from the last good build"
             return "error", "nothing was selected"
         return "success", "nothing of the earlier run is left to do" if self.request.command == "retry" else ""
+
+    def _selects_something(self) -> bool:
+        """Tell "nothing of it differs" from a selector that matches nothing."""
+        return not self.request.select or self.dbt.invoke(["ls", *self.request.strict_selection()]).error is None
 
     def _conclude(self, status: str, detail: str) -> None:
         message = detail if status == "failures" else sentence(status, self.summary.counts, self.summary.failed, detail)
@@ -258,7 +276,9 @@ class Run:
             self.uploads[name] = self.target_folder / name
 
     def _keep_docs(self) -> None:
-        self.uploads["docs/index.html"] = self.target_folder / "static_index.html"
+        page = self.target_folder / "static_index.html"
+        if page.exists():
+            self.uploads["docs/index.html"] = page
         self._keep("catalog.json")
 
     def _elapsed(self) -> float:
@@ -289,7 +309,8 @@ class Run:
         self.uploads["log.jsonl"] = "".join(f"{line}\n" for line in self.dbt.events.log)
         artifacts.upload(self.request.run_id, self.uploads)
         if "run_results.json" in self.uploads and "manifest.json" in self.uploads:
-            artifacts.point(LAST, self.request.run_id)
+            if self.request.command == "retry" and self.summary.status in ("success", "failures"):
+                artifacts.point(LAST, self.request.run_id)
             if self.summary.status == "success" and self.request.makes_state and self.summary.counts:
                 artifacts.promote(CURRENT, self.request.run_id, self.current_etag)
 

@@ -22,6 +22,7 @@ EXIT_CODES = {
     "cancelled": 3,
     "deadline": 3,
     "interrupted": 3,  # the container died during the run and was started again
+    "busy": 3,  # printed only: another container still runs it
     "infrastructure": 3,  # storage or the identity could not be reached
 }
 

@@ -54,7 +54,10 @@ def test_pointer_that_another_run_has_moved_is_left_alone(artifacts: Artifacts, 
 def test_pointer_to_artifacts_that_are_gone_restores_nothing(artifacts: Artifacts, tmp_path: Path) -> None:
     artifacts.point(POINTER, "gone")
 
-    assert artifacts.restore(POINTER, ["manifest.json"], tmp_path) is None
+    run_id, etag = artifacts.restore(POINTER, ["manifest.json"], tmp_path) or ("", "")
+
+    assert run_id is None
+    assert artifacts.promote(POINTER, "next", etag)
 
 
 def test_request_that_nobody_waits_for_any_more_is_not_taken(artifacts: Artifacts) -> None:

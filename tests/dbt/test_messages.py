@@ -11,6 +11,12 @@ from dbt_runner.messages import clean
         ('invalid input syntax for type integer: "M000100001"', 'invalid input syntax for type integer: "…"'),
         ('column "points" does not exist', 'column "points" does not exist'),
         (
+            'invalid input syntax for type integer: "Ada L\n  12 Main Street"\n  compiled code at x',
+            'invalid input syntax for type integer: "…" compiled code at x',
+        ),
+        ('invalid input syntax for type integer: "6" Ada"', 'invalid input syntax for type integer: "…"'),
+        ('invalid input syntax for type integer: "user "ada@x.org" now"', 'invalid input syntax for type integer: "…"'),
+        (
             'null value in column "points" of relation "accruals"\n  DETAIL:  Failing row contains (M000100001, 12.50).',
             'null value in column "points" of relation "accruals"',
         ),

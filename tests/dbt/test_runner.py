@@ -168,6 +168,15 @@ def test_warehouse_out_of_reach_is_an_error_without_secrets(run_dbt: Runner, ask
     assert site.postgres.password not in ran.output
 
 
+def test_docs_without_a_warehouse_leave_a_verdict(run_dbt: Runner, ask: Ask, container: ContainerClient) -> None:
+    run_id = ask(command="docs")
+
+    ran = run_dbt(PGPORT="1")
+
+    assert (ran.code, ran.summary["status"]) == (2, "error")
+    assert read(container, f"runs/{run_id}/summary.json") == ran.summary
+
+
 def test_storage_out_of_reach_ends_with_its_own_code(run_dbt: Runner) -> None:
     ran = run_dbt(ARTIFACTS_URL="https://127.0.0.1:1/sealifthost/dbt")
 
@@ -199,6 +208,8 @@ def test_modified_builds_only_what_differs(
     assert run_dbt(DBT_PROJECT_DIR=str(project)).code == 0
     nothing = ask(mode="modified")
     unchanged = run_dbt(DBT_PROJECT_DIR=str(project))
+    ask(mode="modified", select="no_such_model")
+    misspelt = run_dbt(DBT_PROJECT_DIR=str(project))
     edit(project / "models" / "marts" / "partner_batch_totals.sql", "count(*)", "count(1)")
     ask(mode="modified")
 
@@ -206,6 +217,7 @@ def test_modified_builds_only_what_differs(
 
     assert (unchanged.summary["run_id"], unchanged.summary["status"]) == (nothing, "success")
     assert unchanged.summary["counts"] == {}
+    assert (misspelt.code, misspelt.summary["status"]) == (2, "error")
     assert changed.summary["status"] == "success"
     assert set(changed.summary["rows"]) == {"partner_batch_totals"}
     assert read(container, "state/current.json") == {"run_id": changed.summary["run_id"]}
@@ -225,6 +237,36 @@ def test_retry_runs_what_failed_and_what_was_skipped(run_dbt: Runner, ask: Ask, 
     assert ran.summary["status"] == "success"
     assert ran.summary["state_from"] == broken.summary["run_id"]
     assert set(ran.summary["rows"]) == {"partner_daily_accruals", "partner_batch_totals"}
+
+
+def test_retry_does_not_pass_over_a_last_run_that_left_no_results(
+    run_dbt: Runner, ask: Ask, container: ContainerClient
+) -> None:
+    ask(select=ONE)
+    assert run_dbt().code == 0
+    ask(select=ONE)
+    assert run_dbt(PGPORT="1").code == 2
+    ask(command="retry")
+
+    ran = run_dbt()
+
+    assert (ran.code, ran.summary["status"]) == (2, "error")
+    assert "no earlier run with results" in ran.summary["message"]
+
+
+@pytest.mark.parametrize("status", ["deadline", "cancelled", "interrupted", "error"])
+def test_retry_of_a_run_that_was_stopped_is_refused(
+    run_dbt: Runner, ask: Ask, container: ContainerClient, status: str
+) -> None:
+    for name, content in (("manifest.json", {}), ("run_results.json", {}), ("summary.json", {"status": status})):
+        container.upload_blob(f"runs/stopped/{name}", json.dumps(content))
+    container.upload_blob("state/last.json", json.dumps({"run_id": "stopped"}), overwrite=True)
+    ask(command="retry")
+
+    ran = run_dbt()
+
+    assert (ran.code, ran.summary["status"]) == (2, "error")
+    assert "build again" in ran.summary["message"]
 
 
 def test_retry_without_an_earlier_run_is_red(run_dbt: Runner, ask: Ask) -> None:
@@ -253,6 +295,26 @@ def test_old_sources_stop_the_build(run_dbt: Runner, ask: Ask, container: Contai
     assert ran.summary["freshness"] == {"loyalty.transactions": "error"}
     assert ran.summary["counts"] == {}
     assert "sources.json" in names(container, f"runs/{run_id}/")
+
+
+def test_freshness_of_no_source_is_red(run_dbt: Runner, ask: Ask) -> None:
+    ask(command="freshness", select="source:no_such")
+
+    ran = run_dbt()
+
+    assert (ran.code, ran.summary["status"]) == (2, "error")
+    assert "nothing was selected" in ran.summary["message"]
+
+
+def test_an_age_that_cannot_be_read_is_an_error_and_no_old_source(run_dbt: Runner, ask: Ask, project: Path) -> None:
+    sources = project / "models" / "staging" / "loyalty__sources.yml"
+    edit(sources, "loaded_at_field: loaded_at", 'loaded_at_field: "(transaction_id::timestamptz)"')
+    ask(command="freshness")
+
+    ran = run_dbt(DBT_PROJECT_DIR=str(project))
+
+    assert (ran.code, ran.summary["status"]) == (2, "error")
+    assert "could not be read" in ran.summary["message"]
 
 
 @pytest.fixture
