@@ -21,7 +21,7 @@ from batches.log import log_event, log_failure
 from batches.receipts import read_receipt
 from batches.record import BatchId, Record
 from batches.stores import Stores
-from delivery import DeliveryError, RemoteRefused, SentFile, Verdict, poll_answers
+from delivery import DeliveryError, FolderMissing, RemoteReadOnly, RemoteRefused, SentFile, Verdict, poll_answers
 from encryption import EncryptionError
 from encryption.vault import Vault
 from partners import Feed, Partner
@@ -36,7 +36,10 @@ def fetch_answers(stores: Stores, vault: Vault, partners: list[Partner], now: da
     """
     came: list[dict[str, Any]] = []
     for partner in partners:
+        closed: set[str] = set()
         for batch in _recent(stores, partner, now):
+            if batch.feed in closed:
+                continue
             try:
                 record = records.read(stores.batches, batch)
                 if read_receipt(stores, record) is None or read_answer(stores, record) is not None:
@@ -46,6 +49,12 @@ def fetch_answers(stores: Stores, vault: Vault, partners: list[Partner], now: da
                     log_failure("answer.unreadable", batch=record.batch, cause=cause)
                 if verdict.says != "waiting":
                     came.append(_write(stores, record, verdict, now))
+            except (
+                FolderMissing,
+                RemoteReadOnly,
+            ) as error:  # the folder of this feed's answers, for all of its batches
+                log_failure("answer.not_reached", batch=str(batch), cause=str(error))
+                closed.add(batch.feed)
             except RemoteRefused as error:  # one answer that cannot be read
                 log_failure("answer.not_reached", batch=str(batch), cause=str(error))
             except (DeliveryError, EncryptionError) as error:

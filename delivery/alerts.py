@@ -24,9 +24,6 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """Follow nothing."""
 
 
-_OPENER = urllib.request.build_opener(_NoRedirect)
-
-
 class AlertNotPosted(DeliveryError):
     """The alert reached nobody: the caller must not mark it as sent."""
 
@@ -66,12 +63,13 @@ def post_alert(
     request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
         url, json.dumps(alert).encode(), {"Content-Type": "application/json"}, method="POST"
     )
+    opener = urllib.request.build_opener(_NoRedirect)  # made here: what it trusts is read when it is made
     problem = ""
     for attempt in range(attempts):
         if attempt:
             sleep(2.0**attempt)
         try:
-            with _OPENER.open(request, timeout=timeout_seconds):
+            with opener.open(request, timeout=timeout_seconds):
                 return
         except urllib.error.HTTPError as error:
             error.close()

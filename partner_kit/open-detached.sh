@@ -16,6 +16,8 @@ die() {
 }
 [ $# -eq 4 ] || { printf 'usage: sh %s BATCH.manifest.json PRIVATE.pem SENDER.pem OUTPUT_FOLDER\n' "$0" >&2; exit 2; }
 manifest=$1 sender=$3 out=$4
+[ -r "$2" ] || die "usage: $2 cannot be read"
+[ -r "$sender" ] || die "usage: $sender cannot be read"
 set -- -inkey "$2"
 [ -z "${SEALIFT_KEY_PASSWORD:-}" ] || set -- "$@" -passin env:SEALIFT_KEY_PASSWORD
 folder=$(dirname "$manifest")
@@ -69,8 +71,10 @@ while IFS= read -r file <&3; do
     name=$(text_of name "$file")
     case $name in '' | */* | .* | -* | *.part) die "manifest: a name that this script does not touch: $name" ;; esac
     [ ! -e "$out/$name" ] && [ ! -h "$out/$name" ] || die "usage: $name is already in the output folder"
-    (set -C && : >"$out/$name.part") 2>/dev/null ||
+    (set -C && : >"$out/$name.part") 2>/dev/null || {
+        [ -e "$out/$name.part" ] || [ -h "$out/$name.part" ] || die "usage: $out/$name.part cannot be written"
         die "usage: $name.part is in the output folder: another run writes it, or a killed one left it; then delete it"
+    }
     part=$out/$name.part
     cp "$folder/$(text_of key_name "$file")" "$work/key"
     [ "$(sha256 "$work/key")" = "$(text_of key_sha256 "$file")" ] || die "file: the key of $name was replaced while it was opened"

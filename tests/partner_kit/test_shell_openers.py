@@ -184,6 +184,20 @@ def test_a_key_with_a_password_opens_unattended(kind: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", ["detached", "cms"])
+def test_a_key_that_is_not_there_is_named(kind: str, tmp_path: Path) -> None:
+    done = open_vector(f"{kind}_size_1", tmp_path, kind, key=tmp_path / "nobody.pem")
+    assert done.stderr == f"error: usage: {tmp_path / 'nobody.pem'} cannot be read\n"
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("kind", ["detached", "cms"])
+def test_a_sender_that_is_not_there_is_named(kind: str, tmp_path: Path) -> None:
+    done = open_vector(f"{kind}_size_1", tmp_path, kind, sender="nobody.pem")
+    assert "nobody.pem cannot be read" in done.stderr
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("kind", ["detached", "cms"])
 def test_a_short_sender_s_key_is_refused(kind: str, tmp_path: Path) -> None:
     sender = tmp_path / "short.pub.pem"
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
