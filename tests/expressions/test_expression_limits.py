@@ -42,6 +42,12 @@ def test_deep_json_and_xml_are_expression_errors(depth):
             evaluate(text, SCOPE)
 
 
+def test_json_that_is_long_and_flat_is_read():
+    text = "[" + ",".join(['["\\"[[[["]'] * 2_000) + "]"
+
+    assert evaluate("@length(json(pipeline().parameters.text))", Scope(parameters={"text": text})) == 2_000
+
+
 def test_deep_values_of_the_scope_are_limit_errors():
     deep: list[object] = []
     for _ in range(5_000):
