@@ -49,12 +49,9 @@ def fetch_answers(stores: Stores, vault: Vault, partners: list[Partner], now: da
                     log_failure("answer.unreadable", batch=record.batch, cause=cause)
                 if verdict.says != "waiting":
                     came.append(_write(stores, record, verdict, now))
-            except (
-                FolderMissing,
-                RemoteReadOnly,
-            ) as error:  # the folder of this feed's answers, for all of its batches
+            except (FolderMissing, RemoteReadOnly) as error:
                 log_failure("answer.not_reached", batch=str(batch), cause=str(error))
-                closed.add(batch.feed)
+                closed.add(batch.feed)  # its batches share the folder: each would only log in again
             except RemoteRefused as error:  # one answer that cannot be read
                 log_failure("answer.not_reached", batch=str(batch), cause=str(error))
             except (DeliveryError, EncryptionError) as error:

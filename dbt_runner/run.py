@@ -245,16 +245,7 @@ class Run:
         if outcome.error is not None:
             return "error", outcome.error
         if gate or self.request.command == "freshness":
-            old = [name for name, state in self.summary.freshness.items() if state not in ("pass", "warn")]
-            return (
-                ("stale", f"sources are too old: {', '.join(old)}")
-                if old
-                else ("success", "fresh")
-                if outcome.success and outcome.results
-                else ("error", "nothing was selected")
-                if outcome.success
-                else ("error", "the age of a source could not be read; log.jsonl tells why")
-            )
+            return self._judge_freshness(outcome)
         if not outcome.success:
             return "failures", sentence("failures", counts, failed)
         if not outcome.results and self.request.command in ("build", "run", "test", "docs"):
@@ -262,6 +253,14 @@ class Run:
                 return "success", "nothing differs from the last good build"
             return "error", "nothing was selected"
         return "success", "nothing of the earlier run is left to do" if self.request.command == "retry" else ""
+
+    def _judge_freshness(self, outcome: Outcome) -> tuple[str, str]:
+        old = [name for name, state in self.summary.freshness.items() if state not in ("pass", "warn")]
+        if old:
+            return "stale", f"sources are too old: {', '.join(old)}"
+        if not outcome.success:
+            return "error", "the age of a source could not be read; log.jsonl tells why"
+        return ("success", "fresh") if outcome.results else ("error", "nothing was selected")
 
     def _selects_something(self) -> bool:
         """Tell "nothing of it differs" from a selector that matches nothing."""

@@ -381,6 +381,18 @@ def test_partner_whose_login_is_refused_is_asked_once_a_look(
     assert caplog.text.count("answer.not_reached") == 1
 
 
+def test_folder_of_answers_that_is_gone_is_looked_for_once_a_look(
+    world: World, cedarway: Any, server: PartnerSftp, caplog: pytest.LogCaptureFixture
+):
+    for day in range(2):
+        send(world, sealed(world, day), cedarway)
+    answers(server).rmdir()
+
+    assert batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW) == []
+
+    assert caplog.text.count("answer.not_reached") == 1
+
+
 def test_trouble_with_answers_silences_no_alert(
     world: World, cedarway: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):

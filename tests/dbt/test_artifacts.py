@@ -9,6 +9,8 @@ from azure.storage.blob import ContainerClient
 from dbt_site import Site
 
 from dbt_runner.artifacts import Artifacts, StorageError
+from dbt_runner.claims import _earlier as earlier
+from dbt_runner.summary import EXIT_CODES
 
 POINTER = "state/current.json"
 
@@ -35,6 +37,18 @@ def test_claim_is_taken_over_only_after_its_holder_let_go(artifacts: Artifacts, 
     artifacts.release()
     assert other.take_over("one")
     other.release()
+
+
+def test_a_run_that_another_container_still_works_on_is_busy_and_not_done(
+    artifacts: Artifacts, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dbt_runner.claims.RESTART_WAIT_SECONDS", 0.0)
+    artifacts.claim("one", {})
+
+    verdict = earlier(Artifacts(site.artifacts_url), "one")
+
+    assert verdict.status == "busy"
+    assert EXIT_CODES[verdict.status] == 3
 
 
 def test_pointer_that_another_run_has_moved_is_left_alone(artifacts: Artifacts, tmp_path: Path) -> None:
