@@ -9,7 +9,6 @@ vault, as an SSH host key is.
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 import warnings
 from collections.abc import Callable
@@ -27,33 +26,17 @@ from encryption import canonical
 from encryption.errors import (
     CertificateExpired,
     CertificateNotYetValid,
-    KeyTooSmall,
     NotRsa,
-    PublishedKey,
     RecipientError,
     SeveralOwners,
     SignatureInvalid,
     UnreadableCertificate,
-    WeakKey,
     WrongUsage,
 )
+from encryption.rsa_numbers import check_rsa_key, check_rsa_numbers, refuse_published_modulus
 
-MIN_BITS: Final = 3072
-MAX_BITS: Final = 8192
 MAX_PEM_BYTES: Final = 262_144
 WARN_DAYS: Final = (30, 7)
-
-# SHA-256 over the SubjectPublicKeyInfo of keys whose private half is in this repository (tests/vectors/keys).
-PUBLISHED_KEYS: Final = frozenset(
-    {
-        "5cbf1d570c0d0f43dd01fce0b64e9cad18377bb8d1cad52e0c1be7dac81a1e4d",  # escrow
-        "038840c84e7e0ff3dc56db1c4c8c35ff52807fb391bc15ae8db2a41734c97a25",  # other-sender
-        "59c278612fd3a1dc5827ea7410c2d333b5006ddcbd89a964ff4cca017cbdfa6a",  # partner-4096
-        "db1695cae14a5b1cc8f81154c52a163f44d39a2aeb116c72053ee7c7ce54cf7d",  # partner
-        "321f87592247f7a0307d122718a23020355fc7b001b85bec4153685792257b7f",  # sender
-        "86adf864304a2d90c3245421e8a02be34a58d5eb0ed35d92cca073e7e6ad55cf",  # stranger
-    }
-)
 
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 _PEM_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
@@ -114,12 +97,9 @@ def check_key(certificate: x509.Certificate) -> None:
     """Raise the leaf of RecipientError that says why this certificate may not receive."""
     who = describe(certificate)
     key = public_key_of(certificate)
-    if key.key_size < MIN_BITS:
-        raise KeyTooSmall(f"{who} has an RSA key of {key.key_size} bits; {MIN_BITS} are the least")
-    exponent = key.public_numbers().e
-    if key.key_size > MAX_BITS or exponent < 65537:
-        limits = f"at most {MAX_BITS} bits and an exponent of 65537 or more are allowed"
-        raise WeakKey(f"{who} has an RSA key of {key.key_size} bits with exponent {exponent}; {limits}")
+    if certificate.public_key_algorithm_oid == x509.PublicKeyAlgorithmOID.RSASSA_PSS:
+        raise WrongUsage(f"{who} has an RSA key that may only sign (RSASSA-PSS)")
+    check_rsa_key(who, key)
     usage = extension_of(certificate, x509.KeyUsage)
     if usage and not usage.key_encipherment:
         raise WrongUsage(f"{who} does not allow key encipherment (its keyUsage extension)")
@@ -249,14 +229,7 @@ def check_dates(certificate: x509.Certificate, now: datetime) -> None:
 
 def refuse_published(certificate: x509.Certificate) -> None:
     """Raise when everybody has the private key: it belongs to the test vectors."""
-    encoding, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    if key_fingerprint(public_key_of(certificate).public_bytes(encoding, form)) in PUBLISHED_KEYS:
-        raise PublishedKey(f"{describe(certificate)} holds a published test key")
-
-
-def key_fingerprint(spki: bytes) -> str:
-    """Return SHA-256 of a SubjectPublicKeyInfo in hex: the same for every certificate of one key."""
-    return hashlib.sha256(spki).hexdigest()
+    refuse_published_modulus(describe(certificate), public_key_of(certificate).public_numbers().n)
 
 
 def load_verification_key(pem: bytes) -> RSAPublicKey:
@@ -269,6 +242,10 @@ def load_verification_key(pem: bytes) -> RSAPublicKey:
             key = loaded  # type: ignore[assignment]  # one union of key types against another; RSA is checked below
     except ValueError as error:
         raise SignatureInvalid("the verification key is neither a PEM certificate nor a PEM public key") from error
-    if not isinstance(key, RSAPublicKey) or key.key_size < MIN_BITS:
-        raise SignatureInvalid(f"the verification key is not an RSA key of {MIN_BITS} bits or more")
+    if not isinstance(key, RSAPublicKey):
+        raise SignatureInvalid("the verification key is not an RSA key")
+    try:
+        check_rsa_numbers("the sender", key.public_numbers().n, key.public_numbers().e)
+    except RecipientError as error:
+        raise SignatureInvalid(f"the verification key cannot be trusted: {error}") from error
     return key

@@ -13,8 +13,8 @@ from typing import Final
 
 from cryptography import x509
 
-from encryption.certificates import MAX_BITS, MIN_BITS
 from encryption.errors import MalformedHeader
+from encryption.rsa_numbers import MAX_BITS, MIN_BITS
 from encryption.wrapping import MAX_RECIPIENTS
 
 MAX_PLAINTEXT_BYTES: Final = 2**30

@@ -7,7 +7,7 @@ EncryptionError
 │   ├── CertificateNotYetValid
 │   ├── NotRsa
 │   ├── KeyTooSmall
-│   ├── WeakKey                   an exponent or size that is asking for trouble
+│   ├── WeakKey                   a modulus, exponent or size that is unsafe or cannot work
 │   ├── WrongUsage                the certificate forbids encrypting keys
 │   ├── SeveralOwners             a bundle from which nobody can tell whose certificate is meant
 │   └── PublishedKey              a key from the test vectors: everybody has it
@@ -79,7 +79,7 @@ class KeyTooSmall(RecipientError):
 
 
 class WeakKey(RecipientError):
-    """The RSA key's exponent or size is outside what the format allows."""
+    """The RSA key's modulus, exponent or size is unsafe, or the key cannot encrypt."""
 
 
 class WrongUsage(RecipientError):

@@ -11,18 +11,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from encryption import canonical
-from encryption.certificates import MAX_BITS, MIN_BITS, Recipient
+from encryption.certificates import Recipient
 from encryption.errors import InvalidValue
+from encryption.rsa_numbers import MAX_BITS, MIN_BITS, OAEP
 
 ALGORITHM: Final = "RSA-OAEP-256"
 FILE_KEY_BYTES: Final = 32
 MAX_RECIPIENTS: Final = 8
-OAEP: Final = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
 
 _MEMBERS: Final = frozenset({"alg", "kid", "wrapped_key", "x5t#S256"})
 

@@ -29,7 +29,8 @@ from encryption import (
     load_verification_key,
 )
 from encryption.doctor import diagnose
-from encryption.wrapping import OAEP, WrappedKey, unwrap, wrap_for_all
+from encryption.rsa_numbers import OAEP
+from encryption.wrapping import WrappedKey, unwrap, wrap_for_all
 
 PEM_FRAME = b"-----BEGIN CERTIFICATE-----\n%s-----END CERTIFICATE-----\n"
 VECTOR_KEYS = Path(__file__).resolve().parents[1] / "vectors" / "keys"
