@@ -1,7 +1,8 @@
 """`./sealift adf eval` evaluates one expression; `./sealift adf cases` runs a file of golden cases.
 
 A case file is a JSON array. An expression case holds `expression`, `scope` and one of `result`, `error` (with an optional
-`message_contains`) and `check`; a status case holds `activities` and `expected`. One file may hold both kinds.
+`message_contains`) and `check`, and `now` where it reads the clock; a status case holds `activities` and `expected`. One file
+may hold both kinds.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from local.expressions import ExpressionError, Scope, evaluate
 
@@ -24,6 +27,8 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "array": lambda value: isinstance(value, list),
     "object": lambda value: isinstance(value, dict),
 }
+# The clock of a case that gives none: no answer may change from one day to the next.
+CASE_NOW: Final = datetime(2026, 11, 23, 10, 20, 30, tzinfo=UTC)
 StatusRunner = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
@@ -58,7 +63,7 @@ def plain(value: Any) -> Any:
 def run_expression_case(case: Mapping[str, Any]) -> tuple[bool, str, str]:
     """Run one case and return whether it passed, what was expected and what came."""
     try:
-        value = plain(evaluate(case["expression"], Scope.from_json(case.get("scope") or {})))
+        value = plain(evaluate(case["expression"], case_scope(case)))
         got, message = shown(value), None
     except ExpressionError as error:
         value, message = None, str(error)
@@ -72,6 +77,21 @@ def run_expression_case(case: Mapping[str, Any]) -> tuple[bool, str, str]:
         passed = message is None and KINDS[kind](value) and re.search(pattern, str(value)) is not None
         return passed, f"{kind} that matches {pattern}", got
     return message is None and same_typed(value, case["result"]), shown(case["result"]), got
+
+
+def case_scope(case: Mapping[str, Any]) -> Scope:
+    """Return what a case's expression can see; its clock shows `now` of the case, or else CASE_NOW."""
+    scope, now = Scope.from_json(case.get("scope") or {}), clock_of(case)
+    return replace(scope, now=lambda: now)
+
+
+def clock_of(case: Mapping[str, Any]) -> datetime:
+    if "now" not in case:
+        return CASE_NOW
+    try:
+        return datetime.strptime(case["now"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except (TypeError, ValueError) as error:
+        raise CaseFileError(f"{case.get('id', 'a case')}: now is no time such as 2026-11-23T10:20:30Z") from error
 
 
 def run_status_case(case: Mapping[str, Any], run: StatusRunner) -> tuple[bool, str, str]:

@@ -66,6 +66,18 @@ def test_cases_exit_with_0_when_all_pass(tmp_path, capsys):
     assert capsys.readouterr().out == "3 passed, 0 failed\n"
 
 
+def test_a_case_has_its_own_clock(tmp_path, capsys):
+    cases = [
+        {"id": "monday", "expression": "@addDays('Sunday 10:20', 0)", "now": "2026-11-23T00:00:00Z", "error": True},
+        {"id": "leap", "expression": "@utcNow('yyyy-MM-dd')", "now": "2028-02-29T23:59:30Z", "result": "2028-02-29"},
+        {"id": "fixed", "expression": "@utcNow('yyyy-MM-dd')", "result": "2026-11-23"},
+    ]
+
+    assert run(tmp_path, cases) == 0
+    assert run(tmp_path, [cases[0] | {"now": "today"}]) == 1
+    assert "monday: now is no time" in capsys.readouterr().err
+
+
 def wait(name, outcome, **outer):
     return {"name": name, "type": "Wait", "outcome": outcome, "dependsOn": [], **outer}
 

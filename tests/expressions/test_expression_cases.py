@@ -5,11 +5,15 @@ It is plain JSON, one case a line, so that any other implementation can be held 
 """
 
 import json
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from local.factory.cases import run_cases
+from local.expressions import ExpressionError, evaluate
+from local.factory.cases import case_scope, run_cases
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = ROOT / "tests" / "cases" / "expressions.json"
@@ -33,6 +37,26 @@ def test_own_cases_have_unique_ids():
     ids = [case["id"] for case in json.loads(OWN.read_text(encoding="utf-8"))]
 
     assert len(ids) == len(set(ids))
+
+
+def test_every_own_case_that_reads_the_clock_has_its_time():
+    """A text like 'Sunday 10:20' is today on Sundays and an error on all other days."""
+    cases = json.loads(OWN.read_text(encoding="utf-8"))
+
+    assert [case["id"] for case in cases if reads_the_clock(case) and "now" not in case] == []
+
+
+def reads_the_clock(case: dict) -> bool:
+    asked: list[datetime] = []
+    scope = case_scope(case)
+
+    def now() -> datetime:
+        asked.append(scope.now())
+        return asked[0]
+
+    with suppress(ExpressionError):
+        evaluate(case["expression"], replace(scope, now=now))
+    return bool(asked)
 
 
 def test_shared_golden_cases_all_pass():
