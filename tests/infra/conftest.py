@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 from infra_fakes import FACTORY_ID, FakeFactory
-from infra_templates import CHECKER, SETS, Template, evaluate
+from infra_templates import (
+    CHECKER,
+    SETS,
+    Bodies,
+    Template,
+    evaluate,
+    golden,
+    golden_is_of_these_files,
+    templates_of,
+)
 
 from infra.deploy.arm import Factory
 from local.services.certificates import CertificateAuthority
@@ -106,15 +115,24 @@ def stage_file(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Template], str]:
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bodies, str]:
+    """What the checker makes of infra/ as it is now; skips where the checker is not beside the repository."""
     if not CHECKER.is_dir():
-        pytest.skip("the template's checker (../shared/tools/bicep_check) is not here: policies are not checked")
+        pytest.skip(
+            "the template's checker (../shared/tools/bicep_check) is not here: the golden files are not compared"
+        )
     return evaluate(tmp_path_factory.mktemp("templates"))
 
 
 @pytest.fixture(scope="session")
-def templates(evaluated: tuple[dict[str, Template], str]) -> dict[str, Template]:
-    return evaluated[0]
+def templates(request: pytest.FixtureRequest) -> dict[str, Template]:
+    """The present template where it can be evaluated, else the golden one; never one of other files than those here."""
+    if CHECKER.is_dir():
+        bodies, _ = request.getfixturevalue("evaluated")
+        return templates_of(bodies)
+    if not golden_is_of_these_files():
+        pytest.skip("infra/ was changed since tests/infra/golden was made, and what evaluates it is not here")
+    return templates_of(golden())
 
 
 @pytest.fixture(params=SETS)

@@ -1,7 +1,12 @@
-"""The template as Azure would get it, evaluated once per parameter file by the checker that CI has beside the repository."""
+"""The template as Azure would get it, evaluated once per parameter file.
+
+The checker that CI has beside the repository evaluates it. Everywhere else the policies are checked on golden/, which holds
+what the checker made; `SEALIFT_UPDATE_GOLDEN=1` writes it anew.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -14,7 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 CHECKER = ROOT / ".." / "shared" / "tools" / "bicep_check"
 STAGES = [ROOT / "infra" / f"main.parameters.{stage}.json" for stage in ("dev", "prod")]
 OPT_INS = sorted((ROOT / "tests" / "infra" / "optins").glob("*.json"))
-SETS = [path.name.split(".")[2 if path in STAGES else 0] for path in [*STAGES, *OPT_INS]]
+PARAMETERS = [*STAGES, *OPT_INS]
+GOLDEN = ROOT / "tests" / "infra" / "golden"
+UPDATE = "SEALIFT_UPDATE_GOLDEN"
+SETS = [path.name.split(".")[2 if path in STAGES else 0] for path in PARAMETERS]
 PRINCIPALS = {
     "identities/app": "app",
     "identities/dbt": "dbt",
@@ -22,6 +30,8 @@ PRINCIPALS = {
     "encryptionKey/identity": "storage",
     "33333333-3333-3333-3333-333333333333": "deployer",
 }
+
+Bodies = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,24 +51,64 @@ class Template:
         return found
 
 
-def evaluate(folder: Path) -> tuple[dict[str, Template], str]:
-    """Every set, and what the checker complained about."""
+def evaluate(folder: Path) -> tuple[Bodies, str]:
+    """Every set as the checker evaluates it, and what the checker complained about."""
     command = [sys.executable, str(CHECKER), str(ROOT / "infra" / "main.bicep"), "--strict", "--quiet"]
-    for path in [*STAGES, *OPT_INS]:
+    for path in PARAMETERS:
         command += ["--params", str(path)]
     command += ["--expanded", str(folder / "out.json"), "--access-matrix", str(folder / "access.json")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     access = json.loads((folder / "access.json").read_text())
-    templates = {}
+    bodies = {}
     for name in SETS:
         body = json.loads((folder / f"out.{name}.json").read_text())
-        templates[name] = Template(
+        bodies[name] = {"resources": body["resources"], "outputs": body["outputs"], "access": access[name]}
+    return bodies, done.stdout + done.stderr
+
+
+def templates_of(bodies: Bodies) -> dict[str, Template]:
+    return {
+        name: Template(
             name=name,
             resources=body["resources"],
             outputs=body["outputs"],
-            access=_rows(access[name], body["resources"]),
+            access=_rows(body["access"], body["resources"]),
         )
-    return templates, done.stdout + done.stderr
+        for name, body in bodies.items()
+    }
+
+
+def golden() -> Bodies:
+    """Every set as it was evaluated when the golden files were made."""
+    return {name: json.loads((GOLDEN / f"{name}.json").read_text()) for name in SETS}
+
+
+def golden_is_of_these_files() -> bool:
+    """Tell whether the golden files were made of infra/ as it is now; no checker is needed for this."""
+    made_of: dict[str, str] = json.loads((GOLDEN / "inputs.json").read_text())
+    return made_of == _inputs()
+
+
+def write_golden(bodies: Bodies) -> None:
+    """Write the golden files: one a set, one resource a line, so that a difference can be read."""
+    for old in GOLDEN.glob("*.json"):
+        old.unlink()
+    for name, body in bodies.items():
+        parts = [f"{json.dumps(key)}: {_lines(body[key])}" for key in ("resources", "outputs", "access")]
+        (GOLDEN / f"{name}.json").write_text("{" + ",\n".join(parts) + "}\n")
+    (GOLDEN / "inputs.json").write_text(json.dumps(_inputs(), indent=1) + "\n")
+
+
+def _lines(value: Any) -> str:
+    if isinstance(value, list):
+        return "[\n" + ",\n".join(json.dumps(each, sort_keys=True) for each in value) + "\n]"
+    return "{\n" + ",\n".join(f"{json.dumps(name)}: {json.dumps(value[name])}" for name in value) + "\n}"
+
+
+def _inputs() -> dict[str, str]:
+    """What the evaluation reads, with a hash of its text: all Bicep files, the parameters and the factory's declarations."""
+    files = [*sorted((ROOT / "infra").rglob("*.bicep")), *PARAMETERS, ROOT / "adf" / "factory" / "sealift.json"]
+    return {path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_text().encode()).hexdigest() for path in files}
 
 
 def _rows(matrix: list[dict[str, str]], resources: list[dict[str, Any]]) -> list[dict[str, str]]:

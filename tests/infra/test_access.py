@@ -7,12 +7,11 @@ import os
 from typing import Any
 
 import pytest
-from infra_templates import ROOT, Template
+from infra_templates import ROOT, UPDATE, Template
 
 from infra.docs import roles
 
 MATRIX = ROOT / "infra" / "access_matrix.json"
-UPDATE = "SEALIFT_UPDATE_GOLDEN"
 
 
 def matrix_of(templates: dict[str, Template]) -> dict[str, list[dict[str, str]]]:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 from typing import Any
 
 import pytest
-from infra_templates import ROOT, Template
+from infra_templates import (
+    GOLDEN,
+    ROOT,
+    SETS,
+    UPDATE,
+    Bodies,
+    Template,
+    golden,
+    golden_is_of_these_files,
+    write_golden,
+)
 
 STORAGE = "Microsoft.Storage/storageAccounts"
 SITE = "Microsoft.Web/sites"
@@ -36,8 +47,23 @@ NAME_LIMITS = {
 }
 
 
-def test_the_checker_finds_nothing(evaluated: tuple[dict[str, Template], str]) -> None:
+def test_the_checker_finds_nothing(evaluated: tuple[Bodies, str]) -> None:
     assert evaluated[1] == ""
+
+
+def test_the_golden_templates_are_what_the_checker_makes(evaluated: tuple[Bodies, str]) -> None:
+    bodies, _ = evaluated
+    if os.environ.get(UPDATE):
+        write_golden(bodies)
+
+    stale = sorted(name for name, body in bodies.items() if golden().get(name) != body)
+
+    assert golden_is_of_these_files(), f"run this test again with {UPDATE}=1 and look at the difference"
+    assert not stale, f"run this test again with {UPDATE}=1 and look at the difference"
+
+
+def test_every_parameter_set_has_a_golden_template() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.json")} == {*SETS, "inputs"}
 
 
 @pytest.mark.skipif(not shutil.which("bicep"), reason="bicep is not installed")
