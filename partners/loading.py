@@ -1,30 +1,19 @@
-"""Reads partner files. Every fault of a file is told at once, with its place."""
+"""Reads partner files. All faults of a file are reported at once, each with its line; no content ends anything else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-import yaml
 from pydantic import ValidationError
 
 from partners.errors import PartnerInvalid, UnknownPartner
 from partners.model import Partner
+from partners.places import MOST_BYTES, Document, Misread, plain
 
 FOLDER = Path(__file__).parent
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without the trap that a key written twice silently wins."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if doubled := {str(key) for key in keys if keys.count(key) > 1}:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {', '.join(sorted(doubled))} is written twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
+_MOST_FAULTS: Final = 50
 
 
 def load_partner(name: str, sftp: Mapping[str, Mapping[str, object]] | None = None, folder: Path = FOLDER) -> Partner:
@@ -59,18 +48,50 @@ def load_partners(
 
 
 def _read(path: Path, sftp: Mapping[str, object]) -> Partner:
-    shown = f"partners/{path.name}"
+    """Return the partner of one file; whatever the file holds, the only error is PartnerInvalid with file and lines."""
+    shown = plain(f"partners/{path.name}")
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PartnerInvalid(f"{shown}: {error}", "mend the YAML, then ./sealift partner lint") from None
-    if isinstance(data, dict) and isinstance(data.get("sftp"), dict):
-        data["sftp"] = {**data["sftp"], **sftp}
-    try:
+        document = Document(_content(path))
+        data = document.data
+        if isinstance(data, dict) and isinstance(data.get("sftp"), dict):
+            data["sftp"] = {**data["sftp"], **sftp}
         partner = Partner.model_validate(data)
+    except Misread as error:
+        raise PartnerInvalid(
+            f"{shown}:{error.line}: {error.problem}", "fix the YAML, then ./sealift partner lint"
+        ) from None
     except ValidationError as error:
-        faults = [f"{shown}: {'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()]
-        raise PartnerInvalid("\n".join(faults), "mend the file, then ./sealift partner lint") from None
+        raise PartnerInvalid(_faults(shown, document, error), "fix the file, then ./sealift partner lint") from None
+    except Exception as error:
+        words = f"{shown}:1: its check ended with {type(error).__name__}"
+        raise PartnerInvalid(words, "take out the latest change of the file, then ./sealift partner lint") from error
     if partner.name != path.stem:
-        raise PartnerInvalid(f"{shown}: name: is {partner.name!r}", "the file is called as the partner: <name>.yaml")
+        line = document.line_of(("name",))
+        raise PartnerInvalid(
+            f"{shown}:{line}: name: is {partner.name!r}", "the file is called as the partner: <name>.yaml"
+        )
     return partner
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise Misread(1, "this is not a regular file")
+        with path.open("rb") as file:
+            return file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise Misread(1, f"the file cannot be read: {error.strerror}") from None
+
+
+def _faults(shown: str, document: Document, error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    lines = [
+        ": ".join([f"{shown}:{document.line_of(each['loc'])}", *_place(each["loc"]), plain(each["msg"])])
+        for each in found[:_MOST_FAULTS]
+    ]
+    more = len(found) - len(lines)
+    return "\n".join([*lines, f"{shown}:1: and {more} more faults"] if more else lines)
+
+
+def _place(parts: tuple[int | str, ...]) -> list[str]:
+    return [plain(".".join(str(part) for part in parts))] if parts else []

@@ -19,6 +19,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
 SecretName = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
 RemoteFolder = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/-]*$")]
+# The ends of the calendar would make a deadline that no clock can show.
+PlainDate = Annotated[date, Field(ge=date(2000, 1, 1), le=date(2199, 12, 31))]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -26,6 +28,11 @@ DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SAFE_FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}\Z")
 
 
+# Widths are bounded: format() would make a name of a thousand million characters before anything could refuse it.
+_FILE_NAME_FORMATS = {
+    "date": re.compile(r"(?:%[A-Za-z]|[A-Za-z0-9._-]){0,40}\Z"),
+    "sequence": re.compile(r"(?:0?(?:[1-9]|1\d|20))?d?\Z"),
+}
 _FILE_NAME_FIELDS = "file_name {!r} may use {{date:%Y%m%d}} and {{sequence:06d}} only"
 
 
@@ -106,7 +113,7 @@ class DeliveryRules(_Model):
     connections: Annotated[int, Field(ge=1, le=16)] = 1
     attempts: Annotated[int, Field(ge=1, le=20)] = 6
     backoff_seconds: Annotated[float, Field(ge=0, le=600)] = 1.0
-    deadline_seconds: Annotated[float, Field(gt=0)] | None = None
+    deadline_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _check_rules(self) -> DeliveryRules:
@@ -155,8 +162,8 @@ class Holidays(_Model):
     country: Annotated[str, StringConstraints(pattern=r"^([A-Z]{2})?$")] = ""
     subdivision: Annotated[str, StringConstraints(max_length=20)] = ""
     market: Annotated[str, StringConstraints(max_length=20)] = ""
-    closed: dict[date, str] = {}
-    open: list[date] = []
+    closed: dict[PlainDate, str] = {}
+    open: list[PlainDate] = []
 
     @model_validator(mode="after")
     def _check_calendars(self) -> Holidays:
@@ -173,7 +180,7 @@ class Expected(_Model):
     when_closed: Literal["next", "same"] = "same"
     warn_minutes: Annotated[int, Field(ge=0, le=1440)] = 60
     grace_minutes: Annotated[int, Field(ge=0, le=10080)] = 120
-    since: date | None = None
+    since: PlainDate | None = None
 
 
 class FileAnswer(_Model):
@@ -262,19 +269,34 @@ class Feed(_Model):
             raise ValueError("folder must be an absolute path without . and ..")
         if "{sequence" not in self.file_name:
             raise ValueError("file_name needs {sequence}: two batches must never share a name")
-        fields = {name for _, name, _, _ in Formatter().parse(self.file_name) if name is not None}
-        if fields - {"date", "sequence"}:
-            raise ValueError(_FILE_NAME_FIELDS.format(self.file_name))
         if self.name_file(date(2000, 12, 31), 1) == self.name_file(date(2000, 12, 31), 9_999_999):
             raise ValueError("file_name must show all of {sequence}: two batches must never share a name")
+        return self
+
+    @model_validator(mode="after")
+    def _check_working_days(self) -> Feed:
+        """Refuse closed days after which no working day comes: each deadline would fail, not this file."""
+        if self.expected is not None and self.expected.when_closed == "next":
+            closed, opened = self.holidays.closed, frozenset(self.holidays.open)
+            calendar = delivery.Calendar(days=frozenset(self.days), closed=closed, open=opened)
+            with _as_delivery_judges():
+                for day in closed:
+                    calendar.next_working_day(day)
         return self
 
     def name_file(self, business_date: date, sequence: int) -> str:
         """Return the name of the batch's file, such as NW_ACCRUALS_20261121_000001.txt."""
         try:
-            name = self.file_name.format(date=business_date, sequence=sequence)
+            parsed = list(Formatter().parse(self.file_name))
+            sound = all(
+                field is None or (not kind and _FILE_NAME_FORMATS[field].match(spec or ""))
+                for _, field, spec, kind in parsed
+            )
+            name = self.file_name.format(date=business_date, sequence=sequence) if sound else ""
         except (KeyError, IndexError, ValueError, AttributeError):
-            raise ValueError(_FILE_NAME_FIELDS.format(self.file_name)) from None
+            name = ""
+        if not name:
+            raise ValueError(_FILE_NAME_FIELDS.format(self.file_name))
         if not SAFE_FILE_NAME.match(name):
             raise ValueError(f"file_name gives {name!r}; use letters, digits, '.', '_' and '-', at most 120")
         return name

@@ -57,6 +57,6 @@ def test_lint_tells_the_faults_of_all_files(folder: Path, capsys: pytest.Capture
     assert lint(folder) == 1
 
     told = capsys.readouterr().out
-    assert "x partners/acme.yaml: feeds: " in told
-    assert "x partners/zeta.yaml: " in told
+    assert "x partners/acme.yaml:1: feeds: " in told
+    assert "x partners/zeta.yaml:1: " in told
     assert "+ partners/northwind.yaml: 2 feed(s): accruals, second" in told

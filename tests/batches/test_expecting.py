@@ -98,7 +98,7 @@ def test_wrong_file_of_one_partner_is_told_and_plans_the_others(caplog: pytest.L
 
     assert due == [{"partner": "northwind", "feed": "accruals"}, {"partner": "cedarway", "feed": "unreadable"}]
     assert "partner.invalid" in caplog.text
-    assert "cedarway.yaml: sftp.port" in caplog.text
+    assert "cedarway.yaml:9: sftp.port" in caplog.text
 
 
 def test_days_before_the_feed_began_are_not_missing(world: World, partners: list[Partner]):
