@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from local.services.azurite import Azurite
 from local.services.certificates import CertificateAuthority
 from local.services.identity import IdentityEndpoint
 from local.stack import Stack
+
+# A busy machine is slow, not wrong: no property test has a time limit of its own.
+settings.register_profile("sealift", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sealift")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

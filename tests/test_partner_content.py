@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from partners import PartnerInvalid, load_partners
@@ -120,7 +120,6 @@ def test_no_bytes_whatever_end_the_reading(tmp_path_factory: pytest.TempPathFact
     fault_of(tmp_path_factory.mktemp("p"), content)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_no_damage_to_a_good_file_ends_the_reading(
     tmp_path_factory: pytest.TempPathFactory, drawn: st.DataObject
