@@ -1,7 +1,7 @@
 """The story of a batch, step by step: plan, seal, deliver, confirm. All state lives in blobs; no process keeps any.
 
-Knows Azure Storage and Key Vault, but not how it is called: `function_app.py` reads a request, calls one function of this
-package and answers JSON. Does not extract and does not carry files to the partner: Data Factory does.
+Imports partners, delivery and encryption. Knows Azure Storage and Key Vault, but not how it is called: `function_app.py` reads
+a request, calls one function of this package and answers JSON. Does not extract: Data Factory does.
 """
 
 from batches.accepting import parse_message, request_sealing

@@ -16,7 +16,6 @@ from azure.core.exceptions import ResourceExistsError, ResourceModifiedError
 from batches import ledger
 from batches import record as records
 from batches.answers import answer_name, read_answer, written_before
-from batches.connecting import connection_settings
 from batches.log import log_event, log_failure
 from batches.receipts import read_receipt
 from batches.record import BatchId, Record
@@ -81,7 +80,7 @@ def _ask(stores: Stores, vault: Vault, partner: Partner, feed: Feed, record: Rec
     rows = {file.name: file.rows for file in record.staged or []}
     sent = [SentFile(name=record.sealed_name(name), records=rows.get(name)) for name in record.files]
     rules = [answer.rule() for answer in feed.answers]
-    settings, after = connection_settings(partner, vault), written_before(stores, record)
+    settings, after = partner.sftp.connection(vault.secret), written_before(stores, record)
     return poll_answers(settings, rules, sent, batch=record.batch, after=after)
 
 

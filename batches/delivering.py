@@ -12,6 +12,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +23,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from batches import record as records
 from batches.confirming import confirm
-from batches.connecting import connection_settings, delivery_policy
 from batches.errors import BatchError, InvalidRequest, NotDelivered
 from batches.failing import record_failure
 from batches.log import current_traceparent, log_event, step
@@ -173,8 +173,8 @@ def _send(
     outcomes = deliver(
         files,
         [manifest],
-        settings=connection_settings(partner, vault),
-        policy=delivery_policy(partner, record.folder),
+        settings=partner.sftp.connection(vault.secret),
+        policy=replace(partner.delivery, folder=record.folder),
         journal=_BlobJournal(_journal_blob(stores, record), lease),
     )
     for outcome in outcomes:

@@ -12,15 +12,17 @@ from datetime import date, datetime, time, timedelta
 from azure.core.exceptions import ResourceNotFoundError
 
 from batches import record as records
+from batches.alerts import post_alert
 from batches.log import log_event, log_failure
 from batches.receipts import read_receipt
 from batches.record import BatchId, Record
 from batches.status import state_of
 from batches.stores import Stores
-from delivery import Calendar, DeliveryError, Expectation, Facts, Standing, judge_feeds, post_alert
+from delivery import DeliveryError
 from encryption import SecretMissing, VaultForbidden
 from encryption.vault import Vault
 from partners import Feed, Partner, PartnerInvalid, load_partners
+from partners.deadlines import Calendar, Expectation, Facts, Standing, judge_feeds
 
 BACK_DAYS = 7
 FEED_OF_A_WRONG_FILE = "unreadable"

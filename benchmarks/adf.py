@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from adf_runner import factory_from_documents
+
 EXPRESSION = (
     "@concat('batches/', formatDateTime(pipeline().parameters.start, 'yyyy-MM-dd'), '/', "
     "if(greater(length(variables('names')), 1), toUpper(first(variables('names'))), 'none'))"
@@ -57,7 +59,7 @@ def best(work: Callable[[], Any], times: int) -> float:
 
 
 def expressions() -> bool:
-    from local.expressions import Scope, evaluate
+    from adf_runner.expressions import Scope, evaluate
 
     scope = Scope(parameters={"start": "2026-11-21T00:00:00Z"}, variables={"names": ["a", "b"]})
     evaluate(EXPRESSION, scope)
@@ -66,9 +68,8 @@ def expressions() -> bool:
 
 
 def factory_of(**pipelines: Any) -> Any:
-    from local.factory import Factory
 
-    return Factory.from_documents(
+    return factory_from_documents(
         {f"pipeline/{name}.json": {"name": name, "properties": body} for name, body in pipelines.items()}
     )
 
@@ -88,7 +89,7 @@ VARIABLE = {"v": {"type": "String"}}
 
 
 def activities() -> bool:
-    from local.factory import run_pipeline
+    from adf_runner import run_pipeline
 
     chain = [note(f"A{index}", "@pipeline().RunId", f"A{index - 1}" if index else "") for index in range(CHAIN)]
     factory = factory_of(main={"activities": chain, "variables": VARIABLE})
@@ -97,7 +98,7 @@ def activities() -> bool:
 
 
 def loops() -> bool:
-    from local.factory import run_pipeline
+    from adf_runner import run_pipeline
 
     call = {
         "name": "Call", "type": "ExecutePipeline",
@@ -129,12 +130,12 @@ def copies(count: int) -> bool:
     from azure.identity import DefaultAzureCredential
     from azure.storage.blob import BlobServiceClient
 
-    from local.factory.blob_store import BlobSink
-    from local.services.azurite import Azurite
-    from local.services.certificates import CertificateAuthority
-    from local.services.identity import IdentityEndpoint
-    from local.services.postgres import Postgres
-    from local.services.vault import KeyVault
+    from adf_runner.stores.blob import BlobSink
+    from local.azurite import Azurite
+    from local.key_vault.identity import IdentityEndpoint
+    from local.key_vault.server import KeyVault
+    from local.postgres import Postgres
+    from local.wire.certificates import CertificateAuthority
 
     with tempfile.TemporaryDirectory() as place, IdentityEndpoint() as identity:
         folder = Path(place)
@@ -215,7 +216,6 @@ def fill(dsn: str, count: int) -> None:
 
 
 def copy_factory() -> Any:
-    from local.factory import Factory
 
     def linked(name: str, kind: str, properties: dict[str, Any], **outer: Any) -> tuple[str, Any]:
         return f"linkedService/{name}.json", {
@@ -243,7 +243,7 @@ def copy_factory() -> Any:
                      "formatSettings": {"type": "DelimitedTextWriteSettings", "fileExtension": ".csv"}},
         },
     }  # fmt: skip
-    return Factory.from_documents(
+    return factory_from_documents(
         dict(
             [
                 linked("vault", "AzureKeyVault", {"baseUrl": "x"}),
@@ -265,7 +265,7 @@ def copy_factory() -> Any:
 
 
 def run_copy(factory: Any, linked: dict[str, Any], credential: Any) -> None:
-    from local.factory import Overrides, run_pipeline
+    from adf_runner import Overrides, run_pipeline
 
     run = run_pipeline(factory, "main", {}, Overrides(linked_services=linked, credential=credential))
     assert run.succeeded, run.message

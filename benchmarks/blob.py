@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from batches.stores import BLOCK_BYTES, PATIENCE, RANGES
 from batches.transfer import BlockWriter, read_blob
 from encryption import FileInfo, Recipient, load_recipients, seal
-from local.services.azurite import Azurite
+from local.azurite import Azurite
 
 ROOT = Path(__file__).resolve().parent.parent
 MIB = 1024 * 1024

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import sample_data
-from local.services.azurite import Azurite
-from local.services.certificates import CertificateAuthority
-from local.services.identity import IdentityEndpoint
-from local.services.postgres import Postgres
+from local.azurite import Azurite
+from local.key_vault.identity import IdentityEndpoint
+from local.postgres import Postgres
+from local.wire.certificates import CertificateAuthority
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = ROOT / ".venv-dbt" / "bin"

@@ -197,7 +197,7 @@ def _stored(source: Path) -> Iterator[str]:
     from azure.storage.blob import BlobServiceClient
 
     from batches.stores import BLOCK_BYTES
-    from local.services.azurite import Azurite
+    from local.azurite import Azurite
 
     blocks: dict[str, Any] = {"max_block_size": BLOCK_BYTES, "max_single_put_size": BLOCK_BYTES}
     with (

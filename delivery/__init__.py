@@ -3,13 +3,11 @@
     outcomes = deliver(files, [signature, manifest], settings=ConnectionSettings(...), policy=Policy(...))
 
     verdict = poll_answers(settings, rules, sent, batch="northwind.accruals.2026-11-21.1")
-    standing = judge_feed(expectation, business_date, now, facts)
 
-Sources are readers of byte ranges; nothing in this package knows Azure. What it does not do: decide what to send,
-or keep a record beyond the `Journal` it is given.
+Sources are readers of byte ranges; nothing in this package knows Azure or imports another of ours. What it does not do:
+decide what to send, or keep a record beyond the `Journal` it is given.
 """
 
-from delivery.alerts import AlertNotPosted, post_alert
 from delivery.answers import (
     AnswerRule,
     FileAnswer,
@@ -37,6 +35,7 @@ from delivery.errors import (
     Moved,
     NameTaken,
     NoCommonAlgorithm,
+    Outcome,
     ProtocolViolation,
     RemoteFull,
     RemoteReadOnly,
@@ -49,30 +48,25 @@ from delivery.errors import (
     Vanished,
     VerificationFailed,
 )
-from delivery.expectations import Calendar, Expectation, Facts, Standing, alert_text, judge_feed, judge_feeds
 from delivery.folders import remote_sizes
 from delivery.keys import HostKey, describe_private_key, load_private_key, parse_host_key
-from delivery.policy import Outcome, Policy, TemporaryName
+from delivery.policy import Policy, TemporaryName
 from delivery.progress import Journal, MemoryJournal, Record
 from delivery.source import BytesSource, FileSource, Source
 
 __all__ = [
     "LEGACY",
-    "AlertNotPosted",
     "AnswerRule",
     "AuthenticationRefused",
     "BadHostKey",
     "BadPrivateKey",
     "Busy",
     "BytesSource",
-    "Calendar",
     "Connection",
     "ConnectionLost",
     "ConnectionSettings",
     "DeadlinePassed",
     "DeliveryError",
-    "Expectation",
-    "Facts",
     "FileAnswer",
     "FileSource",
     "FileVerdict",
@@ -99,24 +93,19 @@ __all__ = [
     "Source",
     "SourceChanged",
     "Stalled",
-    "Standing",
     "TemporaryName",
     "Unreachable",
     "Unusable",
     "Vanished",
     "Verdict",
     "VerificationFailed",
-    "alert_text",
     "connect",
     "deliver",
     "describe_private_key",
     "judge_answers",
-    "judge_feed",
-    "judge_feeds",
     "load_private_key",
     "parse_host_key",
     "poll_answers",
-    "post_alert",
     "remote_sizes",
     "shown_host_key",
 ]

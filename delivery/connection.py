@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-import threading
-import time
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -23,18 +21,17 @@ from delivery.errors import (
     AuthenticationRefused,
     Busy,
     ConnectionLost,
-    DeadlinePassed,
     DeliveryError,
     HostKeyMismatch,
     LoginBroken,
     NoCommonAlgorithm,
     ProtocolViolation,
-    Stalled,
     Unreachable,
     Unusable,
 )
 from delivery.keys import HostKey, load_private_key, parse_host_key
 from delivery.session import Session
+from delivery.watchdog import Watchdog
 
 # Our errors carry the cause; without a handler of its own paramiko's tracebacks would land on stderr beside them.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -97,13 +94,9 @@ class Connection:
     def __init__(self, sock: socket.socket, transport: paramiko.Transport, settings: ConnectionSettings) -> None:
         self.settings = settings
         self.transport = transport
-        self.deadline: float | None = None
+        self.watchdog = Watchdog(sock, settings.host, settings.stall_seconds)
         self._socket = sock
-        self._closed = threading.Event()
-        self._waiting_since: float | None = None
-        self._cause: DeliveryError | None = None
         self._session: Session | None = None
-        threading.Thread(target=self._watch, name=f"watch {settings.host}", daemon=True).start()
 
     @property
     def session(self) -> Session:
@@ -119,36 +112,22 @@ class Connection:
                 f"{self.settings.host} opens no session: {error.text}", hint="too many sessions are open"
             ) from error
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise self.lost(error) from error
+            raise self.watchdog.lost(error) from error
         try:
             channel.settimeout(self.settings.stall_seconds)
             channel.invoke_subsystem("sftp")
         except (paramiko.SSHException, EOFError, OSError) as error:
             if not self.transport.is_active():
-                raise self.lost(error) from error
+                raise self.watchdog.lost(error) from error
             raise ProtocolViolation(
                 f"{self.settings.host} does not offer SFTP to '{self.settings.user}'",
                 hint="ask the partner to allow the sftp subsystem for this account",
             ) from error
-        self._session = Session(self, channel)
+        self._session = Session(self.watchdog, channel)
         return self._session
 
-    def waits(self, now_waiting: bool) -> None:
-        """Tell the watchdog that we are waiting for the server from now on, or no longer."""
-        self._waiting_since = time.monotonic() if now_waiting else None
-
-    def lost(self, error: BaseException) -> DeliveryError:
-        """Turn a failure of socket or transport into its cause."""
-        if self._cause is not None:
-            return self._cause
-        host = self.settings.host
-        if isinstance(error, TimeoutError):
-            return self._stalled()
-        words = str(error) or type(error).__name__
-        return ConnectionLost(f"the connection to {host} broke: {words}", hint="nothing to mend: it is tried again")
-
     def close(self) -> None:
-        self._closed.set()
+        self.watchdog.stop()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes paramiko's thread even in the middle of a blocked send
         self.transport.close()
@@ -162,35 +141,13 @@ class Connection:
     ) -> None:
         self.close()
 
-    def _stalled(self) -> DeliveryError:
-        seconds = self.settings.stall_seconds
-        return Stalled(
-            f"{self.settings.host} did not answer for {seconds:g} s", hint="nothing to mend: it is tried again"
-        )
-
-    def _watch(self) -> None:
-        # A channel's own timeout does not cover a send() blocked on a full TCP buffer: only cutting the socket does.
-        stall = self.settings.stall_seconds
-        while not self._closed.wait(min(1.0, stall / 4)):
-            now, since, deadline = time.monotonic(), self._waiting_since, self.deadline
-            if deadline is not None and now > deadline:
-                self._cut(DeadlinePassed("the time for this delivery is used up", hint="it goes on where it stopped"))
-            elif since is not None and now - since > stall:
-                self._cut(self._stalled())
-
-    def _cut(self, cause: DeliveryError) -> None:
-        if self._cause is None:
-            self._cause = cause
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-
 
 def connect(settings: ConnectionSettings, *, deadline: float | None = None) -> Connection:
     """Take all the steps; `deadline` (of time.monotonic) cuts the connection whatever it is doing then."""
     sock, transport, _ = log_in(settings)
     connection = Connection(sock, transport, settings)
     try:
-        connection.deadline = deadline
+        connection.watchdog.deadline = deadline
         connection.open_session()
     except BaseException:
         connection.close()

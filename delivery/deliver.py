@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from delivery.connection import Connection, ConnectionSettings, connect
-from delivery.errors import DeadlinePassed, DeliveryError, LoginBroken, Unusable
-from delivery.policy import Outcome, Policy
+from delivery.errors import DeadlinePassed, DeliveryError, LoginBroken, Outcome, Unusable
+from delivery.policy import Policy
 from delivery.progress import Journal
 from delivery.session import Story
 from delivery.source import AHEAD, RANGE_BYTES, Source, range_bytes, readers

@@ -1,4 +1,4 @@
-"""Every way a delivery can fail, named for its cause.
+"""Every way a delivery can fail, named for its cause, and the outcome of a file that arrived before the failure.
 
     DeliveryError
     ├── Unreachable            no answer from the host                        transient
@@ -31,10 +31,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Literal
 
-if TYPE_CHECKING:
-    from delivery.policy import Outcome
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one file.
+
+    verified: "hash" (of the whole remote file), "sample" (size and its first and last block), "size",
+    or "record" (our own record says it arrived; the partner has taken it since). `sha256` is that of the file as sent.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
+    state: Literal["sent", "already there"]
+    verified: Literal["hash", "sample", "size", "record"]
+    temporary_name: str
+    seconds: float
 
 
 class DeliveryError(Exception):

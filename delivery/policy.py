@@ -1,13 +1,13 @@
 """How one partner wants files: temporary names, what may be overwritten, how delivery is proven, how hard to push.
 
-Values only; validated once, then trusted.
+Values only; validated once, then trusted. A partner's file is read into these very classes, so each rule is stated once.
 """
 
 from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from delivery.errors import Unusable
 
@@ -22,6 +22,7 @@ class TemporaryName:
     of a file left behind is never continued.
     """
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
     kind: Literal["suffix", "prefix", "folder", "none"] = "suffix"
     text: str = ".part"
     tagged: bool = True
@@ -64,6 +65,7 @@ class Policy:
     deadline_seconds  for the whole delivery, waiting included; None = no limit
     """
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
     folder: str = "."
     temporary: TemporaryName = field(default_factory=TemporaryName)
     overwrite: Literal["never", "replace"] = "never"
@@ -94,29 +96,20 @@ class Policy:
                 "a file cannot be split while it is written under its final name",
                 hint="set connections to 1, or a rule for temporary names",
             )
-        if self.attempts < 1:
-            raise Unusable("at least one attempt is needed", hint="attempts: 6 is usual")
+        if not 1 <= self.attempts <= 20:
+            raise Unusable(f"{self.attempts} attempts are out of range", hint="1 to 20; 6 is usual")
+        if not 0 <= self.backoff_seconds <= 600:
+            raise Unusable(f"backoff_seconds {self.backoff_seconds:g} is out of range", hint="0 to 600")
+        if self.deadline_seconds is not None and not 0 < self.deadline_seconds < float("inf"):
+            raise Unusable(f"deadline_seconds {self.deadline_seconds:g} leaves no time", hint="at least 60, or none")
+        if self.split_bytes < 1:
+            raise Unusable(f"split_bytes {self.split_bytes} is out of range", hint="67108864 (64 MiB) is usual")
         if self.permissions is not None and not 0 <= self.permissions <= 0o7777:
             raise Unusable(f"permissions {self.permissions:o} are no mode", hint="for example 0o640")
+        if len(self.marker) > 32:
+            raise Unusable("the marker is longer than 32 characters", hint="it is a suffix of the file's name")
         if "/" in self.marker:
             raise Unusable(f"the marker '{self.marker}' holds a '/'", hint="it is a suffix of the file's name")
 
     def final(self, name: str) -> str:
         return posixpath.join(self.folder, name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one file.
-
-    verified: "hash" (of the whole remote file), "sample" (size and its first and last block), "size",
-    or "record" (our own record says it arrived; the partner has taken it since). `sha256` is that of the file as sent.
-    """
-
-    name: str
-    bytes: int
-    sha256: str
-    state: Literal["sent", "already there"]
-    verified: Literal["hash", "sample", "size", "record"]
-    temporary_name: str
-    seconds: float

@@ -18,16 +18,14 @@ import struct
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import paramiko
 
 from delivery import wire
 from delivery.errors import DeliveryError, ProtocolViolation, RemoteRefused
+from delivery.watchdog import Watchdog
 from delivery.wire import Extended, Limits, Reply, Request, Status
-
-if TYPE_CHECKING:
-    from delivery.connection import Connection
 
 T = TypeVar("T")
 
@@ -84,10 +82,10 @@ class _Sent:
 
 
 class Session:
-    """The SFTP protocol on one channel of `connection`; used by one thread at a time."""
+    """The SFTP protocol on one channel, watched by `watchdog`; used by one thread at a time."""
 
-    def __init__(self, connection: Connection, channel: paramiko.Channel) -> None:
-        self.connection = connection
+    def __init__(self, watchdog: Watchdog, channel: paramiko.Channel) -> None:
+        self._watchdog = watchdog
         self._channel = channel
         self._decoder = wire.Decoder()
         self._number = 0
@@ -182,19 +180,19 @@ class Session:
         view = memoryview(data)
         try:
             while view:
-                self.connection.waits(True)
+                self._watchdog.waits(True)
                 sent = self._channel.send(view)  # type: ignore[arg-type]  # any buffer will do
                 if sent == 0:
                     raise _ended()
                 view = view[sent:]
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise self.connection.lost(error) from error
+            raise self._watchdog.lost(error) from error
         finally:
-            self.connection.waits(False)
+            self._watchdog.waits(False)
 
     def _read(self) -> list[bytes]:
         try:
-            self.connection.waits(True)
+            self._watchdog.waits(True)
             packets: list[bytes] = []
             while not packets:
                 data = self._channel.recv(1 << 18)
@@ -202,9 +200,9 @@ class Session:
                     raise _ended()
                 packets = self._decoder.feed(data)
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise self.connection.lost(error) from error
+            raise self._watchdog.lost(error) from error
         finally:
-            self.connection.waits(False)
+            self._watchdog.waits(False)
         return packets
 
     def _greet(self) -> dict[str, bytes]:

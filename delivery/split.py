@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from delivery.connection import Connection, connect
-from delivery.errors import DeliveryError
-from delivery.policy import Outcome
+from delivery.errors import DeliveryError, Outcome
 from delivery.progress import Span
 from delivery.session import Session
 from delivery.source import AHEAD, Prefetch
@@ -51,7 +50,7 @@ def send_split(
 
 def _help(job: Job, main: Connection, pieces: _Pieces, pool: ThreadPoolExecutor) -> None:
     try:
-        with connect(main.settings, deadline=main.deadline) as connection:
+        with connect(main.settings, deadline=main.watchdog.deadline) as connection:
             _write_pieces(job, connection.session, pieces, pool, None)
     except DeliveryError:
         return  # the main connection writes what is left, and meets a fault of the server itself

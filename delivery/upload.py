@@ -22,6 +22,7 @@ from delivery.errors import (
     FolderMissing,
     Moved,
     NameTaken,
+    Outcome,
     ProtocolViolation,
     RemoteFull,
     RemoteReadOnly,
@@ -31,7 +32,7 @@ from delivery.errors import (
     Vanished,
     VerificationFailed,
 )
-from delivery.policy import Outcome, Policy
+from delivery.policy import Policy
 from delivery.progress import Acknowledged, Record, Span
 from delivery.session import DRAIN, Keep, Session, Step, Story, Write
 from delivery.source import Checksum, Prefetch, Source

@@ -1,165 +1,35 @@
-"""`./sealift partner lint | schema | check | kit`: are the partner files right, does the server work, what does it receive?"""
+"""Plays a partner: its server, its key, and the day it opens what arrived and compares it with the mart.
+
+Uses nothing of the sealing code: `partner_kit/open.py` runs as the partner would run it, in a process of its own.
+"""
 
 from __future__ import annotations
 
-import argparse
+import hashlib
 import json
-import os
+import subprocess
 import sys
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from azure.identity import DefaultAzureCredential
+import psycopg
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 
-from batches.connecting import connection_settings, delivery_policy
-from delivery import BytesSource, ConnectionSettings
-from encryption import FileInfo, seal
-from encryption.vault import Vault
-from local.kit import assemble_kit, fingerprint
-from local.partner_check import Finding, check_server
-from partners import PartnerInvalid, load_partner
-from partners.loading import FOLDER
-from partners.model import Partner
+from local.sftp import PartnerSftp
 
-_MARKS = {"ok": "+", "note": "!", "failed": "x", "skipped": "-"}
+ROOT = Path(__file__).resolve().parent.parent
 
-
-def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser("sealift partner", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="lint | schema | check | kit")
-    verbs.add_parser("lint", help="read every partner file and say what is wrong")
-    verbs.add_parser("schema", help="print the JSON Schema of a partner file, for editors")
-    check = verbs.add_parser("check", help="connect as production does and report step by step")
-    check.add_argument("name", help="the partner: partners/NAME.yaml")
-    check.add_argument("--feed", help="check this feed's folder only (default: every feed's)")
-    check.add_argument("--key", type=Path, metavar="FILE", help="our private key, instead of the vault's")
-    check.add_argument("--host", help="another server than the partner file's, such as the partner's test server")
-    check.add_argument("--port", type=int)
-    check.add_argument(
-        "--send-test", action="store_true", help="deliver a sealed test file: agree on it with the partner first"
-    )
-    kit = verbs.add_parser(
-        "kit", help="make the folder that a partner receives: openers, format, our public key, a test"
-    )
-    kit.add_argument("name", help="the partner: partners/NAME.yaml")
-    kit.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
-    arguments = parser.parse_args(argv)
-    if arguments.verb == "kit":
-        return _kit(arguments)
-    if arguments.verb == "schema":
-        print(json.dumps(Partner.model_json_schema(), indent=2))
-        return 0
-    if arguments.verb == "lint":
-        return lint()
-    return _check(arguments)
+Row = tuple[Any, ...]
 
 
-def lint(folder: Path = FOLDER) -> int:
-    """Read every partner file and tell all faults of all; return 1 when there are any."""
-    faulty = 0
-    for path in sorted(folder.glob("*.yaml")):
-        try:
-            partner = load_partner(path.stem, folder=folder)
-        except PartnerInvalid as error:
-            faulty += 1
-            print("\n".join(f"  x {line}" for line in str(error).splitlines()))
-            print(f"    hint: {error.hint}")
-        else:
-            print(f"  + partners/{path.name}: {len(partner.feeds)} feed(s): {', '.join(partner.feeds)}")
-    return 1 if faulty else 0
-
-
-def _check(arguments: argparse.Namespace) -> int:
-    _join_kept_services()
-    partner = load_partner(arguments.name, json.loads(os.environ.get("PARTNER_SFTP") or "{}"))
-    feeds = [arguments.feed] if arguments.feed else list(partner.feeds)
-    for name in feeds:
-        if name not in partner.feeds:
-            print(
-                f"error: {partner.name} has no feed '{name}'\nhint: its feeds: {', '.join(partner.feeds)}",
-                file=sys.stderr,
-            )
-            return 2
-    settings = _settings(partner, arguments.key)
-    settings = replace(settings, host=arguments.host or settings.host, port=arguments.port or settings.port)
-    failed = False
-    for name in feeds:
-        folder = partner.feeds[name].folder
-        print(f"{partner.name} {name}: {settings.user}@{settings.host}:{settings.port}{folder}")
-        source = _test_file(partner, name) if arguments.send_test else None
-        for finding in check_server(settings, delivery_policy(partner, folder), send=source):
-            _show(finding)
-            failed = failed or finding.mark == "failed"
-    if not failed:
-        print("  deliveries to this server will work")
-    return 1 if failed else 0
-
-
-def _settings(partner: Partner, key: Path | None) -> ConnectionSettings:
-    """Return what the function app connects with, or the same with a key from a file."""
-    if key is None:
-        return connection_settings(partner, _vault())
-    sftp = partner.sftp
-    return ConnectionSettings(
-        host=sftp.host,
-        port=sftp.port,
-        user=sftp.user,
-        host_keys=tuple(sftp.host_keys),
-        private_key=key.read_text(),
-        legacy=tuple(sftp.legacy),
-    )
-
-
-def _kit(arguments: argparse.Namespace) -> int:
-    """Assemble the kit with our public key and a test batch for each format that the partner's feeds use."""
-    _join_kept_services()
-    partner, now = load_partner(arguments.name), datetime.now(UTC)
-    vault, signing_key = _vault(), os.environ.get("SIGNING_KEY", "sealift-signing")
-    verification_key = vault.public_key_pem(signing_key)
-    files = assemble_kit(
-        partner.name,
-        verification_key,
-        arguments.out,
-        now=now,
-        recipients=vault.recipients(partner.certificate, now),
-        sign=lambda data: vault.sign(signing_key, data),
-        signing_key=vault.key_id(signing_key),
-        formats=sorted({feed.format for feed in partner.feeds.values()}),
-    )
-    print(f"{len(files)} files in {arguments.out}; the partner starts with {arguments.out / 'README.md'}")
-    print(
-        f"Tell the partner by another way, such as by telephone: SHA-256 of sender.pem = {fingerprint(verification_key)}"
-    )
-    return 0
-
-
-def _show(finding: Finding) -> None:
-    print(f"  {_MARKS[finding.mark]} {finding.step:<10} {finding.text}", flush=True)
-    if finding.hint:
-        print(f"    {'':<10} hint: {finding.hint}", flush=True)
-
-
-def _join_kept_services() -> None:
-    """Use the services of `./sealift demo --keep` where they are up, as `./sealift run` does."""
-    from local.kept import kept_services
-
-    if "KEY_VAULT_URL" not in os.environ and (kept := kept_services()):
-        os.environ.update(kept.operator)
-
-
-def _vault() -> Vault:
-    url = os.environ.get("KEY_VAULT_URL")
-    if not url:
-        raise NoVault(
-            "KEY_VAULT_URL is not set, so the secrets for the partner's server cannot be read",
-            "set it to the vault's address and log in with `az login`; on a laptop leave services up: ./sealift demo --keep",
-        )
-    return Vault(url, DefaultAzureCredential())
-
-
-class NoVault(Exception):
-    """There is no vault to ask; `hint` is the mend."""
+class PartnerSideError(Exception):
+    """The partner cannot use what arrived; `hint` is the mend."""
 
     status = 500
 
@@ -168,14 +38,137 @@ class NoVault(Exception):
         self.hint = hint
 
 
-def _test_file(partner: Partner, feed: str) -> BytesSource:
-    """Seal a line of text for the partner, in the feed's format; `detached` is sent in the native one: it is one file."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """One file as the partner holds it, opened."""
+
+    name: str
+    rows: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartnerHome:
+    """One partner with its server and its private key; `folder` is its own disk, `inboxes` the server's folder of each feed."""
+
+    name: str
+    inboxes: dict[str, str]
+    folder: Path
+    server: PartnerSftp
+    key: rsa.RSAPrivateKey = field(repr=False)
+
+    @property
+    def inbox(self) -> Path:
+        """Return the folder into which the first feed's files are delivered, on this machine's disk."""
+        return self.inbox_of(next(iter(self.inboxes)))
+
+    def inbox_of(self, feed: str) -> Path:
+        """Return the folder into which a feed's files are delivered, on this machine's disk."""
+        return self.server.root / self.inboxes[feed].lstrip("/")
+
+    def certificate(self) -> x509.Certificate:
+        """Make the certificate that the partner hands out for receiving files."""
+        return self_signed(self.key, self.name)
+
+    def open_batch(self, batch: str, sender: bytes, out: Path) -> list[Opened]:
+        """Verify a batch of the inbox with the sender's certificate (PEM) and open it into `out`. Raises PartnerSideError."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        key, certificate = self.folder / f"{self.name}.key", self.folder / "sealift.pem"
+        key.touch(mode=0o600)
+        key.write_bytes(
+            self.key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        certificate.write_bytes(sender)
+        inbox = self.inbox_of(batch.split(".")[1])
+        command = [sys.executable, str(ROOT / "partner_kit" / "open.py"), str(inbox), "--batch", batch]
+        command += ["--key", str(key), "--sender", str(certificate), "--out", str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise PartnerSideError(f"{self.name} cannot open {batch}: {done.stderr.strip()}", "see the lines above")
+        manifest = json.loads((inbox / f"{batch}.manifest.json").read_bytes())
+        return [_look_at(out / file["name"]) for file in manifest["files"]]
+
+
+def self_signed(
+    key: rsa.RSAPrivateKey, name: str, *, starts: datetime | None = None, ends: datetime | None = None
+) -> x509.Certificate:
+    """Return a certificate as a partner makes one for receiving files: key encipherment only, one year."""
     now = datetime.now(UTC)
-    name = f"SEALIFT_TEST_{now:%Y%m%dT%H%M%S}.txt"
-    text = f"A test of Sealift for {partner.title}, made {now:%Y-%m-%d %H:%M} UTC: please confirm that it opens.\n".encode()
-    recipients = _vault().recipients(partner.certificate, now)
-    file = FileInfo(batch=f"{partner.name}.{feed}.{now:%Y-%m-%d}.1", name=name, plaintext_bytes=len(text), created=now)
-    wanted = partner.feeds[feed].format
-    sealing = seal([text], file=file, recipients=recipients, format="native" if wanted == "detached" else wanted)
-    sealed = b"".join(sealing)
-    return BytesSource(sealing.result.sealed_name, sealed)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    usage = {
+        "digital_signature": False,
+        "content_commitment": False,
+        "key_encipherment": True,
+        "data_encipherment": False,
+        "key_agreement": False,
+        "key_cert_sign": False,
+        "crl_sign": False,
+        "encipher_only": False,
+        "decipher_only": False,
+    }
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(starts or now - timedelta(days=1))
+        .not_valid_after(ends or now + timedelta(days=365))
+        .add_extension(x509.KeyUsage(**usage), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def expected_file(dsn: str, partner: str, feed: str, business_date: date) -> tuple[int, str] | None:
+    """Return rows and SHA-256 of the file that the mart should have become, written here by other code than Data Factory's.
+
+    None for a feed that is not one of the examples: how its file should look, only its author knows.
+    """
+    if (partner, feed) not in _FILES:
+        return None
+    header, write = _FILES[partner, feed]
+    digest = hashlib.sha256(header.encode())
+    rows = 0
+    query = (
+        "SELECT transaction_id, member_number, merchant_number, transaction_at, amount, currency, points, business_date"
+        " FROM marts.partner_daily_accruals WHERE partner_code = %s AND business_date = %s"
+        ' ORDER BY transaction_id COLLATE "C"'
+    )
+    with psycopg.connect(dsn) as connection, connection.cursor("expected") as cursor:
+        cursor.itersize = 10_000
+        for row in cursor.execute(query, [partner.upper(), business_date]):
+            digest.update(write(row).encode())
+            rows += 1
+    return rows, digest.hexdigest()
+
+
+def _northwind(row: Row) -> str:
+    transaction, member, merchant, at, amount, currency, points, _ = row
+    instant = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{transaction}|{member}|{merchant}|{instant}|{amount:.2f}|{currency}|{points}\n"
+
+
+def _cedarway(row: Row) -> str:
+    transaction, member, _, _, amount, currency, _, day = row
+    return f'"{transaction}";"{member}";"{day:%Y-%m-%d}";"{amount:.2f}";"{currency}"\r\n'
+
+
+_FILES: dict[tuple[str, str], tuple[str, Callable[[Row], str]]] = {
+    ("northwind", "accruals"): (
+        "transaction_id|member_number|merchant_number|transaction_at|amount|currency|points\n",
+        _northwind,
+    ),
+    ("cedarway", "purchases"): ('"transaction_id";"member_number";"business_date";"amount";"currency"\r\n', _cedarway),
+}
+
+
+def _look_at(path: Path) -> Opened:
+    digest, lines = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while data := file.read(1 << 20):
+            digest.update(data)
+            lines += data.count(b"\n")
+    return Opened(name=path.name, rows=lines - 1, size_bytes=path.stat().st_size, sha256=digest.hexdigest())

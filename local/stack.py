@@ -1,6 +1,6 @@
 """The cloud and the partner on one machine: starts every service that the system has on Azure, wired as infra/ wires it.
 
-Each service is real software or speaks the real protocol (local/services). Only addresses and credentials differ from Azure:
+Each service is real software or speaks the real protocol (local/). Only addresses and credentials differ from Azure:
 the deployed code cannot tell. Everything listens on 127.0.0.1, on free ports, below one temporary folder, and stops with us.
 """
 
@@ -26,17 +26,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from local.factory import Overrides
-from local.partner_side import PartnerHome
-from local.services.azurite import Azurite
-from local.services.certificates import CertificateAuthority
-from local.services.container_groups import ContainerGroups
-from local.services.function_host import FunctionHost
-from local.services.identity import IdentityEndpoint
-from local.services.postgres import Postgres
-from local.services.processes import TemporaryFolder
-from local.services.sftp import PartnerSftp
-from local.services.vault import KeyVault
+from adf_runner import Overrides
+from local.azurite import Azurite
+from local.container_groups.server import ContainerGroups
+from local.functions_host.host import FunctionHost
+from local.key_vault.identity import IdentityEndpoint
+from local.key_vault.server import KeyVault
+from local.partner import PartnerHome
+from local.postgres import Postgres
+from local.sftp import PartnerSftp
+from local.wire.certificates import CertificateAuthority
+from local.wire.processes import TemporaryFolder
 from partners import Partner, load_partners
 
 ROOT = Path(__file__).resolve().parent.parent

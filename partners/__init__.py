@@ -1,7 +1,7 @@
 """The model of a partner's files: what leaves, in which shape, by which way; one YAML file per partner.
 
-Does not read data, move files or know Azure: it turns a YAML file into validated values, and a window into the query and
-the file name of one batch.
+Imports `delivery` for its rules. Does not read data, move files or know Azure: it turns a YAML file into validated values,
+and a window into the query and the file name of one batch.
 """
 
 from partners.errors import PartnerError, PartnerInvalid, UnknownFeed, UnknownPartner

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from string import Formatter
@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 import delivery
+from delivery import Policy
+from partners.deadlines import Calendar
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
 SecretName = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")]
@@ -84,43 +86,22 @@ class Sftp(_Model):
             )
         return self
 
+    def connection(self, secret: Callable[[str], str]) -> delivery.ConnectionSettings:
+        """Return how the server is reached; `secret` gives the value of a secret that this file names."""
+        return delivery.ConnectionSettings(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            host_keys=tuple(self.host_keys),
+            private_key=secret(self.private_key) if self.private_key else None,
+            password=secret(self.password) if self.password else None,
+            legacy=tuple(self.legacy),
+        )
+
     @property
     def adf_host_key(self) -> str:
         """The first pinned host key as Data Factory wants it: `ssh-rsa 2048 xx:xx:...` (MD5 of the key)."""
         return delivery.parse_host_key(self.host_keys[0]).adf_fingerprint
-
-
-class TemporaryName(_Model):
-    """Where a file lies at the partner until it is whole: a suffix or prefix of its name, a folder, or its final name."""
-
-    kind: Literal["suffix", "prefix", "folder", "none"] = "suffix"
-    text: str = ".part"
-    tagged: bool = True
-
-
-class DeliveryRules(_Model):
-    """How a partner wants files that take the route `function`; `delivery.Policy` says what each rule means."""
-
-    temporary: TemporaryName = TemporaryName()
-    overwrite: Literal["never", "replace"] = "never"
-    verify: Literal["size", "hash"] = "size"
-    confirm: bool = True
-    permissions: Annotated[int, Field(ge=0, le=0o7777)] | None = None
-    marker: Annotated[str, StringConstraints(max_length=32, pattern=r"^[^/]*$")] = ""
-    resume: bool = True
-    fsync: bool = False
-    depth: Annotated[int, Field(ge=1, le=256)] = 64
-    connections: Annotated[int, Field(ge=1, le=16)] = 1
-    attempts: Annotated[int, Field(ge=1, le=20)] = 6
-    backoff_seconds: Annotated[float, Field(ge=0, le=600)] = 1.0
-    deadline_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-
-    @model_validator(mode="after")
-    def _check_rules(self) -> DeliveryRules:
-        rules = self.model_dump()
-        with _as_delivery_judges():
-            delivery.Policy(temporary=delivery.TemporaryName(**rules.pop("temporary")), **rules)
-        return self
 
 
 class Layout(_Model):
@@ -168,7 +149,7 @@ class Holidays(_Model):
     @model_validator(mode="after")
     def _check_calendars(self) -> Holidays:
         with _as_delivery_judges():
-            delivery.Calendar(country=self.country, subdivision=self.subdivision, market=self.market)
+            Calendar(country=self.country, subdivision=self.subdivision, market=self.market)
         return self
 
 
@@ -311,11 +292,13 @@ class Partner(_Model):
     certificate: SecretName
     escrow_certificate: SecretName | None = None
     sftp: Sftp
-    delivery: DeliveryRules = DeliveryRules()
+    delivery: Policy = Policy()
     feeds: Annotated[dict[Name, Feed], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _check_routes(self) -> Partner:
+        if self.delivery.folder != ".":
+            raise ValueError("delivery.folder: the folder is each feed's own; write it there")
         names: dict[str, str] = {}
         for name, feed in self.feeds.items():
             path = posixpath.normpath(posixpath.join(feed.folder, feed.name_file(date(2000, 12, 31), 1)))
@@ -325,7 +308,7 @@ class Partner(_Model):
         by_adf = [name for name, feed in self.feeds.items() if feed.route == "adf"]
         if by_adf and not self.sftp.private_key:
             raise ValueError(f"feed {by_adf[0]} takes the route adf, which logs in with sftp.private_key")
-        if by_adf and self.delivery != DeliveryRules():
+        if by_adf and self.delivery != Policy():
             raise ValueError(
                 f"feed {by_adf[0]} takes the route adf, which knows no delivery rules: use route: function"
             )

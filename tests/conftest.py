@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from local.services.azurite import Azurite
-from local.services.certificates import CertificateAuthority
-from local.services.identity import IdentityEndpoint
+from local.azurite import Azurite
+from local.key_vault.identity import IdentityEndpoint
 from local.stack import Stack
+from local.wire.certificates import CertificateAuthority
 
 # A busy machine is slow, not wrong: no property test has a time limit of its own.
 settings.register_profile("sealift", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,7 +21,7 @@ settings.load_profile("sealift")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the folders whose few tests take longest, so that no process is left alone with them at the end."""
-    order = {"dbt": 0, "e2e": 1, "delivery": 2, "batches": 3}
+    order = {"dbt_runner": 0, "e2e": 1, "delivery": 2, "batches": 3}
     items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
 
 

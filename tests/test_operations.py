@@ -55,7 +55,7 @@ def test_every_step_of_the_ledger_is_named(repository: Path, text: str):
 
 
 def test_every_verb_is_named(text: str, capsys: pytest.CaptureFixture[str]):
-    from local.batch import main
+    from cli.batch import main
 
     with pytest.raises(SystemExit):
         main(["--help"])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from local.partner import lint
-from local.partner_side import expected_file
+from cli.partner import lint
+from local.partner import expected_file
 from local.stack import Stack
 from partners import load_partners
 

@@ -19,8 +19,8 @@ from jsonschema import Draft202012Validator
 import batches
 from batches import Record, Stores
 from batches import record as records
-from local.services.azurite import Azurite
-from local.services.function_host import FunctionHost
+from local.azurite import Azurite
+from local.functions_host.host import FunctionHost
 from local.stack import CONTAINERS, HOST, QUEUES, ROOT
 
 DOCUMENT = json.loads((ROOT / "docs" / "openapi.json").read_text())

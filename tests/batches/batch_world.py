@@ -15,7 +15,7 @@ from batches import Record, Stores
 from batches.accepting import SealMessage
 from batches.record import StagedFile
 from encryption.vault import Vault
-from local.services.vault import KeyVault
+from local.key_vault.server import KeyVault
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)

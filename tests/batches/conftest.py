@@ -15,12 +15,12 @@ from batch_world import PARTNER_KEY, World, use_certificate
 
 from batches import Stores
 from encryption.vault import Vault
-from local.partner_side import self_signed
-from local.services.azurite import Azurite
-from local.services.certificates import CertificateAuthority
-from local.services.function_host import FunctionHost
-from local.services.identity import IdentityEndpoint
-from local.services.vault import KeyVault
+from local.azurite import Azurite
+from local.functions_host.host import FunctionHost
+from local.key_vault.identity import IdentityEndpoint
+from local.key_vault.server import KeyVault
+from local.partner import self_signed
+from local.wire.certificates import CertificateAuthority
 
 
 @pytest.fixture(scope="module")

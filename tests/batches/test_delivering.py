@@ -19,8 +19,8 @@ import batches
 import function_app
 from batches import delivering
 from batches.delivering import _held, _journal_blob
-from local.partner_side import self_signed
-from local.services.sftp import PartnerSftp, SftpFaults
+from local.partner import self_signed
+from local.sftp import PartnerSftp, SftpFaults
 from partners import Partner, load_partner
 
 KEY = rsa.generate_private_key(65537, 3072)

@@ -11,8 +11,8 @@ from batch_world import START, World
 
 import batches
 from encryption import VaultUnreachable
-from local.services.certificates import CertificateAuthority
-from local.services.web import Request, Response, WebServer, json_response
+from local.wire.certificates import CertificateAuthority
+from local.wire.web import Request, Response, WebServer, json_response
 from partners import Partner, load_partners
 
 SATURDAY = date(2026, 11, 21)

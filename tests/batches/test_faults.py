@@ -20,9 +20,9 @@ import batches
 from batches import Record, ledger
 from batches.accepting import SealMessage
 from encryption import VaultUnreachable, open_sealed
-from local.services.azurite import Azurite
-from local.services.fault_proxy import FaultProxy
-from local.services.faults import Fault
+from local.azurite import Azurite
+from local.wire.fault_proxy import FaultProxy
+from local.wire.faults import Fault
 
 # As in production, but without the waits.
 QUICK = {"initial_backoff": 0, "increment_base": 0, "random_jitter_range": 0, "retry_total": 4}

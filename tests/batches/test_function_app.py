@@ -12,11 +12,11 @@ import pytest
 from app_world import App, days
 from batch_world import ROWS
 
-from local.batch import ApiError, main
-from local.census import main as census_main
-from local.services.identity import IdentityEndpoint, TokenRefused
-from local.services.web import Request, Response, WebServer, json_response
+from cli.batch import ApiError, main
+from cli.census import main as census_main
+from local.key_vault.identity import IdentityEndpoint, TokenRefused
 from local.stack import Connection
+from local.wire.web import Request, Response, WebServer, json_response
 
 DAYS = days(date(2025, 1, 6))
 CANARY = "M-CANARY-51c0ffee"

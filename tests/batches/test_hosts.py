@@ -24,10 +24,10 @@ from batches.accepting import SealMessage
 from batches.manifest import list_sealed
 from batches.record import StagedFile
 from encryption import open_sealed
-from local.partner_side import self_signed
-from local.services.azurite import Azurite
-from local.services.function_host import FunctionHost
-from local.services.vault import KeyVault
+from local.azurite import Azurite
+from local.functions_host.host import FunctionHost
+from local.key_vault.server import KeyVault
+from local.partner import self_signed
 
 DAYS = days(date(2023, 1, 9))
 Hosts = Callable[..., App]

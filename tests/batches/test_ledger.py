@@ -17,7 +17,7 @@ import batches
 from batches import BatchId, ledger
 from encryption import Manifest, VaultForbidden
 from encryption.vault import Vault
-from local.services.identity import IdentityEndpoint
+from local.key_vault.identity import IdentityEndpoint
 
 BATCH = BatchId.parse("northwind.accruals.2026-11-21.1")
 

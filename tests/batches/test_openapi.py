@@ -13,8 +13,6 @@ import pytest
 from app_world import DOCUMENT, App, days
 from jsonschema import Draft202012Validator
 
-from local import openapi
-
 DAYS = days(date(2024, 1, 8))
 INDEX = """
 import json, function_app
@@ -25,10 +23,6 @@ for function in function_app.app.get_functions():
             doors += [[str(getattr(m, "value", m)), binding["route"], str(binding["authLevel"])] for m in binding["methods"]]
 print(json.dumps(doors))
 """
-
-
-def test_document_is_generated_from_the_app_as_it_is():
-    assert openapi.DOCUMENT.read_text() == openapi.to_text(), "run: python -m local.openapi"
 
 
 def test_document_names_every_door_and_no_other(repository: Path):

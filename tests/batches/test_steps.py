@@ -17,7 +17,7 @@ import batches
 from batches import BatchId, Record
 from batches.manifest import list_sealed
 from encryption import Manifest, open_sealed, verify_signature
-from local.partner_side import self_signed
+from local.partner import self_signed
 
 # Plan
 

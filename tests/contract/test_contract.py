@@ -12,7 +12,7 @@ import pytest
 import requests
 from contract_target import Target
 
-from delivery.expectations import State
+from partners.deadlines import State
 
 pytestmark = pytest.mark.xdist_group("stack")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from nights import CANARY
 
-from local.demo import Result, deliver
+from cli.demo import Result, deliver
 from local.stack import Stack
 
 

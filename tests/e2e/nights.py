@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import requests
 
-from local.factory import Factory, PipelineRun, run_pipeline
-from local.partner_side import expected_file
-from local.run import RunFailed, raise_if_failed
+from adf_runner import PipelineRun, load_factory, run_pipeline
+from cli.run import RunFailed, raise_if_failed
+from local.partner import expected_file
 from local.stack import ROOT, Stack
 
 CANARY = "M-CANARY-7f3a9c51"
@@ -24,7 +24,7 @@ def window(day: date) -> dict[str, str]:
 
 
 def run(stack: Stack, pipeline: str, **parameters: Any) -> PipelineRun:
-    return run_pipeline(Factory.load(ROOT / "adf"), pipeline, parameters, stack.connection().overrides())
+    return run_pipeline(load_factory(ROOT / "adf"), pipeline, parameters, stack.connection().overrides())
 
 
 def run_batch(stack: Stack, day: date, **changes: Any) -> PipelineRun:

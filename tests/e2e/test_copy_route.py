@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from nights import CANARY, NIGHT, at_partner, completes_after_the_mend, failed, run, run_batch, status, window
 
-from local.demo import Result
-from local.partner_side import self_signed
-from local.services.sftp import SftpFaults
+from cli.demo import Result
+from local.partner import self_signed
+from local.sftp import SftpFaults
 from local.stack import Stack
 
 

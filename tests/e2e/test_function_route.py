@@ -12,11 +12,11 @@ import pytest
 import requests
 from nights import NIGHT, at_partner, failed, run_batch
 
-from local.demo import Result
-from local.factory import PipelineRun
-from local.partner_side import expected_file
-from local.run import raise_if_failed
-from local.services.sftp import SftpFaults
+from adf_runner import PipelineRun
+from cli.demo import Result
+from cli.run import raise_if_failed
+from local.partner import expected_file
+from local.sftp import SftpFaults
 from local.stack import ROOT, Stack
 
 

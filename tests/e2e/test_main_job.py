@@ -8,10 +8,10 @@ from pathlib import Path
 
 from nights import CANARY, NIGHT, at_partner, completes_after_the_mend, run, window, writes
 
-from local.census import NOT_OURS, Canary, census
-from local.demo import Result
-from local.factory import Factory
-from local.run import raise_if_failed
+from adf_runner import load_factory
+from cli.census import NOT_OURS, Canary, census
+from cli.demo import Result
+from cli.run import raise_if_failed
 from local.stack import Stack
 
 
@@ -117,6 +117,6 @@ def test_next_window_takes_the_next_number(stack: Stack, night: Result, tmp_path
 def test_a_run_leaves_the_pipelines_untouched(repository: Path, night: Result):
     text = {path: path.read_bytes() for path in (repository / "adf").rglob("*.json")}
 
-    Factory.load(repository / "adf")
+    load_factory(repository / "adf")
 
     assert {path: path.read_bytes() for path in (repository / "adf").rglob("*.json")} == text

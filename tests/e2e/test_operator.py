@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from nights import at_partner, completes_after_the_mend, failed, run_batch, status, writes
 
-from local.batch import main
-from local.demo import Result
-from local.run import raise_if_failed
-from local.services.sftp import SftpFaults
+from cli.batch import main
+from cli.demo import Result
+from cli.run import raise_if_failed
+from local.sftp import SftpFaults
 from local.stack import Stack
 
 

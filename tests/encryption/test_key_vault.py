@@ -23,10 +23,10 @@ from encryption import (
     verify_signature,
 )
 from encryption.vault import Vault
-from local.services.certificates import CertificateAuthority
-from local.services.faults import Fault
-from local.services.identity import IdentityEndpoint
-from local.services.vault import KeyVault
+from local.key_vault.identity import IdentityEndpoint
+from local.key_vault.server import KeyVault
+from local.wire.certificates import CertificateAuthority
+from local.wire.faults import Fault
 
 
 @pytest.fixture(scope="module")

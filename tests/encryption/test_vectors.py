@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from cli.batch_folder import FileProblem, open_batch, verify_batch
 from encryption import (
     CannotOpen,
     EncryptionError,
@@ -23,7 +24,6 @@ from encryption import (
     SignatureInvalid,
     load_verification_key,
 )
-from local.opening import FileProblem, open_batch, verify_batch
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 NAMES = sorted(path.stem for path in VECTORS.glob("*.json"))

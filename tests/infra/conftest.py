@@ -19,8 +19,8 @@ from infra_templates import (
 )
 
 from infra.deploy.arm import Factory
-from local.services.certificates import CertificateAuthority
-from local.services.identity import IdentityEndpoint
+from local.key_vault.identity import IdentityEndpoint
+from local.wire.certificates import CertificateAuthority
 
 FILES: dict[str, dict[str, Any]] = {
     "linkedService/vault": {"type": "AzureKeyVault", "typeProperties": {"baseUrl": "https://placeholder/"}},

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.deploy.source import COLLECTIONS, references
-from local.services.certificates import CertificateAuthority
-from local.services.identity import IdentityEndpoint, TokenRefused
-from local.services.web import Request, Response, WebServer, json_response
+from local.key_vault.identity import IdentityEndpoint, TokenRefused
+from local.wire.certificates import CertificateAuthority
+from local.wire.web import Request, Response, WebServer, json_response
 
 FACTORY_ID = "/subscriptions/5ub/resourceGroups/rg-test/providers/Microsoft.DataFactory/factories/adf-test"
 KINDS = {collection: kind for kind, collection in COLLECTIONS.items()}

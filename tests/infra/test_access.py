@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from infra_templates import ROOT, UPDATE, Template
 
-from infra.docs import roles
+from docs.generate import roles
 
 MATRIX = ROOT / "infra" / "access_matrix.json"
 

@@ -15,7 +15,7 @@ from infra.deploy.arm import Factory
 from infra.deploy.errors import EditedMeanwhileError, RefusedError, StillStoppedError
 from infra.deploy.planning import Plan, make_plan
 from infra.deploy.source import load_source
-from local.services.web import Response, json_response
+from local.wire.web import Response, json_response
 
 Write = Callable[..., Path]
 DAILY = {

@@ -18,10 +18,10 @@ from infra_templates import ROOT
 from infra.hooks import app, commands, factory, grants, image, stage
 from infra.hooks.commands import HookError
 from infra.hooks.factory import store_function_key
-from local.services.certificates import CertificateAuthority
-from local.services.identity import IdentityEndpoint, TokenRefused
-from local.services.vault import KeyVault
-from local.services.web import Request, Response, WebServer, json_response
+from local.key_vault.identity import IdentityEndpoint, TokenRefused
+from local.key_vault.server import KeyVault
+from local.wire.certificates import CertificateAuthority
+from local.wire.web import Request, Response, WebServer, json_response
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""local/kit.py: the folder that a partner receives works by itself, away from this repository."""
+"""cli/partner_kit.py: the folder that a partner receives works by itself, away from this repository."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from cli.batch_folder import FileProblem
+from cli.partner_kit import OPENERS, assemble_kit, fingerprint
+from cli.seal import sign
 from encryption import Recipient, SignatureInvalid
-from local.kit import OPENERS, assemble_kit, fingerprint
-from local.opening import FileProblem
-from local.sealing import sign
 
 NOW = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
 KIT = Path(__file__).resolve().parents[2] / "partner_kit"

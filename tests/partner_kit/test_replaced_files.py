@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from test_openers import KIT, ROOT, java_classes, opener
 
-from local.sealing import seal_main
+from cli.seal import seal_main
 
 BATCH = "northwind.accruals.2026-11-21.1"
 REAL, FORGED = b"pay;alice;100\n", b"pay;mallo;999\n"
@@ -109,7 +109,7 @@ def test_the_shell_scripts_refuse_it(kind: str, keys: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("kind", ["native", "detached", "cms"])
 def test_our_own_opener_refuses_it(kind: str, keys: Path, tmp_path: Path) -> None:
     program = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from local.__main__ import main; sys.exit(main(sys.argv[1:]))"
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from cli.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
 
     def command(batch: Path, out: Path) -> list[str]:

@@ -1,0 +1,220 @@
+"""Reads a date text as .NET's DateTime.Parse does for en-US: ISO 8601 first, then the shapes that people write.
+
+Known: `2026-11-22`, `2026-11-22T10:20:30.1234567+02:00`, `11/22/2026 10:20 PM`, `22 Nov 2026`, `Sun, 22 Nov 2026 10:20:30 GMT`,
+`10:20` (today). Not known: other calendars, eras, names in other languages, dates without separators (`20261122`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from adf_runner.expressions.dates import (
+    DAY,
+    HOUR,
+    LOCAL,
+    MINUTE,
+    MOST_TICKS,
+    SECOND,
+    UNSPECIFIED,
+    UTC,
+    Instant,
+    days_in,
+    ticks_of,
+)
+from adf_runner.expressions.texts import BLANKS
+
+MONTH_NAMES: Final = {
+    name: index
+    for index, full in enumerate(
+        ("january", "february", "march", "april", "may", "june",
+         "july", "august", "september", "october", "november", "december"),
+        1,
+    )
+    for name in (full, full[:3])
+}  # fmt: skip
+WEEKDAYS: Final = {
+    name: index
+    for index, full in enumerate(("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"))
+    for name in (full, full[:3])
+}
+MONTH: Final = f"(?P<name>{'|'.join(sorted(MONTH_NAMES, key=len, reverse=True))})"
+WEEKDAY: Final = re.compile(
+    rf"(?P<weekday>{'|'.join(sorted(WEEKDAYS, key=len, reverse=True))})(?![a-z])\.?[\s,]*", re.IGNORECASE
+)
+ZONE: Final = r"(?P<zone>Z|GMT|(?P<sign>[+-])(?P<zh>[0-9]{1,2})(?::(?P<zm>[0-9]{1,2})|(?P<zmm>[0-9]{2}))?)"
+ISO: Final = re.compile(
+    r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
+    r"(?:T(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]+))?)?"
+    rf"{ZONE.replace('|GMT', '')}?)?"
+)
+TIME: Final = re.compile(
+    r"(?P<hour>[0-9]{1,2})\s*(?::\s*(?P<minute>[0-9]{1,2})(?:\s*:\s*(?P<second>[0-9]{1,2})(?:\.(?P<fraction>[0-9]*))?)?"
+    r"(?:\s*(?P<half>[AP]M)(?![a-z]))?|(?P<only>[AP]M)(?![a-z]))" + rf"(?:\s*{ZONE})?",
+    re.IGNORECASE,
+)
+STRICT_TIME: Final = re.compile(
+    r"T\s*(?P<hour>[0-9]{2})\s*:\s*(?P<minute>[0-9]{2})(?:\s*:\s*(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]+))?)?"
+    rf"(?:\s*{ZONE})?",
+    re.IGNORECASE,
+)
+ZONE_ONLY: Final = re.compile(ZONE, re.IGNORECASE)
+GAP: Final = r"(?:\s*[-/.]\s*|[\s,]+)"
+WIDE: Final = r"(?:\s*[-/]\s*|\.?[\s,]*)"
+NUMERIC: Final = re.compile(rf"(?P<a>[0-9]{{1,4}}){GAP}(?P<b>[0-9]{{1,4}})(?:{GAP}(?P<c>[0-9]{{1,4}}))?(?![0-9])")
+NAMED: Final = (
+    re.compile(rf"(?P<day>[0-9]{{1,2}}){WIDE}{MONTH}{WIDE}(?P<year>[0-9]{{1,4}})(?![0-9:])", re.IGNORECASE),
+    re.compile(rf"{MONTH}{WIDE}(?P<day>[0-9]{{1,2}}){GAP}(?P<year>[0-9]{{1,4}})(?![0-9:])", re.IGNORECASE),
+    re.compile(rf"(?P<year>[0-9]{{3,4}}){WIDE}{MONTH}(?:{WIDE}(?P<day>[0-9]{{1,2}})(?![0-9:]))?", re.IGNORECASE),
+    re.compile(rf"(?P<year>[0-9]{{1,2}}){WIDE}{MONTH}(?=\s*\Z)", re.IGNORECASE),
+    re.compile(rf"{MONTH}{WIDE}(?P<year>[0-9]{{3,4}})(?![0-9])", re.IGNORECASE),
+    re.compile(rf"{MONTH}{WIDE}(?P<day>[0-9]{{1,2}})(?![0-9:])", re.IGNORECASE),
+)
+MOST_CHARACTERS: Final = 200
+NEWEST_SHORT_YEAR: Final = 2029
+YEAR_FIRST: Final = "year first"
+COMPLETE: Final = "complete"
+PARTIAL: Final = "partial"
+
+
+class NoDate(ValueError):
+    """The text is no date."""
+
+
+def parse_date(text: str, now: Callable[[], datetime]) -> Instant | None:
+    """Return the instant of a date text, or None when it is none; `now` completes a time without a date."""
+    if len(text) > MOST_CHARACTERS:
+        return None
+    try:
+        match = ISO.fullmatch(text)
+        if match is not None:
+            year, month, day = int(match["year"]), int(match["month"]), int(match["day"])
+            return zoned(date_ticks(year, month, day) + time_ticks(match), match)
+        return parse_loose(text.strip(BLANKS), now)
+    except NoDate:
+        return None
+
+
+def date_ticks(year: int, month: int, day: int) -> int:
+    if not (1 <= year <= 9999 and 1 <= month <= 12 and 1 <= day <= days_in(year, month)):
+        raise NoDate
+    return ticks_of(year, month, day)
+
+
+def time_ticks(match: re.Match[str]) -> int:
+    parts = match.groupdict()
+    hour, minute, second = (int(parts.get(name) or 0) for name in ("hour", "minute", "second"))
+    if hour > 23 or minute > 59 or second > 59:
+        raise NoDate
+    half = (parts.get("half") or parts.get("only") or "").upper()
+    if half == "AM" and hour > 12:
+        raise NoDate
+    if half:
+        hour = hour % 12 + 12 * (half == "PM") if hour <= 12 else hour
+    ticks = hour * HOUR + minute * MINUTE + second * SECOND
+    fraction = parts.get("fraction") or ""
+    return ticks + int(fraction[:7].ljust(7, "0")) + (fraction[7:8] >= "5")
+
+
+def zoned(ticks: int, match: re.Match[str] | None) -> Instant:
+    """Return an instant in UTC when a zone was read, else one without a zone."""
+    zone = match["zone"] if match is not None else None
+    if ticks > MOST_TICKS:
+        raise NoDate
+    if match is None or zone is None:
+        return Instant(ticks, UNSPECIFIED)
+    if match["sign"] is None:
+        return Instant(ticks, UTC)
+    hours, minutes = int(match["zh"]), int(match["zm"] or match["zmm"] or 0)
+    offset = hours * HOUR + minutes * MINUTE
+    if minutes > 59 or offset > 14 * HOUR:
+        raise NoDate
+    ticks += offset if match["sign"] == "-" else -offset
+    if ticks < 0:
+        ticks += DAY
+    if ticks > MOST_TICKS:
+        raise NoDate
+    return Instant(ticks, LOCAL)
+
+
+def parse_loose(text: str, now: Callable[[], datetime]) -> Instant:
+    weekday = WEEKDAY.match(text)
+    rest = text[weekday.end() :] if weekday else text
+    moment = date_then_time(rest, now)
+    if weekday and (moment.ticks // DAY) % 7 != WEEKDAYS[weekday["weekday"].lower()]:
+        raise NoDate
+    return moment
+
+
+def date_then_time(text: str, now: Callable[[], datetime]) -> Instant:
+    time = TIME.match(text)
+    if time is not None:
+        rest = text[time.end() :]
+        if not rest.strip():
+            today = now().date()
+            return zoned(date_ticks(today.year, today.month, today.day) + time_ticks(time), time)
+        if rest[0].isspace() or rest[0] == ",":
+            date = read_date(rest.lstrip(BLANKS + ","), now)
+            if date.end == len(rest.lstrip(BLANKS + ",")) and date.form != PARTIAL:
+                return zoned(date.ticks + time_ticks(time), time)
+        raise NoDate
+    date = read_date(text, now)
+    rest = text[date.end :]
+    if not rest.strip():
+        return zoned(date.ticks, None)
+    zone = ZONE_ONLY.fullmatch(rest.strip())
+    if zone is not None and (date.form != PARTIAL or zone["sign"]):
+        return zoned(date.ticks, zone)
+    if date.form == PARTIAL:
+        raise NoDate
+    after = rest.lstrip(BLANKS + ",")
+    if after[:1] in "Tt":
+        time = STRICT_TIME.fullmatch(after) if date.form == YEAR_FIRST else None
+    else:
+        time = TIME.fullmatch(after) if after != rest else None
+    if time is None or (time.re is STRICT_TIME and (time["zone"] or "").upper() == "GMT"):
+        raise NoDate
+    return zoned(date.ticks + time_ticks(time), time)
+
+
+class ReadDate(NamedTuple):
+    """The ticks of a date, where its text ends, and its form; a `T` follows only dates that begin with the year."""
+
+    ticks: int
+    end: int
+    form: str
+
+
+def read_date(text: str, now: Callable[[], datetime]) -> ReadDate:
+    """Return the date that the text begins with."""
+    for pattern in NAMED:
+        match = pattern.match(text)
+        if match is not None:
+            parts = match.groupdict()
+            complete = bool(parts.get("day") and parts.get("year"))
+            year = full_year(parts["year"]) if parts.get("year") else now().year
+            ticks = date_ticks(year, MONTH_NAMES[parts["name"].lower()], int(parts.get("day") or 1))
+            return ReadDate(ticks, match.end(), COMPLETE if complete else PARTIAL)
+    match = NUMERIC.match(text)
+    if match is None:
+        raise NoDate
+    a, b, c = match["a"], match["b"], match["c"]
+    if c is not None:
+        if len(a) > 2:
+            return ReadDate(date_ticks(int(a), int(b), int(c)), match.end(), YEAR_FIRST)
+        return ReadDate(date_ticks(full_year(c), int(a), int(b)), match.end(), COMPLETE)
+    if len(a) > 2:
+        return ReadDate(date_ticks(int(a), int(b), 1), match.end(), PARTIAL)
+    if len(b) > 2:
+        return ReadDate(date_ticks(int(b), int(a), 1), match.end(), PARTIAL)
+    return ReadDate(date_ticks(now().year, int(a), int(b)), match.end(), PARTIAL)
+
+
+def full_year(digits: str) -> int:
+    """Return a year; two digits mean 1930 to 2029."""
+    if len(digits) > 2:
+        return int(digits)
+    year = 2000 + int(digits)
+    return year if year <= NEWEST_SHORT_YEAR else year - 100

@@ -1,0 +1,78 @@
+"""The functions that look into the run: pipeline(), variables(), activity(), item(), trigger(), dataset(), linkedService()."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from adf_runner.expressions.collation import is_same
+from adf_runner.expressions.errors import UnknownNameError, did_you_mean, listing
+from adf_runner.expressions.functions.signature import Function, as_text
+from adf_runner.expressions.scope import NO_ITEM, Scope
+
+
+def pipeline(_arguments: list[Any], scope: Scope) -> dict[str, Any]:
+    return {**scope.system, "parameters": scope.parameters, "globalParameters": scope.global_parameters}
+
+
+def variables(arguments: list[Any], scope: Scope) -> Any:
+    name = as_text("variables", arguments[0], "the name")
+    found = look_up(scope.variables, name)
+    if found is None:
+        raise UnknownNameError(
+            f"variables: there is no variable '{name}'{did_you_mean(name, scope.variables)}",
+            hint=f"declared: {listing(scope.variables)}",
+        )
+    return scope.variables[found]
+
+
+def activity(arguments: list[Any], scope: Scope) -> Any:
+    name = as_text("activity", arguments[0], "the name")
+    found = look_up(scope.activities, name)
+    if found is None:
+        raise UnknownNameError(
+            f"activity: '{name}' has not run before this expression{did_you_mean(name, scope.activities)}",
+            hint=f"have run: {listing(scope.activities)}",
+        )
+    return scope.activities[found]
+
+
+def look_up(names: Mapping[str, Any], name: str) -> str | None:
+    if name in names:
+        return name
+    return next((known for known in names if is_same(known, name)), None)
+
+
+def item(_arguments: list[Any], scope: Scope) -> Any:
+    if scope.item is NO_ITEM:
+        raise UnknownNameError("item: there is no item outside of a ForEach or Filter")
+    return scope.item
+
+
+def trigger(_arguments: list[Any], scope: Scope) -> Any:
+    return present("trigger", scope.trigger, "the run was not started by a trigger")
+
+
+def dataset(_arguments: list[Any], scope: Scope) -> Any:
+    return present("dataset", scope.dataset, "only a dataset's own properties may use it")
+
+
+def linked_service(_arguments: list[Any], scope: Scope) -> Any:
+    return present("linkedService", scope.linked_service, "only a linked service's own properties may use it")
+
+
+def present(name: str, value: Mapping[str, Any] | None, why: str) -> Mapping[str, Any]:
+    if value is None:
+        raise UnknownNameError(f"{name}: there is none here; {why}")
+    return value
+
+
+FUNCTIONS = (
+    Function("pipeline", 0, 0, pipeline),
+    Function("variables", 1, 1, variables),
+    Function("activity", 1, 1, activity),
+    Function("item", 0, 0, item),
+    Function("trigger", 0, 0, trigger),
+    Function("dataset", 0, 0, dataset),
+    Function("linkedService", 0, 0, linked_service),
+)

@@ -1,0 +1,60 @@
+"""JSON text, read strictly: the engine also takes comments, single quotes and half documents; a pipeline should not."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, NoReturn
+
+from adf_runner.expressions.errors import LimitError, ValueFault
+from adf_runner.expressions.texts import BLANKS
+
+
+def refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text} is too large for a double")
+    return value
+
+
+MOST_DEPTH = 900
+MARKS = re.compile(r'\\.|[\[\]{}"]', re.DOTALL)
+DECODER = json.JSONDecoder(parse_constant=refuse_constant, parse_float=finite, strict=False)
+
+
+def nests_deeply(text: str) -> bool:
+    """Tell whether brackets outside strings nest deeper than MOST_DEPTH; one pass, and none where they are few."""
+    if text.count("[") + text.count("{") <= MOST_DEPTH:
+        return False
+    depth, quoted = 0, False
+    for mark in MARKS.finditer(text):
+        if mark[0] == '"':
+            quoted = not quoted
+        elif not quoted and mark[0] in "[{":
+            depth += 1
+            if depth > MOST_DEPTH:
+                return True
+        elif not quoted and mark[0] in "]}":
+            depth -= 1
+    return False
+
+
+def read_json(name: str, text: str) -> Any:
+    """Return the value of a JSON text; blank text is null. Raises ValueFault with the place of the first mistake."""
+    stripped = text.strip(BLANKS)
+    if not stripped:
+        return None
+    too_deep = LimitError(f"{name}: the JSON text nests too deeply")
+    if nests_deeply(stripped):  # how much Python's own reader takes differs by version
+        raise too_deep
+    try:
+        return DECODER.decode(stripped)
+    except RecursionError:
+        raise too_deep from None
+    except ValueError as error:
+        raise ValueFault(f"{name}: the text is not JSON: {error}", hint="only strict JSON is taken here") from None

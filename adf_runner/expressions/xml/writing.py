@@ -1,0 +1,130 @@
+"""XML text: on one line, as `string(xml(...))` gives it, and indented, as the nodes that `xpath` finds are written."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from adf_runner.expressions.xml.document import (
+    INVALID,
+    XML_NAMESPACE,
+    XMLNS_NAMESPACE,
+    Attribute,
+    Child,
+    Comment,
+    Document,
+    Element,
+    Instruction,
+    Text,
+)
+
+IN_TEXT: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+IN_ATTRIBUTE: Final = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\n": "&#xA;", "\r": "&#xD;"}
+)
+INDENTED_TEXT: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "\n"})
+INDENTED_ATTRIBUTE: Final = str.maketrans({**IN_ATTRIBUTE, ord("\t"): "&#x9;"})
+
+
+def outer_xml(node: Document | Child) -> str:
+    """Return a node as text on one line; empty elements are written `<a />`."""
+    pieces: list[str] = []
+    if isinstance(node, Document):
+        if node.declaration is not None:
+            pieces.append(declaration_text(node.declaration))
+        for child in node.children:
+            write_plain(child, pieces)
+    else:
+        write_plain(node, pieces)
+    return "".join(pieces)
+
+
+def declaration_text(parts: dict[str, str]) -> str:
+    return "<?xml" + "".join(f' {name}="{value}"' for name, value in parts.items()) + "?>"
+
+
+def escaped(text: str, table: dict[int, str]) -> str:
+    text = text.translate(table)
+    return INVALID.sub(lambda match: f"&#x{ord(match[0]):X};", text) if INVALID.search(text) else text
+
+
+def write_plain(node: Child, pieces: list[str]) -> None:
+    if isinstance(node, Element):
+        pieces.append("<" + node.name)
+        pieces.extend(f' {attribute.name}="{escaped(attribute.value, IN_ATTRIBUTE)}"' for attribute in node.attributes)
+        if node.empty and not node.children:
+            pieces.append(" />")
+            return
+        pieces.append(">")
+        for child in node.children:
+            write_plain(child, pieces)
+        pieces.append(f"</{node.name}>")
+    else:
+        write_leaf(node, pieces, IN_TEXT)
+
+
+def write_leaf(node: Text | Comment | Instruction, pieces: list[str], table: dict[int, str]) -> None:
+    if isinstance(node, Comment):
+        pieces.append(f"<!--{node.value}-->")
+    elif isinstance(node, Instruction):
+        pieces.append(f"<?{node.name} {node.value}?>" if node.value or table is IN_TEXT else f"<?{node.name}?>")
+    elif node.form == "cdata":
+        pieces.append(f"<![CDATA[{node.value}]]>")
+    else:
+        pieces.append(escaped(node.value, table))
+
+
+def indented_xml(node: Document | Element) -> str:
+    """Return a found node as text: two blanks a level, but none where an element holds text; CDATA becomes plain text."""
+    pieces: list[str] = []
+    for index, child in enumerate(node.children if isinstance(node, Document) else [node]):
+        write_indented(child, pieces, "\n" if index else "", {"": "", "xml": XML_NAMESPACE})
+    return "".join(pieces)
+
+
+def new_declarations(element: Element, scope: dict[str, str]) -> dict[str, str]:
+    """Return the namespaces to declare at an element: what it and its attributes use, then what it declared itself."""
+    new: dict[str, str] = {}
+    users: list[Element | Attribute] = [
+        element,
+        *(attribute for attribute in element.attributes if ":" in attribute.name),
+    ]
+    for node in users:
+        prefix = node.name.rpartition(":")[0]
+        if node.namespace != XMLNS_NAMESPACE and scope.get(prefix) != node.namespace:
+            new.setdefault(prefix, node.namespace)
+    for attribute in element.attributes:
+        if attribute.namespace == XMLNS_NAMESPACE:
+            new.setdefault(attribute.name[6:], attribute.value)
+    return new
+
+
+def write_indented(node: Child, pieces: list[str], line: str | None, scope: dict[str, str]) -> None:
+    """Write one node; `line` is the line break and indentation before it, None where text forbids any."""
+    if isinstance(node, Text):
+        pieces.append(escaped(node.value, INDENTED_TEXT))
+        return
+    pieces.append(line or "")
+    if not isinstance(node, Element):
+        write_leaf(node, pieces, INDENTED_TEXT)
+        return
+    new = new_declarations(node, scope)
+    pieces.append("<" + node.name)
+    pieces.extend(
+        f' {attribute.name}="{escaped(attribute.value, INDENTED_ATTRIBUTE)}"'
+        for attribute in node.attributes
+        if attribute.namespace != XMLNS_NAMESPACE
+    )
+    for prefix, namespace in reversed(new.items()):
+        name = f"xmlns:{prefix}" if prefix else "xmlns"
+        pieces.append(f' {name}="{escaped(namespace, INDENTED_ATTRIBUTE)}"')
+    if not node.children:
+        pieces.append(" />" if node.empty else f"></{node.name}>")
+        return
+    pieces.append(">")
+    inner = None if line is None else (line or "\n") + "  "
+    for child in node.children:
+        if isinstance(child, Text):
+            inner = None
+        write_indented(child, pieces, inner, {**scope, **new})
+    pieces.append("" if inner is None else line or "\n")
+    pieces.append(f"</{node.name}>")

@@ -1,0 +1,120 @@
+"""The factory as values: what the files in adf/ say, once read (reading.py) and linted (lint.py). Runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from adf_runner.errors import Finding, UnknownPipelineError
+from adf_runner.factory.shapes import nearest
+
+BRANCHES = {
+    "ForEach": ("activities",),
+    "Until": ("activities",),
+    "IfCondition": ("ifTrueActivities", "ifFalseActivities"),
+    "Switch": ("defaultActivities",),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependency:
+    """One edge: the activity waited for, and the statuses of which any one is enough."""
+
+    activity: str
+    conditions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """One activity as written. `branches` holds inner activities by property name (`cases[i]` for a Switch)."""
+
+    name: str
+    type: str
+    file: str
+    path: str
+    depends_on: tuple[Dependency, ...] = ()
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    inactive: bool = False
+    inactive_status: str = "Succeeded"
+    linked_service: Mapping[str, Any] | None = None
+    inputs: tuple[Mapping[str, Any], ...] = ()
+    outputs: tuple[Mapping[str, Any], ...] = ()
+    branches: Mapping[str, tuple[Activity, ...]] = field(default_factory=dict)
+    user_properties: Mapping[str, Any] = field(default_factory=dict)
+
+    def walk(self) -> Iterator[Activity]:
+        """Yield this activity and all inside it."""
+        yield self
+        for branch in self.branches.values():
+            for activity in branch:
+                yield from activity.walk()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    name: str
+    file: str
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    variables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    activities: tuple[Activity, ...] = ()
+    concurrency: int | None = None
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def walk(self) -> Iterator[Activity]:
+        for activity in self.activities:
+            yield from activity.walk()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    name: str
+    file: str
+    type: str
+    linked_service: Mapping[str, Any]
+    parameters: Mapping[str, Mapping[str, Any]]
+    properties: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkedService:
+    name: str
+    file: str
+    type: str
+    parameters: Mapping[str, Mapping[str, Any]]
+    properties: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """A trigger; `calls` are the pipelines it starts, each with its parameters."""
+
+    name: str
+    file: str
+    type: str
+    properties: Mapping[str, Any]
+    calls: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factory:
+    """Everything in adf/. `findings` holds what reading found; `load_factory` refuses a factory that has any that block."""
+
+    name: str
+    root: str
+    global_parameters: Mapping[str, Any] = field(default_factory=dict)
+    pipelines: Mapping[str, Pipeline] = field(default_factory=dict)
+    datasets: Mapping[str, Dataset] = field(default_factory=dict)
+    linked_services: Mapping[str, LinkedService] = field(default_factory=dict)
+    triggers: Mapping[str, Trigger] = field(default_factory=dict)
+    documents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    findings: tuple[Finding, ...] = ()
+
+    def pipeline(self, name: str) -> Pipeline:
+        if name not in self.pipelines:
+            raise UnknownPipelineError(
+                f"no pipeline {name!r} in {self.root}{nearest(name, list(self.pipelines))}",
+                f"there are: {', '.join(sorted(self.pipelines)) or 'none'}",
+            )
+        return self.pipelines[name]

@@ -1,0 +1,542 @@
+"""What the local executor runs: every activity, linked service, dataset and trigger with its properties.
+
+This is the one list. The loader refuses what is not here, docs/adf-subset.md is printed from it, and nothing is ever
+ignored: a property that Azure knows and this list does not is refused by name before anything runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from adf_runner.factory.shapes import (
+    Shape,
+    activities,
+    anything,
+    array,
+    boolean,
+    choice,
+    expression,
+    integer,
+    mapping,
+    record,
+    reference,
+    secret,
+    text,
+    timespan,
+    union,
+)
+
+DAY = 24 * 3600
+ENCODINGS = {
+    "UTF-8": "utf-8", "UTF-8 without BOM": "utf-8", "US-ASCII": "ascii", "BIG5": "big5", "EUC-JP": "euc_jp",
+    "EUC-KR": "euc_kr", "GB2312": "gb2312", "GB18030": "gb18030", "SHIFT-JIS": "shift_jis", "CP866": "cp866",
+    "IBM437": "cp437", "IBM850": "cp850", "IBM852": "cp852", "ISO-8859-1": "latin-1", "ISO-8859-2": "iso8859-2",
+    "ISO-8859-5": "iso8859-5", "ISO-8859-7": "iso8859-7", "ISO-8859-9": "iso8859-9", "ISO-8859-13": "iso8859-13",
+    "ISO-8859-15": "iso8859-15", "WINDOWS-1250": "cp1250", "WINDOWS-1251": "cp1251", "WINDOWS-1252": "cp1252",
+    "WINDOWS-1253": "cp1253", "WINDOWS-1254": "cp1254", "WINDOWS-1255": "cp1255", "WINDOWS-1256": "cp1256",
+    "WINDOWS-1257": "cp1257", "WINDOWS-1258": "cp1258",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityKind:
+    """One activity type: its typeProperties, and which of the outer properties it may carry."""
+
+    properties: Mapping[str, Shape]
+    policy: str = "full"  # full: timeout, retry, secure*; secure: both secure*; input: secureInput; none
+    linked_service: tuple[str, ...] = ()
+    datasets: bool = False
+    note: str = ""
+
+
+BLOB_READ = {
+    "recursive": boolean(),
+    "wildcardFolderPath": text(),
+    "wildcardFileName": text(),
+    "deleteFilesAfterCompletion": boolean(),
+}
+SFTP_READ = {
+    **BLOB_READ,
+    "disableChunking": boolean(note="without meaning for the local executor: it always reads ahead"),
+}
+BLOB_WRITE = {
+    "blockSizeInMB": integer(low=1, high=100),
+    "copyBehavior": choice("PreserveHierarchy", "FlattenHierarchy"),
+    "metadata": array(record({"name": text(required=True), "value": text(required=True)})),
+}
+SFTP_WRITE = {
+    "operationTimeout": timespan(high=DAY),
+    "useTempFileRename": boolean(),
+    "copyBehavior": choice("PreserveHierarchy", "FlattenHierarchy"),
+}
+HTTP_READ = {
+    "requestMethod": choice("GET", "POST"),
+    "additionalHeaders": text(),
+    "requestBody": text(),
+    "requestTimeout": timespan(),
+}
+READS = union({"AzureBlobStorageReadSettings": BLOB_READ, "SftpReadSettings": SFTP_READ, "HttpReadSettings": HTTP_READ})
+WRITES = union({"AzureBlobStorageWriteSettings": BLOB_WRITE, "SftpWriteSettings": SFTP_WRITE})
+POSTGRES_SOURCE = {
+    "query": text(note="one SELECT, WITH, VALUES or TABLE statement"),
+    "queryTimeout": timespan(),
+    "partitionOption": choice("None"),
+}
+DELIMITED_SOURCE = {
+    "storeSettings": READS,
+    "formatSettings": union({"DelimitedTextReadSettings": {"skipLineCount": integer(low=0)}}),
+}
+JSON_SOURCE = {"storeSettings": READS, "formatSettings": union({"JsonReadSettings": {}})}
+SOURCES = {
+    "AzurePostgreSqlSource": POSTGRES_SOURCE,
+    "DelimitedTextSource": DELIMITED_SOURCE,
+    "JsonSource": JSON_SOURCE,
+    "BinarySource": {"storeSettings": READS, "formatSettings": union({"BinaryReadSettings": {}})},
+}
+SINKS = {
+    "DelimitedTextSink": {
+        "storeSettings": WRITES,
+        "formatSettings": union(
+            {"DelimitedTextWriteSettings": {"quoteAllText": boolean(), "fileExtension": text(required=True)}},
+            required=True,
+        ),
+    },
+    "JsonSink": {
+        "storeSettings": WRITES,
+        "formatSettings": union({"JsonWriteSettings": {"filePattern": choice("setOfObjects", "arrayOfObjects")}}),
+    },
+    "AzurePostgreSqlSink": {
+        "preCopyScript": text(),
+        "writeMethod": choice("BulkInsert", "CopyCommand"),
+        "writeBatchSize": integer(low=1, note="without meaning for the local executor: COPY streams"),
+        "writeBatchTimeout": timespan(note="without meaning for the local executor"),
+    },
+    "BinarySink": {"storeSettings": WRITES},
+}
+TRANSLATOR = union(
+    {
+        "TabularTranslator": {
+            "mappings": array(record({"source": record({"name": text(required=True)}, required=True),
+                                      "sink": record({"name": text(required=True)}, required=True)}), dynamic=False),
+            "typeConversion": boolean(),
+            "typeConversionSettings": record(
+                {
+                    "allowDataTruncation": boolean(),
+                    "treatBooleanAsNumber": boolean(),
+                    "dateTimeFormat": text(),
+                    "dateTimeOffsetFormat": text(),
+                    "culture": choice("en-us", ""),
+                }
+            ),
+        }
+    }
+)  # fmt: skip
+AUTHENTICATION = union(
+    {
+        "MSI": {"resource": text(required=True), "credential": reference("CredentialReference")},
+        "Basic": {"username": text(required=True), "password": secret(required=True)},
+    }
+)
+RETURN_TYPES = {
+    "Expression": {"content": text(required=True)},
+    "String": {"content": text(required=True)},
+    "Int": {"content": integer(required=True)},
+    "Float": {"content": anything(required=True)},
+    "Boolean": {"content": boolean(required=True)},
+    "Null": {},
+    "Array": {"content": array(required=True)},
+    "Object": {"content": array(required=True)},
+}
+
+# Which dataset type a source or sink of a Copy goes with.
+DATASET_OF = {
+    "AzurePostgreSqlSource": "AzurePostgreSqlTable",
+    "DelimitedTextSource": "DelimitedText",
+    "JsonSource": "Json",
+    "BinarySource": "Binary",
+    "AzurePostgreSqlSink": "AzurePostgreSqlTable",
+    "DelimitedTextSink": "DelimitedText",
+    "JsonSink": "Json",
+    "BinarySink": "Binary",
+}
+# A host key as Data Factory writes it: MD5 with type and bits, or SHA-256.
+FINGERPRINT = re.compile(
+    r"(?:(?P<type>[a-z0-9@.-]+) (?P<bits>\d+) )?"
+    r"(?:(?:MD5:)?(?P<md5>[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){15})|SHA256:(?P<sha256>[A-Za-z0-9+/]{43})=?)"
+)
+
+ACTIVITIES: dict[str, ActivityKind] = {
+    "ExecutePipeline": ActivityKind(
+        policy="input",
+        properties={
+            "pipeline": reference("PipelineReference", required=True, dynamic=False),
+            "parameters": mapping(anything(), dynamic=False),
+            "waitOnCompletion": boolean(dynamic=False),
+        },
+    ),
+    "ForEach": ActivityKind(
+        policy="none",
+        properties={
+            "items": expression(required=True),
+            "isSequential": boolean(dynamic=False),
+            "batchCount": integer(low=1, high=50, dynamic=False),
+            "activities": activities(required=True),
+        },
+        note="iterations run in batchCount threads (20 by default); the others go on when one fails",
+    ),
+    "IfCondition": ActivityKind(
+        policy="none",
+        properties={
+            "expression": expression(required=True),
+            "ifTrueActivities": activities(),
+            "ifFalseActivities": activities(),
+        },
+    ),
+    "Switch": ActivityKind(
+        policy="none",
+        properties={"on": expression(required=True), "cases": activities(), "defaultActivities": activities()},
+    ),
+    "Until": ActivityKind(
+        policy="none",
+        properties={
+            "expression": expression(required=True),
+            "timeout": timespan(high=90 * DAY),
+            "activities": activities(required=True),
+        },
+        note="an inner failure does not end it; ADF's own status after one is not documented: here the expression decides",
+    ),
+    "Wait": ActivityKind(policy="none", properties={"waitTimeInSeconds": integer(required=True, low=0)}),
+    "SetVariable": ActivityKind(
+        policy="secure",
+        properties={
+            "variableName": text(required=True, dynamic=False),
+            "value": anything(),
+            "setSystemVariable": boolean(dynamic=False),
+        },
+        note="variableName pipelineReturnValue with setSystemVariable true sets what the parent reads",
+    ),
+    "AppendVariable": ActivityKind(
+        policy="none", properties={"variableName": text(required=True, dynamic=False), "value": anything(required=True)}
+    ),
+    "Filter": ActivityKind(
+        policy="none", properties={"items": expression(required=True), "condition": expression(required=True)}
+    ),
+    "Fail": ActivityKind(policy="none", properties={"message": text(required=True), "errorCode": text(required=True)}),
+    "WebActivity": ActivityKind(
+        properties={
+            "method": choice("GET", "POST", "PUT", "PATCH", "DELETE", required=True),
+            "url": text(required=True),
+            "headers": mapping(text()),
+            "body": anything(),
+            "authentication": AUTHENTICATION,
+            "httpRequestTimeout": timespan(low=60, high=600),
+            "turnOffAsync": boolean(dynamic=False),
+            "disableCertValidation": boolean(choices=(False,), note="certificates are always checked", dynamic=False),
+        },
+        note="the answer must be one JSON object of at most 4 MB, or empty",
+    ),
+    "AzureFunctionActivity": ActivityKind(
+        linked_service=("AzureFunction",),
+        properties={
+            "method": choice("GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "TRACE", required=True),
+            "functionName": text(required=True, note="may hold a route and a query"),
+            "headers": mapping(text()),
+            "body": anything(),
+        },
+        note="the answer must be one JSON object; a call is cut at 230 s as the platform does",
+    ),
+    "Lookup": ActivityKind(
+        properties={
+            "source": union(
+                {key: SOURCES[key] for key in ("AzurePostgreSqlSource", "DelimitedTextSource", "JsonSource")},
+                required=True,
+            ),
+            "dataset": reference("DatasetReference", required=True, dynamic=False),
+            "firstRowOnly": boolean(),
+        },
+        note="5,000 rows at most (the rest is cut, as in ADF), 4 MB at most (then it fails)",
+    ),
+    "GetMetadata": ActivityKind(
+        properties={
+            "dataset": reference("DatasetReference", required=True, dynamic=False),
+            "fieldList": array(
+                choice("exists", "itemName", "itemType", "size", "lastModified", "childItems", "contentMD5"),
+                required=True,
+            ),
+            "storeSettings": union(
+                {"AzureBlobStorageReadSettings": {"recursive": boolean()}, "SftpReadSettings": {"recursive": boolean()}}
+            ),
+            "formatSettings": union(
+                {"BinaryReadSettings": {}, "DelimitedTextReadSettings": {}, "JsonReadSettings": {}}
+            ),
+        },
+        note="contentMD5 on blobs only",
+    ),
+    "Copy": ActivityKind(
+        datasets=True,
+        properties={
+            "source": union(SOURCES, required=True),
+            "sink": union(SINKS, required=True),
+            "translator": TRANSLATOR,
+            "enableStaging": boolean(choices=(False,), note="staged copies need Azure", dynamic=False),
+            "validateDataConsistency": boolean(),
+        },
+        note="Binary pairs only with Binary",
+    ),
+    "Delete": ActivityKind(
+        properties={
+            "dataset": reference("DatasetReference", required=True, dynamic=False),
+            "recursive": boolean(),
+            "enableLogging": boolean(choices=(False,), note="logs of deletions need Azure", dynamic=False),
+            "storeSettings": union({"AzureBlobStorageReadSettings": BLOB_READ, "SftpReadSettings": SFTP_READ}),
+        }
+    ),
+    "Script": ActivityKind(
+        linked_service=("AzurePostgreSql",),
+        properties={
+            "scripts": array(
+                record({"type": choice("Query", "NonQuery", required=True), "text": text(required=True)}), required=True
+            ),
+            "scriptBlockExecutionTimeout": timespan(),
+        },
+        note="scripts run in order in one session; script parameters and logs are refused",
+    ),
+    "Validation": ActivityKind(
+        policy="none",
+        properties={
+            "dataset": reference("DatasetReference", required=True, dynamic=False),
+            "timeout": timespan(),
+            "sleep": integer(low=1),
+            "minimumSize": integer(low=0),
+            "childItems": boolean(),
+        },
+    ),
+}
+
+LOCATIONS = union(
+    {
+        "AzureBlobStorageLocation": {"container": text(required=True), "folderPath": text(), "fileName": text()},
+        "SftpLocation": {"folderPath": text(), "fileName": text()},
+        "HttpServerLocation": {"relativeUrl": text(), "folderPath": text(), "fileName": text()},
+    },
+    required=True,
+)
+DATASETS: dict[str, Mapping[str, Shape]] = {
+    "AzurePostgreSqlTable": {"schema": text(), "table": text(), "tableName": text()},
+    "DelimitedText": {
+        "location": LOCATIONS,
+        "columnDelimiter": text(),
+        "rowDelimiter": text(),
+        "quoteChar": text(),
+        "escapeChar": text(),
+        "firstRowAsHeader": boolean(),
+        "nullValue": text(),
+        "encodingName": choice(*ENCODINGS),
+    },
+    "Json": {"location": LOCATIONS, "encodingName": choice("UTF-8", "UTF-8 without BOM")},
+    "Binary": {"location": LOCATIONS},
+}
+LINKED_SERVICES: dict[str, Mapping[str, Shape]] = {
+    "AzurePostgreSql": {
+        "server": text(required=True),
+        "port": integer(low=1, high=65535),
+        "database": text(required=True),
+        "username": text(required=True),
+        "password": secret(required=True),
+        "sslMode": integer(choices=(0, 1, 2, 3, 4, 5), note="0 Disable .. 5 Verify-full"),
+        "timeout": integer(low=0),
+        "commandTimeout": integer(low=0),
+        "encoding": choice("UTF8", "utf8", "UTF-8"),
+    },
+    "AzureBlobStorage": {
+        "serviceEndpoint": text(required=True),
+        "accountKind": choice("StorageV2", "BlobStorage", "BlockBlobStorage"),
+        "credential": reference("CredentialReference"),
+    },
+    "AzureFunction": {
+        "functionAppUrl": text(required=True),
+        "functionKey": secret(required=True),
+        "authentication": choice("Anonymous"),
+    },
+    "AzureKeyVault": {"baseUrl": text(required=True), "credential": reference("CredentialReference")},
+    "Sftp": {
+        "host": text(required=True),
+        "port": integer(low=1, high=65535),
+        "authenticationType": choice("SshPublicKey", "Basic", required=True),
+        "userName": text(required=True),
+        "password": secret(),
+        "privateKeyContent": secret(note="base64 of a classic PEM RSA key"),
+        "passPhrase": secret(),
+        "hostKeyFingerprint": text(required=True, note="'ssh-rsa 2048 aa:bb:..' (MD5) or 'SHA256:...'"),
+        "skipHostKeyValidation": boolean(choices=(False,), note="the server's key is always checked"),
+    },
+    "HttpServer": {
+        "url": text(required=True),
+        "authenticationType": choice("Anonymous", "Basic", required=True),
+        "userName": text(),
+        "password": secret(),
+        "enableServerCertificateValidation": boolean(choices=(True,), note="certificates are always checked"),
+    },
+}
+LINKED_SERVICE_VERSIONS = {"AzurePostgreSql": "2.0"}
+
+CONDITIONS = array(choice("Succeeded", "Failed", "Skipped", "Completed"), required=True, dynamic=False)
+DEPENDS = array(record({"activity": text(required=True), "dependencyConditions": CONDITIONS}), dynamic=False)
+POLICY_FULL = {
+    "timeout": timespan(high=7 * DAY),
+    "retry": integer(low=0),
+    "retryIntervalInSeconds": integer(low=30, high=DAY, dynamic=False),
+    "secureInput": boolean(dynamic=False),
+    "secureOutput": boolean(dynamic=False),
+}
+POLICIES: dict[str, Mapping[str, Shape]] = {
+    "full": POLICY_FULL,
+    "secure": {"secureInput": boolean(dynamic=False), "secureOutput": boolean(dynamic=False)},
+    "input": {"secureInput": boolean(dynamic=False)},
+    "none": {},
+}
+ACTIVITY_FIELDS: dict[str, Shape] = {
+    "name": text(required=True, dynamic=False),
+    "description": anything(),
+    "type": text(required=True, dynamic=False),
+    "state": choice("Active", "Inactive", dynamic=False),
+    "onInactiveMarkAs": choice("Succeeded", "Failed", "Skipped", dynamic=False),
+    "dependsOn": DEPENDS,
+    "userProperties": array(record({"name": text(required=True), "value": anything(required=True)}), dynamic=False),
+    "typeProperties": anything(required=True),
+}
+FOLDER = record({"name": text(required=True, dynamic=False)}, dynamic=False)
+PARAMETER_TYPES = ("String", "Int", "Float", "Bool", "Array", "Object", "SecureString")
+PARAMETERS = mapping(
+    record(
+        {
+            "type": choice(*PARAMETER_TYPES, *(name.lower() for name in PARAMETER_TYPES), required=True),
+            "defaultValue": anything(),
+        }
+    ),
+    dynamic=False,
+)
+VARIABLES = mapping(
+    record(
+        {"type": choice("String", "Boolean", "Bool", "Array", "Integer", required=True), "defaultValue": anything()}
+    ),
+    dynamic=False,
+)
+PIPELINE_FIELDS: dict[str, Shape] = {
+    "description": anything(),
+    "activities": anything(required=True),
+    "parameters": PARAMETERS,
+    "variables": VARIABLES,
+    "concurrency": integer(low=1, dynamic=False),
+    "policy": record(
+        {
+            "elapsedTimeMetric": record({"duration": timespan()}, dynamic=False),
+            "cancelAfter": record({}, choices=({},), note="Studio writes it empty", dynamic=False),
+        },
+        dynamic=False,
+    ),
+    "annotations": array(dynamic=False),
+    "folder": FOLDER,
+    "lastPublishTime": text(),
+}
+DATASET_FIELDS: dict[str, Shape] = {
+    "description": anything(),
+    "type": text(required=True, dynamic=False),
+    "linkedServiceName": reference("LinkedServiceReference", required=True, dynamic=False),
+    "parameters": PARAMETERS,
+    "annotations": array(dynamic=False),
+    "folder": FOLDER,
+    "schema": anything(),
+    "typeProperties": anything(required=True),
+}
+LINKED_SERVICE_FIELDS: dict[str, Shape] = {
+    "description": anything(),
+    "type": text(required=True, dynamic=False),
+    "version": text(dynamic=False),
+    "connectVia": reference("IntegrationRuntimeReference", dynamic=False),
+    "parameters": PARAMETERS,
+    "annotations": array(dynamic=False),
+    "typeProperties": anything(required=True),
+}
+RETRY_POLICY = record({"count": integer(low=0), "intervalInSeconds": integer(low=30, high=DAY)}, dynamic=False)
+SELF_DEPENDENCY = {"size": timespan(), "offset": text(required=True)}
+TRIGGER_DEPENDENCY = {
+    "referenceTrigger": reference("TriggerReference", required=True),
+    "size": timespan(),
+    "offset": text(),
+}
+PIPELINE_CALL = record(
+    {
+        "pipelineReference": reference("PipelineReference", required=True, dynamic=False),
+        "parameters": mapping(anything()),
+    },
+    dynamic=False,
+)
+WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+SCHEDULE = record(
+    {
+        "minutes": array(integer(low=0, high=59), dynamic=False),
+        "hours": array(integer(low=0, high=23), dynamic=False),
+        "weekDays": array(choice(*WEEKDAYS), dynamic=False),
+        "monthDays": array(integer(low=-31, high=31), dynamic=False),
+        "monthlyOccurrences": array(
+            record({"day": choice(*WEEKDAYS, required=True), "occurrence": integer(low=-5, high=5)}), dynamic=False
+        ),
+    },
+    dynamic=False,
+)
+TRIGGERS: dict[str, Mapping[str, Shape]] = {
+    "ScheduleTrigger": {
+        "recurrence": record(
+            {
+                "frequency": choice("Minute", "Hour", "Day", "Week", "Month", "Year", required=True),
+                "interval": integer(low=1),
+                "startTime": text(required=True),
+                "endTime": text(),
+                "timeZone": text(),
+                "schedule": SCHEDULE,
+            },
+            required=True,
+            dynamic=False,
+        )
+    },
+    "TumblingWindowTrigger": {
+        "frequency": choice("Minute", "Hour", "Month", required=True, dynamic=False),
+        "interval": integer(required=True, low=1, dynamic=False),
+        "startTime": text(required=True, dynamic=False),
+        "endTime": text(dynamic=False),
+        "delay": timespan(dynamic=False),
+        "maxConcurrency": integer(required=True, low=1, high=50, dynamic=False),
+        "retryPolicy": RETRY_POLICY,
+        "dependsOn": array(
+            union({"SelfDependencyTumblingWindowTriggerReference": SELF_DEPENDENCY,
+                   "TumblingWindowTriggerDependencyReference": TRIGGER_DEPENDENCY}), dynamic=False
+        ),
+    },
+}  # fmt: skip
+TRIGGER_FIELDS: dict[str, Shape] = {
+    "description": anything(),
+    "type": text(required=True, dynamic=False),
+    "runtimeState": choice("Started", "Stopped", dynamic=False),
+    "annotations": array(dynamic=False),
+    "pipelines": array(PIPELINE_CALL, dynamic=False),
+    "pipeline": PIPELINE_CALL,
+    "typeProperties": anything(required=True),
+}
+GLOBAL_TYPES = (*(name.lower() for name in PARAMETER_TYPES[:6]), *PARAMETER_TYPES[:6])
+FACTORY_FIELDS: dict[str, Shape] = {
+    "globalParameters": mapping(
+        record({"type": choice(*GLOBAL_TYPES, required=True), "value": anything(required=True)}),
+        dynamic=False,
+    ),
+    "publicNetworkAccess": choice("Enabled", "Disabled", dynamic=False),
+    "encryption": anything(),
+    "globalConfigurations": anything(),
+    "purviewConfiguration": anything(),
+    "repoConfiguration": anything(),
+}  # fmt: skip
+FOLDERS_NOT_RUN = ("integrationRuntime", "credential", "managedVirtualNetwork")
+SYSTEM_FIELDS = ("RunId", "Pipeline", "DataFactory", "GroupId", "TriggerType", "TriggerId", "TriggerName", "TriggerTime",
+                 "TriggeredByPipelineName", "TriggeredByPipelineRunId")  # fmt: skip

@@ -1,0 +1,23 @@
+"""Which store a dataset's location means. Sits above the stores, which know nothing of each other."""
+
+from __future__ import annotations
+
+from adf_runner.errors import ActivityError
+from adf_runner.run.engine import Call
+from adf_runner.run.linked_services import Data
+from adf_runner.stores.blob import BlobStore
+from adf_runner.stores.http import HttpStore
+from adf_runner.stores.sftp import SftpStore
+from adf_runner.stores.store import Store
+
+
+def open_store(call: Call, data: Data) -> Store:
+    """Open the store that a dataset's linked service and location name."""
+    kind = data.location.get("type")
+    if kind == "AzureBlobStorageLocation":
+        return BlobStore(call, data)
+    if kind == "SftpLocation":
+        return SftpStore(call, data)
+    if kind == "HttpServerLocation":
+        return HttpStore(call, data)
+    raise ActivityError(f"dataset {data.name!r} has no file location", code="BadRequest", retriable=False)

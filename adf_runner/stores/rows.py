@@ -1,0 +1,239 @@
+"""Rows on their way through a Copy: read from a table, delimited text or JSON, written to any of them.
+
+A row is a list of JSON values beside a list of column names. One row at a time is in memory, however long the file.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from adf_runner.errors import ActivityError
+from adf_runner.stores import postgres
+from adf_runner.stores.delimited import Layout
+from adf_runner.stores.delimited_reading import read_rows
+from adf_runner.stores.postgres import JSON_DATETIME, Conversion, json_value
+from adf_runner.stores.store import Store
+
+if TYPE_CHECKING:
+    from adf_runner.run.engine import Call
+    from adf_runner.run.linked_services import Data
+
+READ_ERROR = "UserErrorInvalidFormat"
+BUFFER_LIMIT = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Column names and an iterator of rows, each as long as the names."""
+
+    names: list[str]
+    values: Iterator[list[Any]]
+
+
+@dataclass(slots=True)
+class Count:
+    """Bytes and files that a reader went through."""
+
+    data: int = 0
+    files: int = 0
+
+
+# Reading
+
+
+def read_query(call: Call, stack: ExitStack, data: Data, conversion: Conversion, *, typed: bool) -> Rows:
+    """Read a query; typed rows hold numbers, booleans and ISO dates, others Data Factory's text."""
+    source = call.properties["source"]
+    query = postgres.query_of(data, source)
+    connection = stack.enter_context(postgres.connect(call, data.service, postgres.timeout_of(source)))
+    columns = postgres.describe(connection, query)
+    select = postgres.text_select(
+        query, columns, Conversion(datetime=JSON_DATETIME, datetimeoffset=JSON_DATETIME) if typed else conversion
+    )
+    rows = postgres.text_rows(call, connection, select, len(columns))
+    if typed:
+        kinds = [column.kind for column in columns]
+        return Rows(
+            names=[column.name for column in columns],
+            values=([json_value(kind, value) for kind, value in zip(kinds, row, strict=True)] for row in rows),
+        )
+    return Rows(names=[column.name for column in columns], values=rows)
+
+
+def counted(store: Store, paths: Sequence[str], count: Count) -> Iterator[tuple[str, Iterator[bytes]]]:
+    for path in paths:
+        count.files += 1
+        yield path, _count(store.read(path), count)
+
+
+def _count(pieces: Iterable[bytes], count: Count) -> Iterator[bytes]:
+    for piece in pieces:
+        count.data += len(piece)
+        yield piece
+
+
+def read_delimited(store: Store, paths: Sequence[str], data: Data, skip: int, count: Count) -> Rows:
+    """Read delimited files one after the other; with headers, each must have the same one."""
+    layout = Layout.of(data.properties)
+    values = _delimited(store, paths, layout, skip, count)
+    first = next(values, None)
+    if first is None:
+        return Rows(names=[], values=iter(()))
+    if layout.header:
+        return Rows(names=[name or f"Prop_{index}" for index, name in enumerate(first)], values=values)
+    return Rows(names=[f"Prop_{index}" for index in range(len(first))], values=_before(first, values))
+
+
+def _before(first: list[Any], rest: Iterator[list[Any]]) -> Iterator[list[Any]]:
+    yield first
+    yield from rest
+
+
+def _delimited(store: Store, paths: Sequence[str], layout: Layout, skip: int, count: Count) -> Iterator[list[Any]]:
+    header: list[Any] | None = None
+    width = 0
+    for path, pieces in counted(store, paths, count):
+        for number, row in enumerate(read_rows(layout, pieces, skip)):
+            width = width or len(row)
+            if len(row) != width:
+                raise ActivityError(f"{path}: row {number + 1} has {len(row)} columns, not {width}", code=READ_ERROR)
+            if layout.header and number == 0:
+                if header is None:
+                    header = row
+                    yield row
+                elif row != header:
+                    raise ActivityError(f"{path}: its header differs from the first file's", code=READ_ERROR)
+                continue
+            yield row
+
+
+def read_json(store: Store, paths: Sequence[str], count: Count) -> Rows:
+    """Read JSON objects; the first gives the columns. A later one may lack some, but has no others."""
+    objects = (item for _, pieces in counted(store, paths, count) for item in stream_objects(pieces))
+    first = next(objects, None)
+    if first is None:
+        return Rows(names=[], values=iter(()))
+    names = list(first)
+
+    def values() -> Iterator[list[Any]]:
+        yield [first[name] for name in names]
+        for item in objects:
+            unknown = next((name for name in item if name not in first), None)
+            if unknown is not None:
+                raise ActivityError(f"an object has the property {unknown!r}, which the first has not", code=READ_ERROR)
+            yield [item.get(name) for name in names]
+
+    return Rows(names=names, values=values())
+
+
+def stream_objects(pieces: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON text: one array of objects, or objects one after the other."""
+    decoder, decode = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8-sig")()
+    source = iter(pieces)
+    buffer, position, ended, array = "", 0, False, None
+    while True:
+        while position < len(buffer) and buffer[position] in " \t\r\n" + ("," if array else ""):
+            position += 1
+        if position < len(buffer) and array is None:
+            array = buffer[position] == "["
+            position += int(array)
+            continue
+        if position < len(buffer) and array and buffer[position] == "]":
+            return
+        if position < len(buffer):
+            try:
+                value, position = decoder.raw_decode(buffer, position)
+            except ValueError as error:
+                if ended:
+                    raise ActivityError("the file is not JSON", code=READ_ERROR) from error
+            else:
+                if not isinstance(value, dict):
+                    raise ActivityError("the file must hold JSON objects", code=READ_ERROR)
+                yield value
+                continue
+        if ended:
+            if array:
+                raise ActivityError("the file's array does not end", code=READ_ERROR)
+            return
+        piece = next(source, None)
+        ended = piece is None
+        try:
+            buffer, position = buffer[position:] + decode.decode(piece or b"", final=ended), 0
+        except UnicodeDecodeError as error:
+            raise ActivityError("the file is not UTF-8", code="UserErrorInvalidEncoding") from error
+        if len(buffer) > BUFFER_LIMIT:
+            raise ActivityError("an object is larger than 64 MB", code=READ_ERROR)
+
+
+# Writing
+
+
+def as_text(value: Any, *, boolean_as_number: bool = False) -> str | None:
+    """Return a JSON value as Data Factory's text."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(int(value)) if boolean_as_number else str(value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value).replace("e", "E")
+    raise ActivityError(
+        "a nested object or array has no column to go to", "flatten it before", code="UserErrorColumnMapping"
+    )
+
+
+def write_delimited(rows: Rows, layout: Layout, write: Callable[[bytes], None], conversion: Conversion) -> int:
+    """Write rows as delimited text and return how many."""
+    if layout.header:
+        write(layout.encode(layout.row(rows.names)))
+    number = 0
+    for row in rows.values:
+        number += 1
+        write(
+            layout.encode(layout.row([as_text(value, boolean_as_number=conversion.boolean_as_number) for value in row]))
+        )
+    return number
+
+
+def write_json(rows: Rows, pattern: str, write: Callable[[bytes], None]) -> int:
+    """Write rows as JSON objects: one a line (setOfObjects) or as one array (arrayOfObjects)."""
+    array = pattern == "arrayOfObjects"
+    number = 0
+    for row in rows.values:
+        lead = ("[" if number == 0 else ",") if array else ("" if number == 0 else "\r\n")
+        text = json.dumps(dict(zip(rows.names, row, strict=True)), ensure_ascii=False, separators=(",", ":"))
+        write((lead + text).encode())
+        number += 1
+    if array:
+        write(b"]" if number else b"[]")
+    return number
+
+
+def write_table(call: Call, rows: Rows, data: Data, sink: Mapping[str, Any]) -> int:
+    """Write rows into a table with COPY, in one transaction with the preCopyScript: all of it or nothing."""
+    with (
+        postgres.connect(call, data.service, 7 * 86400.0) as connection,
+        connection.transaction(),
+        connection.cursor() as cursor,
+    ):
+        if sink.get("preCopyScript"):
+            cursor.execute(str(sink["preCopyScript"]).encode())
+        columns = sql.SQL(", ").join(map(sql.Identifier, rows.names))
+        number = 0
+        if rows.names:
+            statement = sql.SQL("COPY {} ({}) FROM STDIN").format(postgres.table_of(data), columns)
+            with cursor.copy(statement) as copy:
+                for row in rows.values:
+                    number += 1
+                    copy.write_row([as_text(value) for value in row])
+                    if number % postgres.CHECK_EVERY_ROWS == 0:
+                        call.check_time()
+        return number

@@ -1,0 +1,112 @@
+"""`./sealift VERB ...`: finds the verb's module and calls it. Modules are imported only when their verb is used."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import sys
+from types import FrameType
+
+VERBS: dict[str, tuple[str, str]] = {
+    "demo": ("cli.demo:main", "the main job, end to end, on real local services"),
+    "test": ("cli.develop:test_main", "the tests (all arguments go to pytest; --slow adds the slow ones)"),
+    "lint": ("cli.develop:lint_main", "the linters, the type checker and the pipeline checks"),
+    "run": ("cli.run:main", "run a pipeline of adf/ on local services"),
+    "batch": ("cli.batch:main", "list | show | resend | replay | verify | purge: the operator's verbs"),
+    "census": ("cli.census:main", "look for a canary, or for plaintext that is too old, wherever the product writes"),
+    "trigger": ("cli.trigger:main", "list or run the windows of a trigger"),
+    "adf": ("cli.adf:main", "check | eval | cases: lint adf/, evaluate an expression, run golden cases"),
+    "seal": ("cli.seal:seal_main", "seal a file for one or more certificates"),
+    "open": ("cli.seal:open_main", "open a sealed file with a private key"),
+    "inspect": ("cli.seal:inspect_main", "show a sealed file's header; needs no key"),
+    "keys": ("cli.keys:main", "check | import: what a key file is, and a partner's certificate into the vault"),
+    "partner": ("cli.partner:main", "kit | lint | schema | check: what a partner receives and how it is reached"),
+    "dbt": ("cli.dbt:main", "run | runs | show | docs | image: dbt on demand"),
+    "deploy": ("infra.deploy:main", "plan | apply | drift: bring adf/ to Azure"),
+    "bench": ("cli.develop:bench_main", "seal | adf | blob | sftp | dbt: speed as ratios against peers"),
+    "docs": ("docs.generate.pages:main", "write the generated pages of docs/ (--check: only compare)"),
+    "lock": ("cli.develop:lock_main", "compile the requirement lists anew (needs uv)"),
+}
+
+# The developer's verbs work on the repository; for all others a path is relative to where the user stands.
+AT_HOME = frozenset({"test", "lint", "bench", "docs", "lock"})
+
+
+def main(argv: list[str]) -> int:
+    """Run one verb; return its exit code: 0 done, 1 failed, 2 wrong usage, 130 stopped."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)  # it tells every way to log in that did not work
+    try:
+        code = _call(argv)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: the rest is for nobody
+        return 1
+    except Exception as error:
+        told = _explain(error)
+        if told is None:
+            raise
+        print("error: {}\nhint: {}".format(*told), file=sys.stderr)
+        return 1
+    return code
+
+
+def _explain(error: Exception) -> tuple[str, str] | None:
+    """Return what is wrong and its mend, or None for what is a defect of ours."""
+    if hasattr(error, "hint"):
+        return str(error), str(error.hint)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}", "check the path and its permissions"
+    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
+
+    if isinstance(error, ClientAuthenticationError):
+        return (
+            "Azure does not know who you are",
+            "log in with `az login`; on a laptop leave services up: ./sealift demo --keep",
+        )
+    if isinstance(error, HttpResponseError) and error.status_code in (401, 403, 404):
+        return (
+            f"Azure answered {error.status_code} {error.reason}",
+            "is the address right, and has your identity the role?",
+        )
+    if isinstance(error, ServiceRequestError):
+        return (
+            f"the service cannot be reached: {str(error).rpartition(': ')[2]}",
+            "is the address right, and the network up?",
+        )
+    return None
+
+
+def _call(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0 if argv else 2
+    if argv[0] not in VERBS:
+        print(f"error: there is no verb {argv[0]!r}\nhint: ./sealift help lists them", file=sys.stderr)
+        return 2
+    if argv[0] not in AT_HOME:
+        os.chdir(os.environ.get("SEALIFT_CALLED_FROM", "."))
+    module, _, function = VERBS[argv[0]][0].partition(":")
+    code: int = getattr(importlib.import_module(module), function)(argv[1:])
+    return code
+
+
+def _usage() -> str:
+    width = max(map(len, VERBS))
+    return "usage: ./sealift VERB ...\n\n" + "\n".join(
+        f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()
+    )
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """Let SIGTERM unwind as Ctrl-C does, so that every service stops."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,186 @@
+"""`./sealift demo`: the main job, end to end, on real local services; what Azure runs every night, in under a minute."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+from dataclasses import dataclass
+from datetime import date
+
+from adf_runner import ActivityRun, PipelineRun, load_factory, run_pipeline
+from cli import console
+from cli.run import Narrator, raise_if_failed
+from local.kept import AlreadyKept, keeping, kept_services
+from local.partner import Opened, PartnerSideError, expected_file
+from local.sample_data import load
+from local.stack import ROOT, Stack
+
+BUSINESS_DATE = date(2026, 11, 21)
+WINDOW = {"windowStart": "2026-11-21T00:00:00Z", "windowEnd": "2026-11-22T00:00:00Z"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """One partner's batch: what Data Factory recorded, and the file that the partner opened."""
+
+    partner: str
+    batch: str
+    steps: ActivityRun
+    opened: Opened
+    open_seconds: float
+    is_compared: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one demo run did."""
+
+    source_rows: int
+    load_seconds: float
+    run: PipelineRun
+    delivered: list[Delivered]
+
+
+def main(argv: list[str]) -> int:
+    """Run the demo; exit 0 only if every partner holds exactly the rows of the mart."""
+    parser = argparse.ArgumentParser("sealift demo", description=__doc__)
+    parser.add_argument("--rows", type=_rows, default=100_000, metavar="N", help="card transactions to make (100000)")
+    parser.add_argument("--keep", action="store_true", help="leave the services up until Ctrl-C, print their addresses")
+    arguments = parser.parse_args(argv)
+    began = time.monotonic()
+    if arguments.keep and kept_services() is not None:
+        raise AlreadyKept
+    console.heading("Starting the cloud and the partners on this machine")
+    with Stack(on_ready=console.done) as stack:
+        result = deliver(stack, arguments.rows)
+        _show(result)
+        seconds = time.monotonic() - began
+        count = len(result.delivered)
+        console.say(
+            f"\nDone in {seconds:.0f} s: {count} batches are at their partners, whole, signed, readable only there."
+        )
+        if arguments.keep:
+            _keep(stack, result)
+        else:
+            console.say("Try next: ./sealift demo --keep, then look around; ./sealift help lists all verbs.")
+    return 0
+
+
+def deliver(stack: Stack, rows: int, *, days: int = 3, canary: str | None = None) -> Result:
+    """Load the sources, run the night's pipeline, play the partners. Raises what failed, with its mend.
+
+    The transactions are spread over so many `days`; `canary` becomes the number of a member whose row is delivered.
+    """
+    console.heading("The night's run: adf/pipeline/nightly.json")
+    began = time.monotonic()
+    with console.step(f"Load {rows:,} card transactions"):
+        loaded = load(stack.postgres.dsn(), rows, days=days, canary_number=canary)
+    load_seconds = time.monotonic() - began
+    factory = load_factory(ROOT / "adf")
+    narrator = Narrator(without=("run_dbt", "await_state", "send_file"))
+    run = run_pipeline(factory, "nightly", WINDOW, stack.connection().overrides(), on_event=narrator)
+    raise_if_failed(run)
+    console.heading("The partners' side: partner_kit/open.py, each with its own key")
+    delivered = [
+        _play(stack, activity)
+        for activity in run.walk()
+        if activity.name == "Deliver" and activity.type == "ExecutePipeline"
+    ]
+    return Result(source_rows=loaded.transactions, load_seconds=load_seconds, run=run, delivered=delivered)
+
+
+def _play(stack: Stack, steps: ActivityRun) -> Delivered:
+    """Be the partner of one delivery: verify, open, compare with the mart."""
+    plan = _find(steps, "Plan").output
+    name, feed, *_ = plan["batch"].split(".")
+    partner = stack.partners[name]
+    began = time.monotonic()
+    with console.step(f"{partner.name}: verify the manifest, open the files") as told:
+        (opened,) = partner.open_batch(plan["batch"], stack.verification_certificate(), partner.folder / "opened")
+        told.note = opened.name
+    seconds = time.monotonic() - began
+    with console.step(f"{partner.name}: compare with the mart") as told:
+        expected = expected_file(stack.postgres.dsn(), partner.name, feed, BUSINESS_DATE)
+        if expected is not None and (opened.rows, opened.sha256) != expected:
+            raise PartnerSideError(
+                f"{opened.name} is not the mart's content for {BUSINESS_DATE}", "this is a defect of Sealift: report it"
+            )
+        verdict = "equal" if expected else "not compared: it is not one of the demo's own feeds"
+        told.note = f"{opened.rows:,} rows, SHA-256 {opened.sha256[:16]}..., {verdict}"
+    return Delivered(
+        partner=partner.name,
+        batch=plan["batch"],
+        steps=steps,
+        opened=opened,
+        open_seconds=seconds,
+        is_compared=expected is not None,
+    )
+
+
+def _show(result: Result) -> None:
+    """Print what happened as a table."""
+    rows: list[tuple[str, str, str, str, float]] = [
+        ("load", "sample sources into PostgreSQL", f"{result.source_rows:,}", "", result.load_seconds),
+        ("dbt", "container group: build and test the marts", "", "", result.run.find("Run dbt").seconds),
+    ]
+    for one in result.delivered:
+        steps, size = one.steps, console.size(one.opened.size_bytes)
+        receipt = _find(steps, "Confirm").output
+        sent = receipt["files"]
+        by_function = receipt["route"] == "function"
+        deliver_seconds = sum(_find(steps, name).seconds for name in ("By function", "Send", "Send manifest"))
+        sealed = next(file["bytes"] for file in sent if file["name"].startswith(one.opened.name))
+        way = "the function" if by_function else "Copy"
+        seal_seconds = _find(steps, "Seal").seconds + _find(steps, "Await sealed").seconds
+        total = console.size(sum(file["bytes"] for file in sent))
+        rows += [
+            ("plan", one.batch, "", "", _find(steps, "Plan").seconds),
+            ("extract", "PostgreSQL to raw", f"{one.opened.rows:,}", size, _find(steps, "Extract").seconds),
+            ("seal", "raw to encrypted: AES-256-GCM, RSA-OAEP", "", console.size(sealed), seal_seconds),
+            ("deliver", f"{len(sent)} files to SFTP by {way}, manifest last", "", total, deliver_seconds),
+            ("confirm", "receipt written, plaintext purged", "", "", _find(steps, "Confirm").seconds),
+            (
+                "open",
+                f"by {one.partner}{', equal to the mart' if one.is_compared else ''}",
+                f"{one.opened.rows:,}",
+                size,
+                one.open_seconds,
+            ),
+        ]
+    console.say("")
+    console.table(
+        [("step", "left"), ("what", "left"), ("rows", "right"), ("bytes", "right"), ("seconds", "right")],
+        [(*row[:4], f"{row[4]:.1f}") for row in rows],
+    )
+
+
+def _find(activity: ActivityRun, name: str) -> ActivityRun:
+    return next(each for each in activity.walk() if each.name == name)
+
+
+def _keep(stack: Stack, result: Result) -> None:
+    """Leave everything up for other verbs until Ctrl-C."""
+    batch = result.delivered[0].batch
+    places = [
+        ("PostgreSQL", stack.postgres.dsn()),
+        ("function host", f"{stack.function.url}/api/batches/{batch}?code={stack.function_key}"),
+        *((f"{name}'s inbox", str(partner.inbox)) for name, partner in stack.partners.items()),
+        ("logs", str(stack.folder)),
+    ]
+    try:
+        with keeping(stack.connection()):
+            console.heading("Services stay up until Ctrl-C")
+            for what, where in places:
+                console.say(f"  {what:<18} {where}")
+            console.say("In another terminal: ./sealift batch list, ./sealift run PIPELINE, ./sealift dbt runs")
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        console.say("\nStopping.")
+
+
+def _rows(text: str) -> int:
+    count = int(text.replace("_", "").replace(",", ""))
+    if not 1 <= count <= 100_000_000:
+        raise argparse.ArgumentTypeError("between 1 and 100,000,000")
+    return count

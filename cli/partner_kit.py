@@ -1,0 +1,78 @@
+"""Assemble the kit that one partner receives: openers, specification, vectors, our verification key, a test batch."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+
+from cli.batch_folder import FileProblem, verify_batch
+from cli.seal import seal_file, write_manifest
+from encryption import Recipient, load_verification_key
+
+ROOT = Path(__file__).resolve().parent.parent
+SENDER = "sender.pem"
+OPENERS = ("README.md", "open.py", "open.mjs", "Open.java", "open-detached.sh", "open-cms.sh")
+
+
+def assemble_kit(
+    partner: str,
+    verification_pem: bytes,
+    out: Path,
+    *,
+    now: datetime,
+    recipients: Sequence[Recipient] = (),
+    sign: Callable[[bytes], bytes] | None = None,
+    signing_key: str = "sealift-signing",
+    formats: Sequence[str] = ("native",),
+) -> list[Path]:
+    """Write the kit into the new folder `out` and return its files.
+
+    `verification_pem` is our certificate or public key. With `recipients` (the partner's certificate) and `sign` (Key
+    Vault's, over the manifest's bytes) the kit holds a test batch for each of `formats`, which the partner opens first.
+    Raises FileProblem, SignatureInvalid for a verification key that cannot verify, and what sealing raises.
+    """
+    verification_key = load_verification_key(verification_pem)
+    if out.exists() and any(out.iterdir()):
+        raise FileProblem(f"{out} is not empty", "choose a new folder for the kit")
+    out.mkdir(parents=True, exist_ok=True)
+    for name in OPENERS:
+        shutil.copy(ROOT / "partner_kit" / name, out / name)
+    shutil.copy(ROOT / "docs" / "FORMAT.md", out / "FORMAT.md")
+    shutil.copytree(ROOT / "tests" / "vectors", out / "vectors", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    (out / SENDER).write_bytes(verification_pem)
+    if recipients and sign:
+        for kind in formats:
+            folder = out / "test-batch" / kind
+            _seal_test_batch(partner, folder, list(recipients), sign, signing_key, kind, now)
+            verify_batch(folder, verification_key)
+    return sorted(path for path in out.rglob("*") if path.is_file())
+
+
+def fingerprint(verification_pem: bytes) -> str:
+    """Return what the partner compares before it trusts `sender.pem`: the SHA-256 of our public key in DER, as hex."""
+    key = load_verification_key(verification_pem)
+    encoding, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    return hashlib.sha256(key.public_bytes(encoding, form)).hexdigest()
+
+
+def _seal_test_batch(
+    partner: str,
+    folder: Path,
+    recipients: list[Recipient],
+    sign: Callable[[bytes], bytes],
+    signing_key: str,
+    kind: str,
+    now: datetime,
+) -> None:
+    folder.mkdir(parents=True)
+    batch = f"{partner}.kit-test.{now:%Y-%m-%d}.1"
+    plaintext = folder / "hello.txt"
+    plaintext.write_text(f"Dear {partner}, you opened this file in the format {kind}. All is well.\n", encoding="utf-8")
+    sealed = seal_file(plaintext, folder, recipients, kind, batch, now)
+    plaintext.unlink()
+    write_manifest(folder, batch, [sealed], sign, now, signing_key)

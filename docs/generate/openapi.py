@@ -1,0 +1,308 @@
+"""Writes docs/openapi.json: the function app's API, its requests from the app's own models, its answers stated here.
+
+`./sealift docs` writes it anew. A test holds the file against this module, and every answer of the running app
+against the file.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+import function_app
+from partners.deadlines import State as StandingState
+
+PAGE = Path(__file__).resolve().parents[1] / "openapi.json"
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One door: its function, what it takes and what it answers when all is well."""
+
+    method: str
+    path: str
+    function: str
+    answers: str
+    request: type[BaseModel] | None = None
+    query: tuple[str, ...] = ()
+    status: int = 200
+    errors: tuple[int, ...] = ()
+    open: bool = False
+
+
+OPERATIONS = (
+    Operation(method="get", path="/feeds", function="feeds", answers="Feeds", query=("at",), errors=(422,)),
+    Operation(
+        method="get",
+        path="/batches",
+        function="list_batches",
+        answers="Batches",
+        query=("partner", "feed", "limit"),
+        errors=(422,),
+    ),
+    Operation(
+        method="post",
+        path="/batches",
+        function="plan",
+        answers="Plan",
+        request=function_app.PlanRequest,
+        errors=(404, 409, 422),
+    ),
+    Operation(method="get", path="/batches/{id}", function="status", answers="Status", errors=(404, 422, 503)),
+    Operation(
+        method="post",
+        path="/batches/{id}/seal",
+        function="request_sealing",
+        answers="Accepted",
+        request=function_app.SealRequest,
+        status=202,
+        errors=(404, 409, 422),
+    ),
+    Operation(
+        method="post",
+        path="/batches/{id}/deliver",
+        function="request_delivery",
+        answers="Accepted",
+        request=function_app.DeliverRequest,
+        status=202,
+        errors=(404, 409, 422),
+    ),
+    Operation(
+        method="post",
+        path="/batches/{id}/confirm",
+        function="confirm",
+        answers="Receipt",
+        request=function_app.ConfirmRequest,
+        errors=(404, 409, 422),
+    ),
+    Operation(
+        method="post",
+        path="/batches/{id}/failed",
+        function="record_failure",
+        answers="Accepted",
+        request=function_app.FailedRequest,
+        errors=(404, 422),
+    ),
+    Operation(method="get", path="/batches/{id}/ledger", function="ledger", answers="Ledger", errors=(404, 422)),
+    Operation(
+        method="get",
+        path="/batches/{id}/verify",
+        function="verify",
+        answers="Verdict",
+        query=("file",),
+        errors=(404, 409, 422, 503),
+    ),
+    Operation(
+        method="post",
+        path="/batches/{id}/resend",
+        function="resend",
+        answers="Resent",
+        request=function_app.ResendRequest,
+        errors=(404, 409, 422),
+    ),
+    Operation(
+        method="post",
+        path="/batches/{id}/replay",
+        function="replay",
+        answers="Accepted",
+        request=function_app.ReplayRequest,
+        errors=(404, 409, 422),
+    ),
+    Operation(
+        method="post",
+        path="/purge",
+        function="purge",
+        answers="Swept",
+        request=function_app.PurgeRequest,
+        errors=(409, 422),
+    ),
+    Operation(method="get", path="/standings", function="standings", answers="Standings"),
+    Operation(method="get", path="/health", function="health", answers="Health", open=True),
+    Operation(method="get", path="/ready", function="ready", answers="Ready", errors=()),
+)
+
+TEXT: Schema = {"type": "string"}
+MAYBE_TEXT: Schema = {"type": ["string", "null"]}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+TIME: Schema = {"type": "string", "format": "date-time"}
+BATCH: Schema = {"type": "string", "pattern": r"^[a-z][a-z0-9-]*\.[a-z][a-z0-9-]*\.\d{4}-\d{2}-\d{2}\.\d+$"}
+SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+STATE: Schema = {
+    "enum": ["planned", "sealing", "sealed", "delivering", "delivered", "acknowledged", "rejected", "failed"]
+}
+
+
+def members(optional: tuple[str, ...] = (), /, **properties: Schema) -> Schema:
+    """Return the schema of an object that has exactly these members."""
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def array(items: Schema) -> Schema:
+    """Return the schema of a list."""
+    return {"type": "array", "items": items}
+
+
+ARRIVED = members(name=TEXT, bytes=COUNT)
+RECEIPT = members(
+    batch=BATCH, sequence=COUNT, delivery=COUNT, delivered_at=TIME, route=TEXT, run_id=MAYBE_TEXT, files=array(ARRIVED)
+)
+FAILURE = members(step=TEXT, cause=TEXT, hint=TEXT, at=TIME, run_id=MAYBE_TEXT)
+SENT = members(folder=TEXT, name=TEXT, to=TEXT, bytes=COUNT)
+ENTRY = members(
+    number=COUNT,
+    batch=BATCH,
+    delivery=COUNT,
+    step=TEXT,
+    at=TIME,
+    who=TEXT,
+    run_id=MAYBE_TEXT,
+    details={"type": "object"},
+    previous={"anyOf": [SHA256, {"type": "null"}]},
+    sha256=SHA256,
+)
+SUMMARY = members(batch=BATCH, state=STATE, sequence=COUNT, delivery=COUNT, files=COUNT, route=TEXT, cause=MAYBE_TEXT)
+CHECK = members(what=TEXT, ok={"type": "boolean"}, found=TEXT)
+
+PARTNERS_ANSWER = members(
+    batch=BATCH,
+    delivery=COUNT,
+    says={"enum": ["acknowledged", "rejected"]},
+    reason=TEXT,
+    seen_at=TIME,
+    newest_seconds=COUNT,
+    files=array(members(name=TEXT, says=TEXT, reason=TEXT)),
+)
+STANDING = members(
+    partner=TEXT,
+    feed=TEXT,
+    businessDate={"type": "string", "format": "date"},
+    state={"enum": list(get_args(StandingState))},
+    dueBy=TIME,
+    reason=TEXT,
+    batch={"anyOf": [BATCH, {"type": "null"}]},
+)
+
+ANSWERS: dict[str, Schema] = {
+    "Error": members(error=TEXT, hint=TEXT, batch=MAYBE_TEXT),
+    "Feeds": members(feeds=array({"type": "object"})),
+    "Batches": members(batches=array(SUMMARY)),
+    "Plan": {
+        "type": "object",
+        "description": "All that Data Factory needs to extract and deliver. Secrets are named, never contained.",
+        "properties": {"batch": BATCH, "state": STATE, "sequence": COUNT, "query": TEXT, "files": array(TEXT)},
+        "required": ["batch", "state", "sequence", "query", "files", "raw", "layout", "route", "sftp"],
+    },
+    "Accepted": members(batch=BATCH, state=STATE),
+    "Resent": members(batch=BATCH, state=STATE, delivery=COUNT),
+    "Status": members(
+        ("receipt", "answer"),
+        batch=BATCH,
+        state=STATE,
+        sequence=COUNT,
+        route=TEXT,
+        window=members(start=TIME, end=TIME),
+        failure={"anyOf": [FAILURE, {"type": "null"}]},
+        send=array(SENT),
+        last=array(SENT),
+        receipt=RECEIPT,
+        answer={"anyOf": [PARTNERS_ANSWER, {"type": "null"}]},
+    ),
+    "Receipt": RECEIPT,
+    "Ledger": members(batch=BATCH, entries=array(ENTRY)),
+    "Verdict": members(batch=BATCH, ok={"type": "boolean"}, checks=array(CHECK), files=array(TEXT)),
+    "Standings": members(standings=array(STANDING)),
+    "Swept": members(purged=array(BATCH), overdue=array(TEXT)),
+    "Health": members(status={"const": "alive"}),
+    "Ready": members(ready={"type": "boolean"}, checks={"type": "object", "additionalProperties": {"type": "boolean"}}),
+}
+
+QUERY: dict[str, tuple[str, Schema, bool]] = {
+    "at": ("the instant at which the window starts", TIME, True),
+    "partner": ("only this partner's batches", TEXT, False),
+    "feed": ("only this feed's batches", TEXT, False),
+    "limit": ("how many", {"type": "integer", "minimum": 1, "maximum": function_app.LIST_LIMIT}, False),
+    "file": ("read this sealed file's bytes", TEXT, False),
+}
+
+
+def document() -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    paths: dict[str, dict[str, Any]] = {}
+    requests: dict[str, Schema] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _describe(operation)
+        if operation.request:
+            requests |= _request_schemas(operation.request)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Sealift",
+            "version": "1",
+            "description": "Plan, seal, deliver and confirm batches. Every answer is a JSON object. Behind one base path: /api.",
+        },
+        "servers": [{"url": "/api"}],
+        "security": [{"key": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "x-functions-key"}},
+            "schemas": {**requests, **ANSWERS},
+        },
+    }
+
+
+def render() -> str:
+    """Return the file's content."""
+    return json.dumps(document(), indent=2) + "\n"
+
+
+def _describe(operation: Operation) -> dict[str, Any]:
+    builder = getattr(function_app, operation.function)
+    # In public, azure-functions shows a function only by indexing the whole app, which it allows once in a process.
+    summary = (builder._function.get_user_function().__doc__ or "").strip()  # noqa: SLF001
+    described: dict[str, Any] = {"operationId": operation.function, "summary": summary, "parameters": []}
+    if "{id}" in operation.path:
+        described["parameters"].append({"name": "id", "in": "path", "required": True, "schema": BATCH})
+    for name in operation.query:
+        words, schema, required = QUERY[name]
+        described["parameters"].append(
+            {"name": name, "in": "query", "required": required, "description": words, "schema": schema}
+        )
+    if operation.request:
+        described["requestBody"] = {"content": _json(operation.request.__name__)}
+    described["responses"] = {str(operation.status): {"description": "done", "content": _json(operation.answers)}}
+    if operation.function == "ready":
+        described["responses"]["503"] = {"description": "something is out of reach", "content": _json("Ready")}
+    for status in (*operation.errors, *(() if operation.open else (500,))):
+        described["responses"][str(status)] = {"description": _ERRORS[status], "content": _json("Error")}
+    if operation.open:
+        described["security"] = []
+    else:
+        described["responses"]["401"] = {"description": "no key, or a wrong one; the body is empty"}
+    if operation.status == 202:
+        location = {"Location": {"description": "where the batch's state is", "schema": TEXT}}
+        described["responses"]["202"]["headers"] = location
+    return described
+
+
+_ERRORS = {
+    404: "no such partner, feed or batch",
+    409: "the batch is in another state, or has other content",
+    422: "the request makes no sense",
+    500: "the app failed, or a partner's file is broken",
+    503: "the vault does not answer",
+}
+
+
+def _request_schemas(model: type[BaseModel]) -> dict[str, Schema]:
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {**schema.pop("$defs", {}), model.__name__: schema}
+
+
+def _json(name: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}

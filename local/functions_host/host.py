@@ -1,0 +1,97 @@
+"""The local function host: runs a function_app.py (Python V2) as Azure would, in processes of its own.
+
+`python -m local.functions_host.host --app DIR --keys-file FILE [--port N] [--workers N]` serves until SIGTERM and
+prints one JSON line with its address when it is ready; the app's settings are its environment. What it copies from the
+Functions host, and what not, is told in function_server.py.
+"""
+
+import json
+import os
+import secrets
+import sys
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from local.wire.certificates import write_private
+from local.wire.processes import Process, ProcessService, base_environment
+
+LEASE_SECONDS = 600
+GRACE_SECONDS = 15.0  # more than the host itself takes for calls that still run
+HINT = "mend the app or its settings, then start again"
+
+
+class FunctionHost(ProcessService):
+    """The host as a service: a child process for one app; a context manager.
+
+    `environment` are the app's settings. `keys` are the host keys by name (`default` is `.key`); the master key is made
+    here. A restart keeps port and keys.
+    """
+
+    def __init__(
+        self,
+        app_folder: Path,
+        environment: Mapping[str, str],
+        keys: Mapping[str, str] | None = None,
+        *,
+        folder: Path,
+        workers: int = 1,
+        lease_seconds: int = LEASE_SECONDS,
+    ) -> None:
+        self.app_folder = app_folder
+        self.environment = dict(environment)
+        self.keys = dict(keys or {"default": secrets.token_urlsafe(32)})
+        self.master_key = secrets.token_urlsafe(32)
+        self.folder = folder
+        self.log = folder / "function-host.log"
+        self.url = ""
+        self.pid = 0
+        self._port = 0
+        self._workers = workers
+        self._lease_seconds = lease_seconds
+
+    @property
+    def key(self) -> str:
+        return self.keys["default"]
+
+    def start(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        keys_file = self.folder / "function-keys.json"
+        write_private(keys_file, json.dumps({"master": self.master_key, "host": self.keys}).encode())
+        command = [sys.executable, "-m", "local.functions_host.host", "--app", str(self.app_folder.resolve())]
+        command += ["--keys-file", str(keys_file.resolve()), "--port", str(self._port), "--workers", str(self._workers)]
+        command += ["--lease-seconds", str(self._lease_seconds)]
+        process = Process(
+            "the function host",
+            command,
+            log=self.log,
+            environment=base_environment() | {"FUNCTIONS_WORKER_RUNTIME": "python"} | self.environment,
+            grace_seconds=GRACE_SECONDS,
+        )
+        ready = self._begin(process, self._announcement, seconds=90, hint=HINT)
+        self.url, self._port, self.pid = ready["url"], ready["port"], ready["pid"]
+        return self
+
+    def worker_pids(self) -> list[int]:
+        """Return the process ids of the workers that are alive now."""
+        request = urllib.request.Request(f"{self.url}/admin/host/status", headers={"x-functions-key": self.master_key})  # noqa: S310 - our own loopback address
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - see above
+            pids: list[int] = json.load(answer)["workerProcessIds"]
+        return pids
+
+    @staticmethod
+    def _announcement(process: Process) -> dict[str, Any] | None:
+        for line in process.output().splitlines():
+            if line.startswith('{"ready": true'):
+                announced: dict[str, Any] = json.loads(line)
+                return announced
+        return None
+
+
+if __name__ == "__main__":
+    from local.functions_host.server import main
+
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)

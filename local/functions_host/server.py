@@ -1,0 +1,279 @@
+"""The function host's own process: routes to functions, queues to functions, workers below.
+
+Routes, keys, methods, bodies and queue semantics are the Functions host's (version 4). Not done: Easy Auth, scale-out,
+dynamic concurrency, timer schedules, retry policies, blob bindings. Started by `python -m local.functions_host.host`.
+"""
+
+import argparse
+import base64
+import json
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from local.functions_host.pool import CallFailed, WorkerPool
+from local.functions_host.queues import LEASE_SECONDS, QueueListener, queue_client
+from local.functions_host.routes import Keys, Route, decode_path, find_route, parse_route, sort_routes
+from local.functions_host.settings import AppRefused, HostSettings, read_host_json, resolve_setting
+from local.wire.web import Request, Response, WebServer, json_response
+
+MAX_BODY_BYTES = 104_857_600
+HTTP_SECONDS = 230  # Azure's load balancer gives up then; the function goes on
+GRACE_SECONDS = 10.0
+
+
+class Host:
+    """The host itself: routes to functions, queues to functions, workers below."""
+
+    def __init__(
+        self, app: Path, settings: HostSettings, keys: Keys, *, workers: int = 1, port: int = 0, lease_seconds: int
+    ) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._lease_seconds = lease_seconds
+        self._started = time.monotonic()
+        self.pool = WorkerPool(app, workers, settings.function_timeout_seconds, log)
+        self._web = WebServer("function host", self._answer, port=port)
+        self._routes: list[Route] = []
+        self._listeners: list[QueueListener] = []
+
+    def start(self) -> dict[str, Any]:
+        """Start everything; return what the ready line says."""
+        try:
+            self.pool.start()
+            self._bind()
+        except BaseException:
+            self.pool.stop()
+            raise
+        self._web.start()
+        for listener in self._listeners:
+            listener.start()
+        return {
+            "ready": True,
+            "url": self._web.url,
+            "port": self._web.port,
+            "pid": os.getpid(),
+            "workers": self.pool.pids,
+            "functions": sorted(self.pool.functions),
+        }
+
+    def stop(self) -> None:
+        """Take no more work, let running calls end for a while, then end the workers."""
+        for listener in self._listeners:
+            listener.stop()
+        deadline = time.monotonic() + GRACE_SECONDS
+        self._web.stop(GRACE_SECONDS)
+        while time.monotonic() < deadline and (self.pool.running or any(each.running for each in self._listeners)):
+            time.sleep(0.02)
+        self.pool.stop()
+
+    def _bind(self) -> None:
+        for function in self.pool.functions.values():
+            trigger = function["trigger"]
+            match trigger["type"]:
+                case "httpTrigger":
+                    route = resolve_setting(trigger.get("route") or function["name"])
+                    level = str(trigger.get("authLevel") or "function")
+                    self._routes.append(parse_route(function["name"], route, trigger.get("methods"), level))
+                case "queueTrigger":
+                    listener = QueueListener(
+                        function, self._settings.queues, self._call, log, lease_seconds=self._lease_seconds
+                    )
+                    self._listeners.append(listener)
+                case "timerTrigger":
+                    log("warning", "Timer is not scheduled here", function=function["name"])
+        self._routes = sort_routes(self._routes)
+
+    def _call(
+        self, name: str, data: Any, metadata: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> "Future[dict[str, Any]]":
+        """Run a function and send what it put into its output queues; the future ends after both."""
+        headers = headers or {}
+        traceparent = headers.get("traceparent") or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+        result = self.pool.call(name, data, metadata, traceparent=traceparent, tracestate=headers.get("tracestate", ""))
+        queues = [binding for binding in self.pool.functions[name]["bindings"] if binding["type"] == "queue"]
+        if not queues:
+            return result
+        after: Future[dict[str, Any]] = Future()
+        result.add_done_callback(lambda done: threading.Thread(target=self._send, args=[done, queues, after]).start())
+        return after
+
+    def _send(
+        self, done: "Future[dict[str, Any]]", queues: list[dict[str, Any]], after: "Future[dict[str, Any]]"
+    ) -> None:
+        try:
+            outputs = done.result()
+            for binding in queues:
+                client = queue_client(resolve_setting(binding["queueName"]), binding.get("connection"))
+                for message in outputs.get(binding["name"], []):
+                    client.send_message(self._encode(message))
+            after.set_result(outputs)
+        except BaseException as error:  # noqa: BLE001 - handed on to whoever waits
+            after.set_exception(error)
+
+    def _encode(self, message: Any) -> str:
+        raw = (
+            message
+            if isinstance(message, bytes)
+            else (message if isinstance(message, str) else json.dumps(message)).encode()
+        )
+        return base64.b64encode(raw).decode() if self._settings.queues.base64 else raw.decode()
+
+    def _answer(self, request: Request) -> Response:
+        path = decode_path(request.target.partition("?")[0])
+        if path is None:
+            return Response(status=400)
+        if path == "/":
+            return Response(status=200)
+        if path == "/admin" or path.startswith("/admin/"):
+            return self._answer_admin(request)
+        prefix = f"/{self._settings.route_prefix}" if self._settings.route_prefix else ""
+        if not path.lower().startswith(prefix.lower() + "/"):
+            return Response(status=404)
+        found = find_route(self._routes, request.method, path[len(prefix) :])
+        if found is None:
+            return Response(status=404)
+        route, parameters = found
+        if not self._keys.allow(route.auth_level, route.function, _given_key(request)):
+            return Response(status=401)
+        if len(request.body) > MAX_BODY_BYTES:
+            return Response(status=413)
+        return self._answer_function(request, route.function, parameters)
+
+    def _answer_function(self, request: Request, function: str, parameters: Mapping[str, str]) -> Response:
+        headers: dict[str, str] = {}
+        for name, value in request.headers.items():
+            headers[name.lower()] = f"{headers[name.lower()]},{value}" if name.lower() in headers else value
+        data = {
+            "method": request.method,
+            "url": f"http://{headers.get('host', '')}{request.target}",
+            "headers": headers,
+            "query": _query(request),
+            "params": dict(parameters),
+            # The host hands a chunked body on as an empty one; clients must send Content-Length.
+            "body": request.body if request.has_length else b"",
+        }
+        try:
+            outputs = self._call(function, data, {}, headers).result(timeout=HTTP_SECONDS)
+        except TimeoutError:
+            return Response(status=504)
+        except CallFailed:
+            return Response(status=500)
+        except Exception as error:  # noqa: BLE001 - an output queue failed; the caller learns no more than in Azure
+            log("error", "Output not sent", function=function, error=str(error))
+            return Response(status=500)
+        names = [binding["name"] for binding in self.pool.functions[function]["bindings"] if binding["type"] == "http"]
+        answer = next((outputs[name] for name in names if name in outputs), None)
+        if answer is None:
+            return Response(status=200)
+        return Response(status=answer["status"], body=answer["body"], headers=answer["headers"])
+
+    def _answer_admin(self, request: Request) -> Response:
+        if not self._keys.allow("admin", None, _given_key(request)):
+            return Response(status=401)
+        parts = request.path.strip("/").split("/")
+        if parts == ["admin", "host", "status"] and request.method == "GET":
+            status = {
+                "id": "local",
+                "state": "Running",
+                "version": "4.local",
+                "processUptime": round((time.monotonic() - self._started) * 1000),
+                "processId": os.getpid(),
+                "workerProcessIds": self.pool.pids,
+            }
+            return json_response(200, status)
+        if len(parts) == 3 and parts[1] == "functions" and request.method == "POST":
+            function = self.pool.functions.get(parts[2])
+            if function is None:
+                return Response(status=404)
+            return self._trigger(function, request)
+        return Response(status=404)
+
+    def _trigger(self, function: Mapping[str, Any], request: Request) -> Response:
+        """POST /admin/functions/{name}: run a function that has no route, now, with the body's `input`."""
+        try:
+            given = request.json().get("input")
+        except (ValueError, AttributeError):
+            return json_response(400, {"error": "the body is an object with `input`"})
+        match function["trigger"]["type"]:
+            case "queueTrigger":
+                text = given if isinstance(given, str) else json.dumps(given)
+                metadata = {"Id": str(uuid.uuid4()), "DequeueCount": 1, "PopReceipt": ""}
+                self._call(str(function["name"]), text, metadata)
+            case "timerTrigger":
+                self._call(str(function["name"]), {"IsPastDue": False, "Schedule": {}, "ScheduleStatus": {}}, {})
+            case _:
+                return Response(status=404)
+        return Response(status=202)
+
+
+def _query(request: Request) -> dict[str, str]:
+    """Return the query as the host hands it on: repeated names are joined, empty values dropped."""
+    joined: dict[str, str] = {}
+    for name, value in parse_qsl(request.target.partition("?")[2], keep_blank_values=True):
+        joined[name] = f"{joined[name]},{value}" if name in joined else value
+    return {name: value for name, value in joined.items() if value}
+
+
+def _given_key(request: Request) -> str | None:
+    return request.headers.get("x-functions-key") or request.query.get("code")
+
+
+def log(level: str, message: str, **fields: Any) -> None:
+    """Write one JSON line to standard error, in the form of the workers' lines."""
+    entry = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "level": level.upper(),
+        "logger": "host",
+        "message": message,
+    }
+    sys.stderr.write(json.dumps(entry | fields, default=str) + "\n")
+    sys.stderr.flush()
+
+
+def read_keys(path: Path) -> Keys:
+    content = json.loads(path.read_text())
+    return Keys(master=content["master"], host=content.get("host", {}), functions=content.get("functions", {}))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve one app until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="function_host", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--app", type=Path, required=True, help="the folder of function_app.py and host.json")
+    parser.add_argument("--keys-file", type=Path, required=True, help='JSON: {"master": KEY, "host": {"default": KEY}}')
+    parser.add_argument("--port", type=int, default=0, help="0 lets the system choose")
+    parser.add_argument("--workers", type=int, default=1, help="worker processes")
+    parser.add_argument("--lease-seconds", type=int, default=LEASE_SECONDS, help="the lease of a queue message")
+    options = parser.parse_args(argv)
+    # A pipe, because a handler runs in the midst of whatever the main thread does and must not wait for a lock.
+    signalled, signal_end = os.pipe()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os.write(signal_end, b"x"))
+    try:
+        host = Host(
+            options.app.resolve(),
+            read_host_json(options.app),
+            read_keys(options.keys_file),
+            workers=options.workers,
+            port=options.port,
+            lease_seconds=options.lease_seconds,
+        )
+        ready = host.start()
+    except AppRefused as refusal:
+        sys.stderr.write(f"error: {refusal.message}\nhint: {refusal.hint}\n")
+        return 1
+    print(json.dumps(ready), flush=True)
+    os.read(signalled, 1)
+    host.stop()
+    log("info", "Host stopped")
+    return 0

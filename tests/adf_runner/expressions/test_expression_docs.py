@@ -1,0 +1,37 @@
+"""docs/expressions.md says nothing that is not so."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from adf_runner.expressions import ExpressionError, Scope, evaluate
+from cli.adf_cases import same_typed
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = (ROOT / "docs" / "expressions.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| `(.+?)` \| `(.+?)` \|", PAGE, re.MULTILINE)
+REFUSED = re.findall(r"`(@[a-zA-Z]+\([^`]*\))`", PAGE.partition("Refused with an error")[2].partition("##")[0])
+
+
+@pytest.mark.parametrize(("expression", "value"), ROWS)
+def test_every_row_is_what_the_engine_answers(expression, value):
+    assert same_typed(evaluate(expression, Scope()), json.loads(value))
+
+
+@pytest.mark.parametrize("expression", REFUSED)
+def test_every_refusal_is_one(expression):
+    with pytest.raises(ExpressionError):
+        evaluate(expression, Scope())
+
+
+def test_page_has_rows_and_refusals():
+    assert len(ROWS) > 20
+    assert len(REFUSED) == 5
+
+
+def test_page_counts_the_cases_of_the_case_file():
+    cases = json.loads((ROOT / "tests" / "cases" / "expressions.json").read_text(encoding="utf-8"))
+
+    assert f"# {len(cases)} passed, 0 failed" in PAGE

@@ -1,0 +1,92 @@
+"""What is shown of a run: the monitor's table and the Gantt picture."""
+
+from __future__ import annotations
+
+import io
+import xml.etree.ElementTree as ET
+
+import pytest
+from factory_support import activity, after, expression, pipeline
+from rich.console import Console
+
+from adf_runner import Overrides, PipelineRun, factory_from_documents, run_pipeline
+from cli.gantt import gantt
+from cli.run_display import Monitor, monitor_table
+
+GRAPH = pipeline(
+    [
+        activity("Loop", "ForEach", {"items": expression("@range(1,9)"), "isSequential": True,
+                                     "activities": [activity("W", "Wait", {"waitTimeInSeconds": 1})]}),
+        activity("Stop", "Fail", {"message": "the <partner> said no\nmore", "errorCode": "1"}, dependsOn=after("Loop")),
+        activity("Never", "Wait", {"waitTimeInSeconds": 1}, dependsOn=after("Stop")),
+    ]
+)  # fmt: skip
+
+
+@pytest.fixture
+def finished() -> PipelineRun:
+    return run_pipeline(factory_from_documents(GRAPH), "main", overrides=Overrides(sleep=lambda _seconds: None))
+
+
+def text_of(run: PipelineRun, width: int = 160) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width).print(monitor_table(run))
+    return out.getvalue()
+
+
+def test_the_table_shows_status_duration_and_the_first_line_of_an_error(finished: PipelineRun) -> None:
+    lines = {line.split()[0]: line for line in text_of(finished).splitlines() if line.strip()}
+
+    assert "Failed" in lines["Stop"]
+    assert "the <partner> said no" in lines["Stop"]
+    assert "Skipped" in lines["Never"]
+    assert lines["main"].rstrip().endswith("Operation on target Stop failed: the <partner> said no")
+
+
+def test_where_it_is_narrow_the_error_is_cut_and_not_the_name() -> None:
+    name = "Deliver by the function's own route"
+    failing = pipeline([activity(name, "Fail", {"message": "the partner said no " * 9, "errorCode": "1"})])
+    run = run_pipeline(factory_from_documents(failing), "main")
+
+    lines = text_of(run, width=90).splitlines()
+
+    assert [line for line in lines if name in line and "Failed" in line]
+    assert max(map(len, lines)) <= 90
+    assert len(lines) == 3
+
+
+def test_the_table_keeps_the_last_turns_of_a_long_loop(finished: PipelineRun) -> None:
+    shown = text_of(finished)
+
+    assert "... 6 turns before" in shown
+    assert "W [8]" in shown
+    assert "W [5]" not in shown
+
+
+def test_the_monitor_prints_once_where_there_is_no_terminal() -> None:
+    out = io.StringIO()
+    with Monitor(Console(file=out, width=160)) as monitor:
+        run_pipeline(
+            factory_from_documents(GRAPH), "main", overrides=Overrides(sleep=lambda _seconds: None), on_event=monitor
+        )
+
+    assert out.getvalue().count("activity ") == 1
+
+
+def test_the_monitor_lives_on_a_terminal() -> None:
+    out = io.StringIO()
+    with Monitor(Console(file=out, width=160, force_terminal=True)) as monitor:
+        run_pipeline(
+            factory_from_documents(GRAPH), "main", overrides=Overrides(sleep=lambda _seconds: None), on_event=monitor
+        )
+
+    assert "Stop" in out.getvalue()
+
+
+def test_the_gantt_picture_is_svg_with_a_bar_an_activity(finished: PipelineRun) -> None:
+    root = ET.fromstring(gantt(finished))
+    titles = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}title")]
+
+    assert root.tag.endswith("svg")
+    assert sum(title.startswith("W [") for title in titles) == 9
+    assert not any(title.startswith("Never") for title in titles)
