@@ -16,9 +16,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 import batches
 from batches import BatchId
-from encryption import EncryptionError
 from encryption.vault import Vault
-from partners import PartnerError, load_partners
+from fault import Fault
+from partners import load_partners
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 
@@ -118,8 +118,8 @@ def door(handle: Callable[[func.HttpRequest], Answer]) -> Callable[[func.HttpReq
 def _answer(handle: Callable[[func.HttpRequest], Answer], req: func.HttpRequest, batch: str | None) -> Answer:
     try:
         return handle(req)
-    except (batches.BatchError, PartnerError, EncryptionError) as error:
-        return error.status, {"error": str(error), "hint": error.hint, "batch": batch}
+    except Fault as error:
+        return error.status, {"error": error.message, "hint": error.hint, "batch": batch}
     except ValidationError as error:
         places = [f"{'.'.join(str(part) for part in e['loc']) or 'body'}: {e['msg']}" for e in error.errors()]
         return 422, {"error": "; ".join(places[:5]), "hint": "mend the request's JSON body", "batch": batch}

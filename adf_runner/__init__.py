@@ -5,14 +5,14 @@ be published alone.
 """
 
 from adf_runner.errors import (
-    ActivityError,
-    CancelledError,
+    ActivityFailed,
+    Cancelled,
     FactoryError,
     Finding,
-    InvalidFactoryError,
-    InvalidOverrideError,
-    InvalidParametersError,
-    UnknownPipelineError,
+    InvalidFactory,
+    InvalidOverride,
+    InvalidParameters,
+    UnknownPipeline,
 )
 from adf_runner.factory.model import Factory
 from adf_runner.loading import factory_from_documents, load_factory, read_factory
@@ -20,19 +20,19 @@ from adf_runner.pipeline import run_pipeline
 from adf_runner.run.records import ActivityRun, Event, Overrides, PipelineRun
 
 __all__ = [
-    "ActivityError",
+    "ActivityFailed",
     "ActivityRun",
-    "CancelledError",
+    "Cancelled",
     "Event",
     "Factory",
     "FactoryError",
     "Finding",
-    "InvalidFactoryError",
-    "InvalidOverrideError",
-    "InvalidParametersError",
+    "InvalidFactory",
+    "InvalidOverride",
+    "InvalidParameters",
     "Overrides",
     "PipelineRun",
-    "UnknownPipelineError",
+    "UnknownPipeline",
     "factory_from_documents",
     "load_factory",
     "read_factory",

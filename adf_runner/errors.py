@@ -1,12 +1,13 @@
 """What can go wrong with a factory, and whose fault it is.
 
 FactoryError
-|- InvalidFactoryError        the files in adf/ break a rule; carries every finding            (ours)
-|- UnknownPipelineError       no such pipeline or trigger in the factory                        (the caller's)
-|- InvalidParametersError     a run was asked for with missing, unknown or ill-typed parameters (the caller's)
-|- InvalidOverrideError       an override names what the factory does not have                  (the caller's)
-|- ActivityError         an activity failed while it ran; becomes activity().error         (anybody's)
-`- CancelledError          Ctrl-C or the parent's end; becomes the status Cancelled
+|- InvalidFactory      the files of a factory break a rule; carries every finding                (ours)
+|- UnknownPipeline     no such pipeline or trigger in the factory                                 (the caller's)
+|- InvalidParameters   a run was asked for with missing, unknown or ill-typed parameters          (the caller's)
+|- InvalidOverride     an override names what the factory does not have                           (the caller's)
+|- ExpressionError     an expression that cannot be read or evaluated: expressions/errors.py      (the author's)
+|- ActivityFailed      an activity failed while it ran; becomes activity().error                  (anybody's)
+`- Cancelled           Ctrl-C or the parent's end; becomes the status Cancelled
 """
 
 from __future__ import annotations
@@ -29,17 +30,20 @@ class Finding:
 
 
 class FactoryError(Exception):
-    """The root: `message` says what, `.hint` the mend, `.status` the HTTP status that fits."""
+    """Root of this package's errors: `message` is the cause, `hint` the one action that helps, `status` the HTTP status."""
 
     status = 500
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
-        self.message = message
         self.hint = hint
 
+    @property
+    def message(self) -> str:
+        return str(self)
 
-class InvalidFactoryError(FactoryError):
+
+class InvalidFactory(FactoryError):
     """The files in adf/ hold something that Azure or this executor would refuse."""
 
     status = 422
@@ -49,26 +53,26 @@ class InvalidFactoryError(FactoryError):
         self.findings = findings
 
 
-class UnknownPipelineError(FactoryError):
+class UnknownPipeline(FactoryError):
     status = 404
 
 
-class InvalidParametersError(FactoryError):
+class InvalidParameters(FactoryError):
     status = 422
 
 
-class InvalidOverrideError(FactoryError):
+class InvalidOverride(FactoryError):
     status = 422
 
 
-class CancelledError(FactoryError):
+class Cancelled(FactoryError):
     status = 499
 
     def __init__(self) -> None:
         super().__init__("the run was cancelled")
 
 
-class ActivityError(FactoryError):
+class ActivityFailed(FactoryError):
     """An activity failed; `code` and `failure_type` become `activity('X').error.errorCode` and `.failureType`."""
 
     status = 502

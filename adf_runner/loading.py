@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adf_runner.errors import InvalidFactoryError
+from adf_runner.errors import InvalidFactory
 from adf_runner.factory.model import Factory
 from adf_runner.factory.reading import read_documents, read_folder, shown_path
 from adf_runner.lint.lint import lint
 
 
 def load_factory(folder: Path) -> Factory:
-    """Read and lint a folder; raises InvalidFactoryError with every finding that would make a run wrong."""
+    """Read and lint a folder; raises InvalidFactory with every finding that would make a run wrong."""
     return refuse_findings(read_factory(folder))
 
 
@@ -33,8 +33,8 @@ def read_factory(folder: Path) -> Factory:
 
 
 def refuse_findings(factory: Factory) -> Factory:
-    """Return the factory when neither reading nor lint has a blocking finding, else raise InvalidFactoryError."""
+    """Return the factory when neither reading nor lint has a blocking finding, else raise InvalidFactory."""
     blocking = [finding for finding in (*factory.findings, *lint(factory)) if finding.blocking]
     if blocking:
-        raise InvalidFactoryError(blocking)
+        raise InvalidFactory(blocking)
     return factory

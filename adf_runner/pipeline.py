@@ -28,7 +28,7 @@ def run_pipeline(
     """Run a pipeline and return its record; a failed run is a record with status Failed, not an exception.
 
     `trigger` is what `trigger()` shows: {"type", "name", "scheduledTime", "startTime", "outputs": {...}}. Raises
-    UnknownPipelineError, InvalidParametersError and InvalidOverrideError before anything runs. Ctrl-C ends the run
+    UnknownPipeline, InvalidParameters and InvalidOverride before anything runs. Ctrl-C ends the run
     with status Cancelled; a second Ctrl-C leaves at once (KeyboardInterrupt).
     """
     engine = Engine(factory, overrides or Overrides(), HANDLERS if handlers is None else handlers, on_event)

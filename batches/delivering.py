@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from batches import record as records
 from batches.confirming import confirm
-from batches.errors import BatchError, InvalidRequest, NotDelivered
+from batches.errors import InvalidRequest, NotDelivered
 from batches.failing import record_failure
 from batches.log import current_traceparent, log_event, step
 from batches.manifest import is_finished
@@ -34,9 +34,10 @@ from batches.stores import BLOCK_BYTES, Stores
 from batches.transfer import read_range
 from delivery import DeliveryError, deliver
 from delivery.progress import Record as Progress
-from encryption import RESULT_KEY, EncryptionError, SealedFile
+from encryption import RESULT_KEY, SealedFile
 from encryption.vault import Vault
-from partners import Partner, PartnerError, load_partner
+from fault import Fault
+from partners import Partner, load_partner
 
 MESSAGE_VERSION = 1
 
@@ -127,8 +128,8 @@ def deliver_batch(
                 _send(stores, vault, record, load_partner(batch.partner, sftp), lease, message.run_id, clock)
             else:  # a worker that died after the receipt has left to its message what comes next: ledger and purge
                 confirm(stores, record, expected=(), arrived={}, run_id=message.run_id, now=clock())
-        except (DeliveryError, EncryptionError, PartnerError, BatchError) as error:
-            if getattr(error, "transient", False) and not isinstance(error, DeliveryError):
+        except Fault as error:
+            if error.transient and not isinstance(error, DeliveryError):
                 raise
             cause, hint = str(error), error.hint
             record_failure(stores, batch, step="deliver", cause=cause, hint=hint, run_id=message.run_id, now=clock())

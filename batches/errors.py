@@ -13,15 +13,13 @@ BatchError
 
 from __future__ import annotations
 
+from fault import Fault
 
-class BatchError(Exception):
-    """Root of this package's errors: `hint` is the mend, `status` the HTTP status."""
+
+class BatchError(Fault):
+    """Root of this package's errors."""
 
     status = 409
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 class InvalidRequest(BatchError):

@@ -17,16 +17,17 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from batches import record as records
 from batches.accepting import SealMessage, parse_message
-from batches.errors import BatchError, InvalidRequest
+from batches.errors import InvalidRequest
 from batches.failing import record_failure
 from batches.log import count_sealed, log_event, log_failure, step
 from batches.manifest import finish_if_sealed, is_finished
 from batches.record import BatchId, StagedFile
 from batches.stores import Stores
 from batches.transfer import BlockWriter, read_blob
-from encryption import EXTENSIONS, EncryptionError, FileInfo, Recipient, SealedFile, seal
+from encryption import EXTENSIONS, FileInfo, Recipient, SealedFile, seal
 from encryption.vault import Vault
-from partners import PartnerError, load_partner
+from fault import Fault
+from partners import load_partner
 
 
 class FileFailure(BaseModel):
@@ -48,8 +49,8 @@ def seal_files(stores: Stores, vault: Vault, body: str, *, now: datetime, attemp
         with step("seal file", traceparent=message.traceparent, **about, file=file.name):
             try:
                 _seal(stores, vault, message, file, now)
-            except (EncryptionError, PartnerError, BatchError) as error:
-                if getattr(error, "transient", False):
+            except Fault as error:
+                if error.transient:
                     raise
                 fail_file(stores, message, file, cause=str(error), hint=error.hint, now=now)
     if message.last:
@@ -95,8 +96,8 @@ def _finish_or_fail(stores: Stores, vault: Vault, message: SealMessage, now: dat
     batch = BatchId.parse(message.batch)
     try:
         finish_if_sealed(stores, vault, records.read(stores.batches, batch), now)
-    except (EncryptionError, BatchError) as error:
-        if getattr(error, "transient", False):
+    except Fault as error:
+        if error.transient:
             raise
         record_failure(stores, batch, step="seal", cause=str(error), hint=error.hint, run_id=message.run_id, now=now)
 

@@ -9,6 +9,8 @@ import signal
 import sys
 from types import FrameType
 
+from fault import Fault
+
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("cli.demo:main", "the main job, end to end, on real local services"),
     "test": ("cli.develop:test_main", "the tests (all arguments go to pytest; --slow adds the slow ones)"),
@@ -51,15 +53,25 @@ def main(argv: list[str]) -> int:
         told = _explain(error)
         if told is None:
             raise
-        print("error: {}\nhint: {}".format(*told), file=sys.stderr)
+        print("\n".join(told), file=sys.stderr)
         return 1
     return code
 
 
-def _explain(error: Exception) -> tuple[str, str] | None:
-    """Return what is wrong and its mend, or None for what is a defect of ours."""
-    if hasattr(error, "hint"):
-        return str(error), str(error.hint)
+def _explain(error: Exception) -> list[str] | None:
+    """Return the lines error, text with a caret where there is one, and hint; None for a defect of ours."""
+    from adf_runner.errors import FactoryError
+    from adf_runner.expressions import ExpressionError
+
+    if isinstance(error, Fault | FactoryError):
+        caret = [error.caret] if isinstance(error, ExpressionError) and error.caret else []
+        return [f"error: {error}", *caret, f"hint: {error.hint or 'no action needed'}"]
+    found = _explain_foreign(error)
+    return found and [f"error: {found[0]}", f"hint: {found[1]}"]
+
+
+def _explain_foreign(error: Exception) -> tuple[str, str] | None:
+    """Return cause and action for what the operating system or Azure refused."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}", "check the path and its permissions"
     from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from adf_runner.expressions import ExpressionError, Scope, evaluate
+from cli.console import CommandFailed
 
 KINDS: dict[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
@@ -32,14 +33,10 @@ CASE_NOW: Final = datetime(2026, 11, 23, 10, 20, 30, tzinfo=UTC)
 StatusRunner = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
-class CaseFileError(Exception):
+class InvalidCaseFile(CommandFailed):
     """The case file, or a case in it, is not what this program can run."""
 
     status = 422
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 def same_typed(left: Any, right: Any) -> bool:
@@ -105,7 +102,7 @@ def status_runner() -> StatusRunner:
     try:
         from cli.adf_status_cases import run_status_case as run
     except ImportError as error:
-        raise CaseFileError(
+        raise InvalidCaseFile(
             f"status cases cannot be run: {error}", "cli/adf_status_cases.py supplies run_status_case(case)"
         ) from error
     runner: StatusRunner = run
@@ -116,11 +113,11 @@ def load_cases(path: Path) -> list[dict[str, Any]]:
     try:
         cases = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CaseFileError(f"{path} cannot be read: {error.strerror}") from error
+        raise InvalidCaseFile(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise CaseFileError(f"{path} is not JSON: {error}") from error
+        raise InvalidCaseFile(f"{path} is not JSON: {error}") from error
     if not isinstance(cases, list) or not all(isinstance(case, dict) for case in cases):
-        raise CaseFileError(f"{path} is not a JSON array of cases")
+        raise InvalidCaseFile(f"{path} is not a JSON array of cases")
     return cases
 
 
@@ -134,7 +131,7 @@ def run_cases(cases: list[dict[str, Any]], report: Callable[[str], None]) -> tup
         elif "activities" in case:
             good, expected, got = run_status_case(case, status_runner())
         else:
-            raise CaseFileError(f"{name} is neither an expression case nor a status case")
+            raise InvalidCaseFile(f"{name} is neither an expression case nor a status case")
         passed, failed = passed + good, failed + (not good)
         if not good:
             about = case.get("expression", case.get("title", ""))
@@ -160,7 +157,7 @@ def cases_main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     try:
         passed, failed = run_cases(load_cases(options.file), print)
-    except CaseFileError as error:
+    except InvalidCaseFile as error:
         return refuse(error, error.hint)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
@@ -181,11 +178,5 @@ def eval_main(argv: list[str]) -> int:
         scope = Scope.from_json(document)
     except (OSError, ValueError, AttributeError) as error:
         return refuse(error, 'the scope file is a JSON object: {"parameters": {"day": "2026-11-22"}}')
-    try:
-        print(json.dumps(plain(evaluate(options.expression, scope)), ensure_ascii=False, indent=2))
-    except ExpressionError as error:
-        code = refuse(error, error.hint)
-        if error.caret:
-            print(error.caret, file=sys.stderr)
-        return code
+    print(json.dumps(plain(evaluate(options.expression, scope)), ensure_ascii=False, indent=2))
     return 0

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from adf_runner.activities.control import HANDLERS
-from adf_runner.errors import ActivityError, InvalidFactoryError
+from adf_runner.errors import ActivityFailed, InvalidFactory
 from adf_runner.factory.model import Factory
 from adf_runner.factory.reading import read_documents
 from adf_runner.pipeline import run_pipeline
@@ -37,7 +37,7 @@ def run_status_case(case: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(outcome, list):
             outcome = outcome[min(iteration_of(call), len(outcome) - 1)]
         if outcome != "Succeeded":
-            raise ActivityError("scripted", retriable=False)
+            raise ActivityFailed("scripted", retriable=False)
         return {}
 
     def child(call: Call) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def _factory(documents: Mapping[str, Any]) -> Factory:
     """Read without the lint's advice on nesting and names: a case is about order and status only."""
     factory = read_documents(dict(documents), "case", [])
     if factory.findings:
-        raise InvalidFactoryError(list(factory.findings))
+        raise InvalidFactory(list(factory.findings))
     return factory
 
 

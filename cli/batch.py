@@ -17,18 +17,18 @@ from urllib.parse import quote
 import requests
 
 from cli import console
+from cli.console import CommandFailed
 
 TIMEOUT_SECONDS = 240  # the platform itself gives up after 230
 TOKEN_HINT = "where entraClientId is set, also its value: --entra or SEALIFT_ENTRA_CLIENT_ID"  # noqa: S105 - a text
 
 
-class ApiError(Exception):
-    """The function app refused, or did not answer; `hint` is the mend."""
+class ApiRefused(CommandFailed):
+    """The function app refused, or did not answer; `answered` is the HTTP status it gave."""
 
-    def __init__(self, message: str, hint: str, status: int = 503) -> None:
-        super().__init__(message)
-        self.hint = hint
-        self.status = status
+    def __init__(self, message: str, hint: str, answered: int = 503) -> None:
+        super().__init__(message, hint)
+        self.answered = answered
 
 
 class Api:
@@ -44,22 +44,22 @@ class Api:
             self._session.verify = ca_bundle
 
     def get(self, path: str, **query: object) -> dict[str, Any]:
-        """Raises ApiError."""
+        """Raises ApiRefused."""
         return self._call("GET", path, params={name: str(value) for name, value in query.items() if value is not None})
 
     def post(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
-        """Raises ApiError."""
+        """Raises ApiRefused."""
         return self._call("POST", path, json=body)
 
     def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         try:
             answer = self._session.request(method, f"{self._url}/api/{path}", timeout=TIMEOUT_SECONDS, **options)
         except requests.RequestException as error:
-            raise ApiError(
+            raise ApiRefused(
                 f"{self._url} does not answer: {error}", "is the app up, and is the address right?"
             ) from None
         if answer.status_code == 401:
-            raise ApiError(
+            raise ApiRefused(
                 "the app does not take this key", f"give a function key: --key or SEALIFT_KEY; {TOKEN_HINT}", 401
             )
         try:
@@ -67,12 +67,14 @@ class Api:
         except ValueError:
             body = None
         if answer.status_code == 403 and not isinstance(body, dict):
-            raise ApiError("the app does not take your token", "who calls must be one of operatorPrincipalIds", 403)
+            raise ApiRefused("the app does not take your token", "who calls must be one of operatorPrincipalIds", 403)
         if not isinstance(body, dict):
-            raise ApiError(f"{self._url}/api/{path} answered {answer.status_code} without JSON", "is it a Sealift app?")
+            raise ApiRefused(
+                f"{self._url}/api/{path} answered {answer.status_code} without JSON", "is it a Sealift app?"
+            )
         if answer.status_code >= 400:
             said = (body.get("error", answer.reason), body.get("hint", "see the app's log"))
-            raise ApiError(*said, answer.status_code)
+            raise ApiRefused(*said, answer.status_code)
         return body
 
 
@@ -121,7 +123,7 @@ def _connect(arguments: argparse.Namespace) -> Api:
     if not url and (kept := kept_services()):
         return Api(kept.function_url, kept.function_key, kept.environment.get("REQUESTS_CA_BUNDLE"))
     missing = "a key" if url else "a function app"
-    raise ApiError(
+    raise ApiRefused(
         f"the command has not been told {missing}",
         "give --url and --key (or SEALIFT_URL and SEALIFT_KEY), or leave services up: ./sealift demo --keep",
     )
@@ -135,7 +137,7 @@ def _token(client_id: str) -> str:
         return DefaultAzureCredential().get_token(f"api://{client_id}/.default").token
     except ClientAuthenticationError as error:
         hint = "sign in: az login; the registration must let the Azure CLI ask for its tokens (docs/runbook.md)"
-        raise ApiError(f"no token for api://{client_id}: {error.message}", hint, 401) from None
+        raise ApiRefused(f"no token for api://{client_id}: {error.message}", hint, 401) from None
 
 
 def _list(api: Api, arguments: argparse.Namespace) -> int:

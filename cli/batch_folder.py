@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
+from cli.console import CommandFailed
 from encryption import (
     Manifest,
     ManifestFile,
@@ -36,14 +37,13 @@ SUFFIX = "manifest.json"
 Watch = Callable[[Path, Iterable[bytes]], Iterable[bytes]]
 
 
-class FileProblem(Exception):
-    """A file is missing, in the way, or not the one that is meant; `hint` is the mend."""
+class FileProblem(CommandFailed):
+    """A file is missing, in the way, or not the one that is meant; `kind` names the class of refusal."""
 
     status = 422
 
     def __init__(self, message: str, hint: str, kind: str = "usage") -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(message, hint)
         self.kind = kind
 
 

@@ -20,6 +20,7 @@ from azure.storage.blob import BlobProperties, BlobServiceClient, ContainerClien
 from azure.storage.queue import QueueServiceClient
 
 from cli import console
+from cli.console import CommandFailed
 from cli.login import logged_in
 
 PEEK_LIMIT = 32  # the service shows no more messages at once
@@ -46,12 +47,8 @@ class Item:
     finding: str | None = None
 
 
-class CensusError(Exception):
-    """A place cannot be looked at, so nothing can be said; `hint` is the mend."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
+class CensusImpossible(CommandFailed):
+    """A place cannot be looked at, so nothing can be said."""
 
 
 class Canary:
@@ -118,7 +115,7 @@ def census(
 ) -> Iterator[Item]:
     """Yield every item of these storage accounts (blob addresses or connection strings) and folders.
 
-    Folders called as one of `skipped` are left out. Raises CensusError for a place that cannot be looked at.
+    Folders called as one of `skipped` are left out. Raises CensusImpossible for a place that cannot be looked at.
     """
     for account in accounts:
         blobs, queues = _open(account)
@@ -174,7 +171,7 @@ def _look_at_folder(folder: Path, canary: Canary, skipped: frozenset[str]) -> It
             place = f"folder {folder.name}/{parts[0]}" if len(parts) > 1 else f"folder {folder.name}"
             yield Item(place=place, name=str(path), bytes=path.stat().st_size, finding="the canary" if found else None)
     except OSError as error:
-        raise CensusError(
+        raise CensusImpossible(
             f"{error.filename or folder} cannot be looked at: {error.strerror}", "name a folder that you may read"
         ) from None
 
@@ -212,7 +209,7 @@ def _kept() -> tuple[list[str], list[Path]]:
 
     kept = kept_services()
     if kept is None:
-        raise CensusError(
+        raise CensusImpossible(
             "there is nothing to look at", "./sealift demo --keep leaves services up; or give --account and --folder"
         )
     os.environ.update(kept.operator)

@@ -12,6 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fault import Fault
+
+
+class CommandFailed(Fault):
+    """Root of the errors of the commands themselves."""
+
+
 # No word is coloured for its looks alone, and a pipe gets plain text of a width that holds its lines.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 

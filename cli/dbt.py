@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from adf_runner import load_factory
 from cli import console
+from cli.console import CommandFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,15 +37,8 @@ BASE_IMAGE = "python:3.12-slim"
 ENGINES = ("podman", "docker", "az")
 
 
-class DbtCommandError(Exception):
-    """What was asked of `./sealift dbt` cannot be done; `hint` is the mend."""
-
-    status = 500
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+class DbtRefused(CommandFailed):
+    """What was asked of `./sealift dbt` cannot be done."""
 
 
 def main(argv: list[str]) -> int:
@@ -115,7 +109,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise KeyboardInterrupt
     if kept is None:
         failed = next((each.error for each in run.walk() if each.error), None) or {}
-        raise DbtCommandError(
+        raise DbtRefused(
             failed.get("message", run.message), "the steps above show where it ended; dbt itself left no verdict"
         )
     _print_summary(kept)
@@ -188,15 +182,15 @@ def _image(arguments: argparse.Namespace) -> int:
 
 
 def image_command(engine: str | None, registry: str | None, tag: str, base_image: str) -> list[str]:
-    """Return the command that builds the image; raise DbtCommandError when there is nothing to build it with."""
+    """Return the command that builds the image; raise DbtRefused when there is nothing to build it with."""
     if registry or engine == "az":
         if not registry:
-            raise DbtCommandError("az builds in a registry, and none is named", "add --registry NAME")
+            raise DbtRefused("az builds in a registry, and none is named", "add --registry NAME")
         build = ["az", "acr", "build", "--registry", registry, "--image", tag]
     else:
         program = engine or next((name for name in ENGINES[:2] if shutil.which(name)), None)
         if program is None or not shutil.which(program):
-            raise DbtCommandError(
+            raise DbtRefused(
                 f"{program or 'neither podman nor docker'} is installed"
                 if program is None
                 else f"{program} is not installed",
@@ -235,7 +229,7 @@ class _Here:
             each for each in self.summaries() if (self.folder / each["run_id"] / "docs" / "index.html").exists()
         ]
         if not with_page:
-            raise DbtCommandError("no run here has a documentation site", "./sealift dbt run --docs makes one")
+            raise DbtRefused("no run here has a documentation site", "./sealift dbt run --docs makes one")
         return self.folder / str(_choose(with_page, run)["run_id"]) / "docs" / "index.html"
 
 
@@ -256,7 +250,7 @@ class _There:
         names = {blob.name for blob in self.container.list_blobs(name_starts_with="runs/")}
         with_page = [each for each in self.summaries() if f"runs/{each['run_id']}/docs/index.html" in names]
         if not with_page:
-            raise DbtCommandError("no run there has a documentation site", "run the pipeline run_dbt with docs = true")
+            raise DbtRefused("no run there has a documentation site", "run the pipeline run_dbt with docs = true")
         run_id = str(_choose(with_page, run)["run_id"])
         file = HISTORY / run_id / "docs" / "index.html"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -278,7 +272,7 @@ def _source(arguments: argparse.Namespace) -> _Here | _There:
     if not url:
         return _Here(HISTORY)
     if not re.fullmatch(r"https://[^/]+(/[^/]+)?/[^/]+", url):
-        raise DbtCommandError(f"{url} is not a container's address", "write https://ACCOUNT.blob.core.windows.net/dbt")
+        raise DbtRefused(f"{url} is not a container's address", "write https://ACCOUNT.blob.core.windows.net/dbt")
     from azure.storage.blob import ContainerClient
 
     from cli.login import logged_in
@@ -291,7 +285,7 @@ def _choose(summaries: Iterable[dict[str, Any]], run: str) -> dict[str, Any]:
     found = ordered[:1] if run == "last" else [each for each in ordered if str(each["run_id"]).startswith(run)]
     if len(found) != 1:
         what = "no run" if not found else f"{len(found)} runs"
-        raise DbtCommandError(f"{what} found for {run!r}", "./sealift dbt runs lists them")
+        raise DbtRefused(f"{what} found for {run!r}", "./sealift dbt runs lists them")
     return found[0]
 
 

@@ -12,7 +12,7 @@ from adf_runner import ActivityRun, PipelineRun, load_factory, run_pipeline
 from cli import console
 from cli.run import Narrator, raise_if_failed
 from local.kept import AlreadyKept, keeping, kept_services
-from local.partner import Opened, PartnerSideError, expected_file
+from local.partner import CannotUse, Opened, expected_file
 from local.sample_data import load
 from local.stack import ROOT, Stack
 
@@ -103,7 +103,7 @@ def _play(stack: Stack, steps: ActivityRun) -> Delivered:
     with console.step(f"{partner.name}: compare with the mart") as told:
         expected = expected_file(stack.postgres.dsn(), partner.name, feed, BUSINESS_DATE)
         if expected is not None and (opened.rows, opened.sha256) != expected:
-            raise PartnerSideError(
+            raise CannotUse(
                 f"{opened.name} is not the mart's content for {BUSINESS_DATE}", "this is a defect of Sealift: report it"
             )
         verdict = "equal" if expected else "not compared: it is not one of the demo's own feeds"

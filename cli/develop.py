@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TYPED = [
     "function_app.py",
+    "fault.py",
     "batches",
     "encryption",
     "partners",

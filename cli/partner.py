@@ -12,6 +12,7 @@ from pathlib import Path
 
 from azure.identity import DefaultAzureCredential
 
+from cli.console import CommandFailed
 from cli.partner_kit import assemble_kit, fingerprint
 from delivery import BytesSource, ConnectionSettings
 from delivery.check import Finding, check_server
@@ -157,14 +158,8 @@ def _vault() -> Vault:
     return Vault(url, DefaultAzureCredential())
 
 
-class NoVault(Exception):
-    """There is no vault to ask; `hint` is the mend."""
-
-    status = 500
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
+class NoVault(CommandFailed):
+    """There is no vault to ask."""
 
 
 def _test_file(partner: Partner, feed: str) -> BytesSource:

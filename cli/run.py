@@ -14,20 +14,15 @@ from typing import Any
 from adf_runner import Event, PipelineRun, load_factory, run_pipeline
 from adf_runner.run.rules import bind
 from cli import console
+from cli.console import CommandFailed
 from cli.gantt import gantt
 from cli.run_display import Monitor
 from local.kept import kept_services
 from local.stack import ROOT, Connection, Stack
 
 
-class RunFailed(Exception):
-    """A pipeline run ended red; `hint` is the mend."""
-
-    status = 500
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
+class RunFailed(CommandFailed):
+    """A pipeline run ended red."""
 
 
 def main(argv: list[str]) -> int:

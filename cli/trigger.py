@@ -17,7 +17,7 @@ from adf_runner import load_factory
 from adf_runner.factory.model import Factory, Trigger
 from adf_runner.run.records import Event, Overrides
 from adf_runner.run.trigger_runs import WindowRun, call_parameters, find_trigger, run_trigger
-from adf_runner.run.triggers import Firing, TriggerError, expand, self_dependency, stamp
+from adf_runner.run.triggers import Firing, InvalidTrigger, expand, self_dependency, stamp
 from cli.run import Narrator, services
 from local.stack import ROOT
 
@@ -63,7 +63,7 @@ def trigger_main(
     trigger = find_trigger(factory, arguments.name)
     firings = expand(trigger, arguments.start, arguments.end)
     if not firings:
-        raise TriggerError(f"{trigger.name} does not fire in this period", f"it starts at {_start_of(trigger)}")
+        raise InvalidTrigger(f"{trigger.name} does not fire in this period", f"it starts at {_start_of(trigger)}")
     if arguments.dry_run:
         for line in listing(factory, trigger, firings):
             print(line)

@@ -34,6 +34,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from fault import Fault
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -52,15 +54,13 @@ class Outcome:
     seconds: float
 
 
-class DeliveryError(Exception):
-    """The root: `str(error)` is the cause, `.hint` the mend, `.outcomes` what had arrived before."""
+class DeliveryError(Fault):
+    """Root of this package's errors; `.outcomes` is what had arrived before."""
 
     status = 502
-    transient = False
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
         self.outcomes: Sequence[Outcome] = ()
 
 
@@ -151,7 +151,9 @@ class SourceChanged(DeliveryError):
     status = 500
 
 
-class Unusable(DeliveryError):
+class Unusable(DeliveryError, ValueError):
+    """Also a ValueError, so that a model of pydantic reports it with its place in the partner's file."""
+
     status = 500
 
 

@@ -26,20 +26,13 @@ EncryptionError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from fault import Fault
 
 
-class EncryptionError(Exception):
-    """The root: `str(error)` says what is wrong, `hint` how to mend it, `status` is for HTTP."""
+class EncryptionError(Fault):
+    """Root of this package's errors."""
 
-    status: ClassVar[int] = 422
-    transient: ClassVar[bool] = False
-    default_hint: ClassVar[str] = ""
-
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint or self.default_hint
+    status = 422
 
 
 class RecipientError(EncryptionError):

@@ -8,16 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from local.stack import ROOT, Connection
+from local.wire.processes import ServiceError
 
 KEPT = ROOT / ".sealift-kept.json"
 
 
-class AlreadyKept(Exception):
-    """Another `demo --keep` has its services up; `hint` is the mend."""
+class AlreadyKept(ServiceError):
+    """Another `demo --keep` has its services up."""
 
     def __init__(self) -> None:
-        super().__init__("services are up already: another ./sealift demo --keep runs")
-        self.hint = "use those, or end them first: Ctrl-C where they were started"
+        super().__init__(
+            "services are up already: another ./sealift demo --keep runs",
+            "use those, or end them first: Ctrl-C where they were started",
+        )
 
 
 def kept_services() -> Connection | None:

@@ -22,20 +22,15 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from local.sftp import PartnerSftp
+from local.wire.processes import ServiceError
 
 ROOT = Path(__file__).resolve().parent.parent
 
 Row = tuple[Any, ...]
 
 
-class PartnerSideError(Exception):
-    """The partner cannot use what arrived; `hint` is the mend."""
-
-    status = 500
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
+class CannotUse(ServiceError):
+    """The partner cannot use what arrived."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +67,7 @@ class PartnerHome:
         return self_signed(self.key, self.name)
 
     def open_batch(self, batch: str, sender: bytes, out: Path) -> list[Opened]:
-        """Verify a batch of the inbox with the sender's certificate (PEM) and open it into `out`. Raises PartnerSideError."""
+        """Verify a batch of the inbox with the sender's certificate (PEM) and open it into `out`. Raises CannotUse."""
         self.folder.mkdir(parents=True, exist_ok=True)
         key, certificate = self.folder / f"{self.name}.key", self.folder / "sealift.pem"
         key.touch(mode=0o600)
@@ -87,7 +82,7 @@ class PartnerHome:
         command += ["--key", str(key), "--sender", str(certificate), "--out", str(out)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise PartnerSideError(f"{self.name} cannot open {batch}: {done.stderr.strip()}", "see the lines above")
+            raise CannotUse(f"{self.name} cannot open {batch}: {done.stderr.strip()}", "see the lines above")
         manifest = json.loads((inbox / f"{batch}.manifest.json").read_bytes())
         return [_look_at(out / file["name"]) for file in manifest["files"]]
 

@@ -8,15 +8,13 @@ PartnerError
 
 from __future__ import annotations
 
+from fault import Fault
 
-class PartnerError(Exception):
-    """Root of this package's errors: `hint` is the mend, `status` the HTTP status."""
+
+class PartnerError(Fault):
+    """Root of this package's errors."""
 
     status = 422
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 class PartnerInvalid(PartnerError):

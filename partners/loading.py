@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
+from fault import Fault
 from partners.errors import PartnerInvalid, UnknownPartner
 from partners.model import Partner
 from partners.places import MOST_BYTES, Document, Misread, plain
@@ -84,9 +86,9 @@ def _content(path: Path) -> bytes:
 
 
 def _faults(shown: str, document: Document, error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_input=False, include_context=False)
+    found = error.errors(include_url=False, include_input=False)
     lines = [
-        ": ".join([f"{shown}:{document.line_of(each['loc'])}", *_place(each["loc"]), plain(each["msg"])])
+        ": ".join([f"{shown}:{document.line_of(each['loc'])}", *_place(each["loc"]), plain(_message(each))])
         for each in found[:_MOST_FAULTS]
     ]
     more = len(found) - len(lines)
@@ -95,3 +97,9 @@ def _faults(shown: str, document: Document, error: ValidationError) -> str:
 
 def _place(parts: tuple[int | str, ...]) -> list[str]:
     return [plain(".".join(str(part) for part in parts))] if parts else []
+
+
+def _message(found: ErrorDetails) -> str:
+    """Return pydantic's message; one of our own rules says in the same line what to write instead."""
+    cause = found.get("ctx", {}).get("error")
+    return f"{cause}; {cause.hint}" if isinstance(cause, Fault) and cause.hint else found["msg"]

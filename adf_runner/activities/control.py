@@ -1,6 +1,6 @@
 """Activities that hold, order or count others, and those that only touch the run: variables, Wait, Fail, Filter.
 
-Each handler is called by control.py, which has decided that the activity runs; it raises ActivityError to fail.
+Each handler is called by control.py, which has decided that the activity runs; it raises ActivityFailed to fail.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from adf_runner.errors import ActivityError, CancelledError, InvalidParametersError
+from adf_runner.errors import ActivityFailed, Cancelled, InvalidParameters
 from adf_runner.expressions import NO_ITEM
 from adf_runner.factory.shapes import json_type
 from adf_runner.run.engine import Call, Handler, Place, start_thread
@@ -25,8 +25,8 @@ def execute_pipeline(call: Call) -> dict[str, Any]:
     parameters = call.evaluate(properties.get("parameters", {}), "parameters")
     try:
         pipeline, frame = engine.start(name, parameters, parent=call.frame, records=call.record.children)
-    except InvalidParametersError as error:
-        raise ActivityError(error.message, error.hint, code="BadRequest", retriable=False) from error
+    except InvalidParameters as error:
+        raise ActivityFailed(error.message, error.hint, code="BadRequest", retriable=False) from error
     frame.depth = call.place.depth + 1
     call.record.child_run = frame.run
     if call.activity.policy.get("secureInput"):
@@ -40,9 +40,9 @@ def execute_pipeline(call: Call) -> dict[str, Any]:
     run = engine.run(pipeline, frame)
     output[RETURN_VALUE] = run.return_value
     if run.status == "Cancelled":
-        raise CancelledError
+        raise Cancelled
     if not run.succeeded:
-        raise ActivityError(run.message, code="BadRequest", output=output)
+        raise ActivityFailed(run.message, code="BadRequest", output=output)
     return output
 
 
@@ -62,9 +62,9 @@ def _inner(
     return call.engine.run_activities(call.frame, activities, place), place
 
 
-def _inner_error(failed: ActivityRun) -> ActivityError:
+def _inner_error(failed: ActivityRun) -> ActivityFailed:
     message = (failed.error or {}).get("message", failed.status)
-    return ActivityError(
+    return ActivityFailed(
         f"Activity failed because an inner activity failed; Inner activity name: {failed.name}, Error: {message}",
         code="ActionFailed",
     )
@@ -84,7 +84,7 @@ def if_condition(call: Call) -> dict[str, Any]:
     if isinstance(value, str) and value.lower() in {"true", "false"}:
         value = value.lower() == "true"
     if not isinstance(value, bool):
-        raise ActivityError(
+        raise ActivityFailed(
             f"the expression must give true or false, not {json_type(value)}", code="InvalidTemplate", retriable=False
         )
     call.record.input = {"expressionResult": value}
@@ -105,7 +105,7 @@ def for_each(call: Call) -> dict[str, Any]:
     properties = call.activity.properties
     items = call.evaluate(properties["items"], "items")
     if not isinstance(items, list):
-        raise ActivityError(f"items must be an array, not {json_type(items)}", code="InvalidTemplate", retriable=False)
+        raise ActivityFailed(f"items must be an array, not {json_type(items)}", code="InvalidTemplate", retriable=False)
     sequential = properties.get("isSequential", False)
     workers = 1 if sequential else min(properties.get("batchCount", 20), len(items))
     call.record.input = {"itemsCount": len(items), "isSequential": sequential, "batchCount": workers}
@@ -166,11 +166,11 @@ def until(call: Call) -> dict[str, Any]:
         if value is True or (isinstance(value, str) and value.lower() == "true"):
             return {"iterations": iteration}
         if value is not False and not (isinstance(value, str) and value.lower() == "false"):
-            raise ActivityError(
+            raise ActivityFailed(
                 f"the expression must give true or false, not {json_type(value)}", code="InvalidTemplate"
             )
         if (clock() - began).total_seconds() >= limit:
-            raise ActivityError(
+            raise ActivityFailed(
                 f"the expression was not true within {timeout}", code="Timeout", failure_type="UserError"
             )
 
@@ -221,7 +221,7 @@ def append_variable(call: Call) -> dict[str, Any]:
 def _check_variable(call: Call, name: str, value: Any) -> None:
     declared = call.frame.pipeline.variables[name]["type"]
     if not fits(value, VARIABLE_TYPES[declared]):
-        raise ActivityError(
+        raise ActivityFailed(
             f"The variable {name!r} is of type {declared} and cannot be set to {json_type(value)}",
             "convert it: string(), json(), bool(), int()",
             code="BadRequest",
@@ -236,13 +236,13 @@ def _show_input(call: Call, value: Any) -> None:
 def filter_items(call: Call) -> dict[str, Any]:
     items = call.evaluate(call.activity.properties["items"], "items")
     if not isinstance(items, list):
-        raise ActivityError(f"items must be an array, not {json_type(items)}", code="InvalidTemplate", retriable=False)
+        raise ActivityFailed(f"items must be an array, not {json_type(items)}", code="InvalidTemplate", retriable=False)
     kept = []
     for item in items:
         scope = call.engine.scope(call.frame, call.place, item=item)
         verdict = call.evaluate(call.activity.properties["condition"], "condition", scope)
         if not isinstance(verdict, bool):
-            raise ActivityError(
+            raise ActivityFailed(
                 f"condition must give true or false, not {json_type(verdict)}", code="InvalidTemplate", retriable=False
             )
         if verdict:
@@ -254,7 +254,7 @@ def fail(call: Call) -> dict[str, Any]:
     properties = call.activity.properties
     message, code = call.evaluate(properties["message"], "message"), call.evaluate(properties["errorCode"], "errorCode")
     _show_input(call, {"message": message, "errorCode": code})
-    raise ActivityError(str(message), code=str(code), retriable=False)
+    raise ActivityFailed(str(message), code=str(code), retriable=False)
 
 
 HANDLERS: dict[str, Handler] = {

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from adf_runner.errors import ActivityError
+from adf_runner.errors import ActivityFailed
 from adf_runner.stores import postgres, rows
 from adf_runner.stores.delimited import Layout, is_true
 from adf_runner.stores.opening import open_store
@@ -70,7 +70,7 @@ def verify(call: Call, target: Data, tally: Tally) -> None:
             found = store.find(path)
             if found is None or found.size != size:
                 there = "is missing" if found is None else f"has {found.size} bytes"
-                raise ActivityError(f"{path} {there} where {size} were written", code="UserErrorDataInconsistency")
+                raise ActivityFailed(f"{path} {there} where {size} were written", code="UserErrorDataInconsistency")
 
 
 def output_of(tally: Tally, kind: str, elapsed: float) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def mapped(translator: Mapping[str, Any], names: list[str]) -> tuple[list[int], 
         return list(range(len(names))), names
     missing = [name for name, _ in pairs if name not in names]
     if missing:
-        raise ActivityError(
+        raise ActivityFailed(
             f"the source has no column {missing[0]!r}", f"it has: {', '.join(names)}", code="UserErrorColumnMapping"
         )
     return [names.index(name) for name, _ in pairs], [name for _, name in pairs]
@@ -298,13 +298,13 @@ def files_of(store: Store, data: Data, settings: Mapping[str, Any]) -> tuple[str
     wildcard = settings.get("wildcardFileName")
     folder = str(settings.get("wildcardFolderPath") or folder_of(data)).strip("/") if wildcard else folder_of(data)
     if any(mark in folder for mark in "*?"):
-        raise ActivityError(
+        raise ActivityFailed(
             "wildcards in folder names are not supported", "name the folder", code="BadRequest", retriable=False
         )
     if data.location.get("fileName") and not wildcard:
         found = store.find(path_of(data))
         if found is None or found.is_folder:
-            raise ActivityError(
+            raise ActivityFailed(
                 f"there is no file {path_of(data)}", "was it written before?", code="UserErrorFileNotFound"
             )
         return folder, [found]
@@ -317,7 +317,7 @@ def files_of(store: Store, data: Data, settings: Mapping[str, Any]) -> tuple[str
         if not entry.is_folder and fnmatchcase(entry.name, str(wildcard or "*"))
     ]  # fmt: skip
     if not files and wildcard is None and store.find(folder) is None:
-        raise ActivityError(f"there is no folder {folder}", code="UserErrorFileNotFound")
+        raise ActivityFailed(f"there is no folder {folder}", code="UserErrorFileNotFound")
     return folder, files
 
 

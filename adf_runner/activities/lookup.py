@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from adf_runner.errors import ActivityError
+from adf_runner.errors import ActivityFailed
 from adf_runner.stores import postgres
 from adf_runner.stores.delimited import Layout, is_true
 from adf_runner.stores.delimited_reading import read_rows
@@ -40,7 +40,7 @@ def lookup(call: Call) -> dict[str, Any]:
     ]
     rows = read(call, data, limit)
     if len(json.dumps(rows, ensure_ascii=False).encode()) > LOOKUP_BYTES:
-        raise ActivityError(
+        raise ActivityFailed(
             "the rows are larger than 4 MB", "select fewer columns or rows", code="2100", retriable=False
         )
     if first_only:
@@ -83,7 +83,7 @@ def _named(names: Sequence[str | None] | None, row: Sequence[str | None]) -> dic
         else [f"Prop_{index}" for index in range(len(row))]
     )
     if len(keys) != len(row):
-        raise ActivityError(f"a row has {len(row)} columns, not {len(keys)}", code="UserErrorInvalidFormat")
+        raise ActivityFailed(f"a row has {len(row)} columns, not {len(keys)}", code="UserErrorInvalidFormat")
     return dict(zip(keys, row, strict=True))
 
 
@@ -104,12 +104,12 @@ def get_metadata(call: Call) -> dict[str, Any]:
         if entry is None:
             if "exists" in fields:
                 return {"exists": False}
-            raise ActivityError(
+            raise ActivityFailed(
                 f"there is no file or folder {path}", "ask for the field exists", code="UserErrorFileNotFound"
             )
         output = {field: value for field in fields if (value := _field(store, entry, field)) is not None}
     if len(json.dumps(output).encode()) > METADATA_BYTES:
-        raise ActivityError("the metadata is larger than 4 MB", code="BadRequest", retriable=False)
+        raise ActivityFailed("the metadata is larger than 4 MB", code="BadRequest", retriable=False)
     return output
 
 
@@ -134,7 +134,7 @@ def _field(store: Store, entry: Entry, field: str) -> Any:
 
 def _only(field: str, *, wanted_folder: bool, entry: Entry) -> None:
     if entry.is_folder != wanted_folder:
-        raise ActivityError(
+        raise ActivityFailed(
             f"{field} is there for {'folders' if wanted_folder else 'files'} only, and {entry.path} is none",
             code="BadRequest",
             retriable=False,

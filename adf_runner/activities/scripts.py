@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from adf_runner.activities.copy import files_of
 from adf_runner.activities.lookup import LOOKUP_BYTES, LOOKUP_ROWS
-from adf_runner.errors import ActivityError
+from adf_runner.errors import ActivityFailed
 from adf_runner.factory.shapes import seconds
 from adf_runner.stores import postgres
 from adf_runner.stores.delimited import is_true
@@ -43,7 +43,7 @@ def script(call: Call) -> dict[str, Any]:
             results.append({"rowCount": len(rows), "rows": rows})
     output = {"resultSetCount": len(results), "recordsAffected": changed, "resultSets": results}
     if len(json.dumps(output, ensure_ascii=False).encode()) > LOOKUP_BYTES:
-        raise ActivityError(
+        raise ActivityFailed(
             "the rows are larger than 4 MB", "select fewer columns or rows", code="2100", retriable=False
         )
     return output
@@ -98,7 +98,7 @@ def validation(call: Call) -> dict[str, Any]:
                     "size": entry.size,
                 }
         if (clock() - began).total_seconds() + pause > seconds(timeout):
-            raise ActivityError(f"{path_of(data)} was not valid within {timeout}", code="Timeout")
+            raise ActivityFailed(f"{path_of(data)} was not valid within {timeout}", code="Timeout")
         call.pause(pause)
         call.check_time()
 

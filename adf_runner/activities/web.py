@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import requests.auth
 
-from adf_runner.errors import ActivityError
+from adf_runner.errors import ActivityFailed
 from adf_runner.factory.shapes import json_type, seconds
 from adf_runner.stores.http import session
 
@@ -83,10 +83,10 @@ def _text_headers(properties: Mapping[str, Any]) -> dict[str, str]:
 def _body(method: str, body: Any) -> bytes | None:
     if body is None:
         if method in BODY_METHODS:
-            raise ActivityError(f"{method} needs a body", 'give at least "{}"', code="2108", retriable=False)
+            raise ActivityFailed(f"{method} needs a body", 'give at least "{}"', code="2108", retriable=False)
         return None
     if method == "GET":
-        raise ActivityError("GET takes no body", code="2108", retriable=False)
+        raise ActivityFailed("GET takes no body", code="2108", retriable=False)
     return (
         body.encode() if isinstance(body, str) else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     )
@@ -120,18 +120,18 @@ def _send(
     try:
         return session().request(method, url, headers=sent, data=body, auth=_Headers(secret_headers), timeout=timeout)
     except requests.exceptions.Timeout as error:
-        raise ActivityError(
+        raise ActivityFailed(
             f"{url} gave no answer within {timeout:g} s", code="Timeout", failure_type="SystemError"
         ) from error
     except requests.exceptions.SSLError as error:
-        raise ActivityError(
+        raise ActivityFailed(
             f"the certificate of {url} is not trusted",
             "is REQUESTS_CA_BUNDLE set to the bundle?",
             code="2108",
             failure_type="SystemError",
         ) from error
     except requests.exceptions.RequestException as error:
-        raise ActivityError(
+        raise ActivityFailed(
             f"{url} cannot be called: {_reason(error)}", code="2108", failure_type="SystemError"
         ) from error
 
@@ -158,21 +158,21 @@ def _poll(
 
 def _json_object(answer: requests.Response, who: str, *, code: str) -> dict[str, Any]:
     if len(answer.content) > ANSWER_LIMIT_BYTES:
-        raise ActivityError(f"{who} answered with more than 4 MB", code=code)
+        raise ActivityFailed(f"{who} answered with more than 4 MB", code=code)
     if not answer.content.strip():
         return {}
     try:
         value = json.loads(answer.content)
     except ValueError as error:
-        raise ActivityError(
+        raise ActivityFailed(
             f"{who} answered with something that is not JSON", "ADF takes a JSON object only", code=code
         ) from error
     if not isinstance(value, dict):
-        raise ActivityError(f"{who} answered with {json_type(value)}", "ADF takes a JSON object only", code=code)
+        raise ActivityFailed(f"{who} answered with {json_type(value)}", "ADF takes a JSON object only", code=code)
     return value
 
 
-def _failure(answer: requests.Response, what: str, *, code: str) -> ActivityError:
+def _failure(answer: requests.Response, what: str, *, code: str) -> ActivityFailed:
     """Make the error of an HTTP status; {"error", "hint"} in the answer become its message and hint."""
     try:
         details = json.loads(answer.content[:ANSWER_LIMIT_BYTES])
@@ -186,4 +186,4 @@ def _failure(answer: requests.Response, what: str, *, code: str) -> ActivityErro
     message = f"{what} failed with status-'{answer.status_code} {answer.reason}'" + (
         f" and message - '{said}'" if said else ""
     )
-    return ActivityError(message, hint, code=code, details=[details] if details is not None else None)
+    return ActivityFailed(message, hint, code=code, details=[details] if details is not None else None)

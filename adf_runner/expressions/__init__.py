@@ -5,12 +5,12 @@ Does not run activities, and does not know what a pipeline file looks like beyon
 """
 
 from adf_runner.expressions.errors import (
-    ArgumentError,
     ExpressionError,
-    ExpressionSyntaxError,
-    LimitError,
-    UnknownNameError,
+    InvalidSyntax,
+    LimitExceeded,
+    UnknownName,
     ValueFault,
+    WrongArguments,
 )
 from adf_runner.expressions.evaluation import evaluate, evaluate_tree
 from adf_runner.expressions.functions import FUNCTIONS
@@ -21,14 +21,14 @@ from adf_runner.expressions.syntax import parse
 __all__ = [
     "FUNCTIONS",
     "NO_ITEM",
-    "ArgumentError",
     "ExpressionError",
-    "ExpressionSyntaxError",
-    "LimitError",
+    "InvalidSyntax",
+    "LimitExceeded",
     "References",
     "Scope",
-    "UnknownNameError",
+    "UnknownName",
     "ValueFault",
+    "WrongArguments",
     "evaluate",
     "evaluate_tree",
     "parse",

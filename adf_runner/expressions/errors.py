@@ -1,14 +1,14 @@
 """What can go wrong with an expression, and where.
 
     ExpressionError                     the root: catch this one
-    |-- ExpressionSyntaxError           the text is no expression
-    |-- UnknownNameError                a function, property, variable, activity, ... that does not exist
-    |-- ArgumentError                   a function got too many, too few or the wrong kind of arguments
+    |-- InvalidSyntax           the text is no expression
+    |-- UnknownName                a function, property, variable, activity, ... that does not exist
+    |-- WrongArguments                   a function got too many, too few or the wrong kind of arguments
     |-- ValueFault                      right kinds, impossible value: division by zero, a date that is none
-    `-- LimitError                      too deep, too long, too big: evaluation is bounded on purpose
+    `-- LimitExceeded                      too deep, too long, too big: evaluation is bounded on purpose
 
 `str(error)` is one line: the path into the pipeline file (when `evaluate_tree` knows it) and the message.
-`error.caret` shows the expression with a mark under the place; `error.hint` is the mend.
+`error.caret` shows the expression with a mark under the place; `error.hint` is the action that helps.
 """
 
 from __future__ import annotations
@@ -17,34 +17,30 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
 
+from adf_runner.errors import FactoryError
+
 SHOWN_CHARACTERS = 100
 MOST_MESSAGE = 500
 MOST_NAME = 100
 MOST_COMPARED = 500
 
 
-class ExpressionError(Exception):
-    """An expression that cannot be parsed or evaluated; the pipeline's author has to mend it."""
+class ExpressionError(FactoryError):
+    """An expression that cannot be parsed or evaluated; the pipeline's author has to correct it."""
 
     status = 422
     usual_hint = "try it alone: ./sealift adf eval 'EXPRESSION' --scope FILE"
 
     def __init__(self, message: str, *, hint: str = "", text: str = "", position: int | None = None) -> None:
         reason = message if len(message) <= MOST_MESSAGE else message[:MOST_MESSAGE] + "..."
-        super().__init__(reason)
+        super().__init__(reason, hint or self.usual_hint)
         self.reason = reason
-        self.hint = hint or self.usual_hint
         self.text = text
         self.position = position
         self.path = ""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}" if self.path else self.reason
-
-    @property
-    def message(self) -> str:
-        """The one-line text, with the path when it is known."""
-        return str(self)
 
     @property
     def caret(self) -> str:
@@ -70,19 +66,19 @@ class ExpressionError(Exception):
         return self
 
 
-class ExpressionSyntaxError(ExpressionError):
+class InvalidSyntax(ExpressionError):
     """The text does not follow the grammar."""
 
     usual_hint = "write function(argument, ...), texts in single quotes, properties as .name, ['name'] or [0]"
 
 
-class UnknownNameError(ExpressionError):
+class UnknownName(ExpressionError):
     """Something is named that does not exist."""
 
     usual_hint = "names are compared without case; check the spelling"
 
 
-class ArgumentError(ExpressionError):
+class WrongArguments(ExpressionError):
     """A function was given the wrong number or kinds of arguments."""
 
     usual_hint = "nothing is converted by itself: use string(), int(), float(), bool(), json() or array()"
@@ -92,7 +88,7 @@ class ValueFault(ExpressionError):
     """The arguments have the right kinds, but no answer exists for their values."""
 
 
-class LimitError(ExpressionError):
+class LimitExceeded(ExpressionError):
     """The expression asks for more depth, text or items than evaluation is willing to spend."""
 
     usual_hint = "split the work over several variables or activities"

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from adf_runner.expressions.collation import is_same
 from adf_runner.expressions.errors import (
-    ArgumentError,
     ExpressionError,
-    LimitError,
-    UnknownNameError,
+    LimitExceeded,
+    UnknownName,
     ValueFault,
+    WrongArguments,
     did_you_mean,
     listing,
 )
@@ -72,7 +72,7 @@ class Evaluation:
         """Add to what this evaluation handled; a whole pipeline text has a budget, not only each function."""
         self.handled += size
         if self.handled > MOST_HANDLED:
-            raise LimitError(f"the expression handles more than {MOST_HANDLED} characters and items")
+            raise LimitExceeded(f"the expression handles more than {MOST_HANDLED} characters and items")
 
     def access(self, node: Access) -> Any:
         """Follow a chain of properties; `?.` on null makes the whole rest of the chain null."""
@@ -98,9 +98,9 @@ class Evaluation:
         return "".join(parts)
 
 
-def unknown_function(name: str) -> UnknownNameError:
+def unknown_function(name: str) -> UnknownName:
     names = [function.name for function in FUNCTIONS.values()]
-    return UnknownNameError(
+    return UnknownName(
         f"unknown function '{name}'{did_you_mean(name, names)}",
         hint="Data Factory documents 84 functions; no others exist",
     )
@@ -111,10 +111,10 @@ def takes(function: Function, count: int) -> bool:
     return function.least <= count and (function.most is None or count <= function.most)
 
 
-def wrong_count(function: Function, count: int) -> ArgumentError:
+def wrong_count(function: Function, count: int) -> WrongArguments:
     least, most = function.least, function.most
     wanted = str(least) if least == most else f"{least} or more" if most is None else f"{least} to {most}"
-    return ArgumentError(
+    return WrongArguments(
         f"{function.name}: expects {wanted} argument{'' if wanted == '1' else 's'}, got {count}",
         hint=f"Data Factory documents {function.name}() with {wanted}",
     )
@@ -132,7 +132,7 @@ def member(value: Any, key: Any, safe: bool) -> Any:
                 return value[name]
         if safe:
             return None
-        raise UnknownNameError(
+        raise UnknownName(
             f"property '{key}' does not exist{did_you_mean(key, value)}",
             hint=f"available: {listing(value)}; write ?.{key} where it may be missing",
         )
@@ -158,7 +158,7 @@ def evaluate(text: str, scope: Scope) -> Any:
     except ExpressionError as error:
         raise error.at(text, 0) from None
     except RecursionError:
-        raise LimitError("a value nests too deeply").at(text, 0) from None
+        raise LimitExceeded("a value nests too deeply").at(text, 0) from None
 
 
 def evaluate_tree(value: Any, scope: Scope, path: str = "") -> Any:
@@ -169,7 +169,7 @@ def evaluate_tree(value: Any, scope: Scope, path: str = "") -> Any:
     try:
         return evaluated(value, scope, path)
     except RecursionError:
-        error = LimitError("the JSON value nests too deeply")
+        error = LimitExceeded("the JSON value nests too deeply")
         error.path = path
         raise error from None
 

@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any, NoReturn
 
-from adf_runner.expressions.errors import LimitError, ValueFault
+from adf_runner.expressions.errors import LimitExceeded, ValueFault
 from adf_runner.expressions.texts import BLANKS
 
 
@@ -49,7 +49,7 @@ def read_json(name: str, text: str) -> Any:
     stripped = text.strip(BLANKS)
     if not stripped:
         return None
-    too_deep = LimitError(f"{name}: the JSON text nests too deeply")
+    too_deep = LimitExceeded(f"{name}: the JSON text nests too deeply")
     if nests_deeply(stripped):  # how much Python's own reader takes differs by version
         raise too_deep
     try:

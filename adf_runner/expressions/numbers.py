@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any, Final
 
-from adf_runner.expressions.errors import ExpressionSyntaxError, ValueFault
+from adf_runner.expressions.errors import InvalidSyntax, ValueFault
 
 LEAST_INTEGER: Final = -(2**63)
 MOST_INTEGER: Final = 2**63 - 1
@@ -27,7 +27,7 @@ def read_number(word: str, position: int) -> int | float:
             return float(word)
     except ValueError:
         pass
-    raise ExpressionSyntaxError(f"'{word}' is not a number", position=position)
+    raise InvalidSyntax(f"'{word}' is not a number", position=position)
 
 
 def whole(value: int, function: str) -> int:

@@ -23,7 +23,7 @@ class References:
 
 
 def references(text: str) -> References:
-    """Return what one string of a pipeline uses; raises ExpressionSyntaxError when it does not parse."""
+    """Return what one string of a pipeline uses; raises InvalidSyntax when it does not parse."""
     found: dict[str, set[str]] = {
         name: set()
         for name in (

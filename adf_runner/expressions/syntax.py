@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from adf_runner.expressions.errors import ExpressionSyntaxError, LimitError
+from adf_runner.expressions.errors import InvalidSyntax, LimitExceeded
 from adf_runner.expressions.numbers import read_number
 from adf_runner.expressions.tokens import END, NAME, NUMBER, STRING, Token, next_token
 
@@ -67,14 +67,14 @@ Node = Literal | Call | Access | Joined
 def parse(text: str) -> Node:
     """Return the tree of one string value, as it stands in a pipeline file; trees of usual texts are kept.
 
-    Raises ExpressionSyntaxError with the place in the text, or LimitError.
+    Raises InvalidSyntax with the place in the text, or LimitExceeded.
     """
     return parse_kept(text) if len(text) <= MOST_KEPT_CHARACTERS else parse_new(text)
 
 
 def parse_new(text: str) -> Node:
     if len(text) > MOST_CHARACTERS:
-        raise LimitError(f"the text has {len(text)} characters; at most {MOST_CHARACTERS} are evaluated")
+        raise LimitExceeded(f"the text has {len(text)} characters; at most {MOST_CHARACTERS} are evaluated")
     try:
         if text.startswith("@@") or text == "@":
             return Literal(text[1:] or text, 0)
@@ -84,7 +84,7 @@ def parse_new(text: str) -> Node:
             parser.expect(END, "the end of the expression")
             return node
         return parse_text(text)
-    except ExpressionSyntaxError as error:
+    except InvalidSyntax as error:
         raise error.at(text, error.position or 0) from None
 
 
@@ -134,14 +134,16 @@ class Parser:
     def expect(self, kind: str, wanted: str) -> Token:
         token = self.token
         if token.kind != kind:
-            raise ExpressionSyntaxError(f"expected {wanted} but found {shown(token)}", position=token.position)
+            raise InvalidSyntax(f"expected {wanted} but found {shown(token)}", position=token.position)
         # What follows a closing brace is plain text, not tokens.
         return token if kind in ("}", END) else self.advance()
 
     def expression(self) -> Node:
         self.depth += 1
         if self.depth > MOST_DEPTH:
-            raise LimitError(f"the expression nests deeper than {MOST_DEPTH} levels").at(self.text, self.token.position)
+            raise LimitExceeded(f"the expression nests deeper than {MOST_DEPTH} levels").at(
+                self.text, self.token.position
+            )
         token = self.token
         if token.kind == STRING:
             node: Node = Literal(token.text[1:-1].replace("''", "'"), token.position)
@@ -154,7 +156,7 @@ class Parser:
             is_call = self.token.kind == "(" and token.text.lower() not in CONSTANTS
             node = self.call(token) if is_call else constant(token)
         else:
-            raise ExpressionSyntaxError(
+            raise InvalidSyntax(
                 f"expected a function, a text, a number, true, false or null but found {shown(token)}",
                 position=token.position,
             )
@@ -194,7 +196,7 @@ def constant(token: Token) -> Node:
     word = token.text.lower()
     if word in CONSTANTS:
         return Literal(CONSTANTS[word], token.position)
-    raise ExpressionSyntaxError(
+    raise InvalidSyntax(
         f"'{token.text}' is neither a function call nor a literal",
         hint=f"a function needs brackets: {token.text}(...); a text needs single quotes: '{token.text}'",
         position=token.position,

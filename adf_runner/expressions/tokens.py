@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from adf_runner.expressions.errors import ExpressionSyntaxError
+from adf_runner.expressions.errors import InvalidSyntax
 from adf_runner.expressions.texts import BLANKS
 
 STRING: Final = "string"
@@ -40,7 +40,7 @@ class Token(NamedTuple):
 def next_token(text: str, position: int) -> tuple[Token, int]:
     """Return the token at or after `position`, and where the next one begins.
 
-    Raises ExpressionSyntaxError for a character that starts no token and for a string without its closing quote.
+    Raises InvalidSyntax for a character that starts no token and for a string without its closing quote.
     """
     match = TOKEN.match(text, position)
     if match is None:
@@ -67,7 +67,7 @@ def refuse(text: str, position: int) -> tuple[Token, int]:
         position += 1
     found = text[position]
     if found == "'":
-        raise ExpressionSyntaxError(
+        raise InvalidSyntax(
             "the string literal has no closing quote",
             hint="a quote inside a literal is written twice: ''",
             position=position,
@@ -75,4 +75,4 @@ def refuse(text: str, position: int) -> tuple[Token, int]:
     hint = "text goes in single quotes" if found == '"' else ""
     if found in "&|=<>!+*/":
         hint = "there are no operators: use and(), or(), not(), equals(), greater(), add(), mul(), ..."
-    raise ExpressionSyntaxError(f"unexpected character '{found}'", hint=hint, position=position)
+    raise InvalidSyntax(f"unexpected character '{found}'", hint=hint, position=position)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from adf_runner.errors import Finding, UnknownPipelineError
+from adf_runner.errors import Finding, UnknownPipeline
 from adf_runner.factory.shapes import nearest
 
 BRANCHES = {
@@ -113,7 +113,7 @@ class Factory:
 
     def pipeline(self, name: str) -> Pipeline:
         if name not in self.pipelines:
-            raise UnknownPipelineError(
+            raise UnknownPipeline(
                 f"no pipeline {name!r} in {self.root}{nearest(name, list(self.pipelines))}",
                 f"there are: {', '.join(sorted(self.pipelines)) or 'none'}",
             )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from adf_runner.errors import ActivityError, Finding
+from adf_runner.errors import ActivityFailed, Finding
 from adf_runner.factory import subset
 from adf_runner.factory.model import Activity, Dataset, Factory, Pipeline
 from adf_runner.factory.shapes import is_dynamic, nearest
@@ -40,7 +40,7 @@ def layout(file: str, path: str, dataset: Dataset, settings: Mapping[str, Any] |
         return
     try:
         Layout.of(given, settings)
-    except ActivityError as error:
+    except ActivityFailed as error:
         yield Finding(file=file, path=path, message=error.message)
 
 

@@ -65,7 +65,7 @@ def read(file: str, path: str, text: str, where: str) -> tuple[References | None
     try:
         used = references(text)
     except ExpressionError as error:
-        return None, [Finding(file=file, path=path, message=f"{getattr(error, 'reason', error)}{_shown(error)}")]
+        return None, [Finding(file=file, path=path, message=f"{error.reason}{_shown(error)}")]
     findings = []
     known = [function.name for function in FUNCTIONS.values()] + [
         "pipeline",

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from adf_runner.errors import ActivityError, CancelledError, InvalidOverrideError
+from adf_runner.errors import ActivityFailed, Cancelled, InvalidOverride
 from adf_runner.expressions import NO_ITEM, ExpressionError, Scope, evaluate_tree
 from adf_runner.factory import subset
 from adf_runner.factory.model import Activity, Factory, Pipeline
@@ -84,7 +84,7 @@ class Call:
         """Raise when the run was cancelled or the activity's policy timeout has passed; copies call it between pieces."""
         self.engine.check_cancelled()
         if time.monotonic() > self.deadline:
-            raise ActivityError(
+            raise ActivityFailed(
                 f"timed out after {self.activity.policy.get('timeout')}", code="Timeout", failure_type="SystemError"
             )
 
@@ -115,9 +115,7 @@ class Engine:
         }
         unknown = sorted(set(overrides.global_parameters) - set(factory.global_parameters))
         if unknown:
-            raise InvalidOverrideError(
-                f"the factory has no global parameter {unknown[0]!r}", "declare it in adf/factory/"
-            )
+            raise InvalidOverride(f"the factory has no global parameter {unknown[0]!r}", "declare it in adf/factory/")
         self.global_parameters = {**factory.global_parameters, **overrides.global_parameters}
 
     def close(self) -> None:
@@ -142,7 +140,7 @@ class Engine:
 
     def check_cancelled(self) -> None:
         if self.cancelled.is_set():
-            raise CancelledError
+            raise Cancelled
 
     def pause(self, duration: float) -> None:
         """Sleep as the overrides say; cancelling ends a real sleep at once."""
@@ -158,9 +156,12 @@ class Engine:
             return evaluate_tree(value, scope, path)
         except ExpressionError as error:
             where = f"{activity.file}: {activity.path} {error.path}".rstrip()
-            reason = getattr(error, "reason", str(error))
-            raise ActivityError(
-                f"{where}: {reason}", error.hint, code="InvalidTemplate", details=error.caret or None, retriable=False
+            raise ActivityFailed(
+                f"{where}: {error.reason}",
+                error.hint,
+                code="InvalidTemplate",
+                details=error.caret or None,
+                retriable=False,
             ) from error
 
     def scope(self, frame: Frame, place: Place, **changes: Any) -> Scope:
@@ -339,13 +340,13 @@ class Engine:
             began = self.overrides.clock()
             try:
                 output = self._execute(frame, activity, record, place, hides_input=hides_input)
-            except CancelledError:
+            except Cancelled:
                 record.status = "Cancelled"
                 return {}
-            except ActivityError as error:
+            except ActivityFailed as error:
                 failure = error
             except Exception as error:  # noqa: BLE001 - a fault of ours must end as a failed activity, not as a hung run
-                failure = ActivityError(
+                failure = ActivityFailed(
                     f"{type(error).__name__}: {error}", code="InternalError", failure_type="SystemError"
                 )
             else:
@@ -360,7 +361,7 @@ class Engine:
                 tries += 1
                 try:
                     self.pause(float(activity.policy.get("retryIntervalInSeconds", 30)))
-                except CancelledError:
+                except Cancelled:
                     record.status = "Cancelled"
                     return {}
                 continue
@@ -374,7 +375,7 @@ class Engine:
             return value
         try:
             return int(self.evaluate(value, self.scope(frame, place), activity, "policy.retry"))
-        except (ActivityError, ValueError, TypeError):
+        except (ActivityFailed, ValueError, TypeError):
             return 0
 
     def _execute(
@@ -386,7 +387,7 @@ class Engine:
         properties = {key: self.evaluate(value, scope, activity, key) for key, value in raw.items()}
         if activity.type not in SELF_EVALUATING:
             for path, message in check_fields(properties, kind.properties, "", evaluated=True):
-                raise ActivityError(
+                raise ActivityFailed(
                     f"{activity.file}: {activity.path} {path}: {message}", code="InvalidTemplate", retriable=False
                 )
         timeout = self.evaluate(activity.policy.get("timeout", "7.00:00:00"), scope, activity, "policy.timeout")
@@ -400,7 +401,7 @@ class Engine:
         return self.handlers[activity.type](call)
 
 
-def error_object(error: ActivityError, target: str) -> dict[str, Any]:
+def error_object(error: ActivityFailed, target: str) -> dict[str, Any]:
     """Return what `activity('X').error` shows."""
     message = f"{error.message}\nhint: {error.hint}" if error.hint else error.message
     return {

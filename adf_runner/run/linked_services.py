@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from adf_runner.errors import ActivityError, InvalidOverrideError, InvalidParametersError
+from adf_runner.errors import ActivityFailed, InvalidOverride, InvalidParameters
 from adf_runner.expressions import Scope
 from adf_runner.factory import subset
 from adf_runner.factory.shapes import check_fields, nearest
@@ -75,7 +75,7 @@ class Services:
         self._blobs: dict[str, BlobServiceClient] = {}
         for name, replacement in overrides.linked_services.items():
             if name not in factory.linked_services:
-                raise InvalidOverrideError(
+                raise InvalidOverride(
                     f"the factory has no linked service {name!r}{nearest(name, list(factory.linked_services))}",
                     "override only what adf/linkedService/ holds",
                 )
@@ -83,7 +83,7 @@ class Services:
             known = subset.LINKED_SERVICES[kind]
             for key in replacement:
                 if key not in known:
-                    raise InvalidOverrideError(
+                    raise InvalidOverride(
                         f"linked service {name!r} ({kind}) has no property {key!r}{nearest(key, list(known))}"
                     )
 
@@ -147,11 +147,11 @@ class Services:
             with SecretClient(url, self._credential()) as client:
                 found = client.get_secret(name, version or None).value
         except ResourceNotFoundError as error:
-            raise ActivityError(
+            raise ActivityFailed(
                 f"Key Vault {url} has no secret {name!r}", "set it, or mend the secretName", code="SecretNotFound"
             ) from error
         except AzureError as error:
-            raise ActivityError(
+            raise ActivityFailed(
                 f"Key Vault {url} did not give the secret {name!r}: {_first_line(error)}",
                 "may the factory's identity read secrets there?",
                 code="KeyVaultError",
@@ -160,7 +160,7 @@ class Services:
 
     def _credential(self) -> Any:
         if self.overrides.credential is None:
-            raise ActivityError(
+            raise ActivityFailed(
                 "this run has no identity", "give Overrides(credential=...)", code="NoCredential", retriable=False
             )
         return self.overrides.credential
@@ -174,10 +174,10 @@ class Services:
                 return token
         try:
             found = self._credential().get_token(scope)
-        except ActivityError:
+        except ActivityFailed:
             raise
         except Exception as error:
-            raise ActivityError(
+            raise ActivityFailed(
                 f"the identity got no token for {resource}: {_first_line(error)}",
                 "is the managed identity there?",
                 code="AuthenticationFailed",
@@ -202,14 +202,14 @@ class Services:
 def _bound(declared: Mapping[str, Mapping[str, Any]], given: Any, what: str) -> dict[str, Any]:
     try:
         return bind(declared, given, what)
-    except InvalidParametersError as error:
-        raise ActivityError(error.message, error.hint, code="BadRequest", retriable=False) from error
+    except InvalidParameters as error:
+        raise ActivityFailed(error.message, error.hint, code="BadRequest", retriable=False) from error
 
 
 def _recheck(properties: Mapping[str, Any], fields: Mapping[str, Any], file: str) -> None:
     """Check values again now that expressions have become values."""
     for path, message in check_fields(properties, fields, "", evaluated=True):
-        raise ActivityError(f"{file}: {path}: {message}", code="InvalidTemplate", retriable=False)
+        raise ActivityFailed(f"{file}: {path}: {message}", code="InvalidTemplate", retriable=False)
 
 
 def _first_line(error: BaseException) -> str:

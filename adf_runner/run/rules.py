@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adf_runner.errors import ActivityError, InvalidParametersError
+from adf_runner.errors import ActivityFailed, InvalidParameters
 from adf_runner.factory.model import Activity
 from adf_runner.factory.shapes import TIMESPAN, json_type, nearest, seconds
 from adf_runner.run.records import ActivityRun
@@ -25,9 +25,9 @@ def fits(value: Any, types: tuple[type, ...]) -> bool:
 
 
 def span_seconds(value: Any, what: str) -> float:
-    """Read a time span that may have come out of an expression; raises ActivityError when it is none."""
+    """Read a time span that may have come out of an expression; raises ActivityFailed when it is none."""
     if not isinstance(value, str) or not TIMESPAN.match(value):
-        raise ActivityError(
+        raise ActivityFailed(
             f"{what} must be a time span d.hh:mm:ss, not {value!r}", code="InvalidTemplate", retriable=False
         )
     return float(seconds(value))
@@ -65,19 +65,19 @@ def bind(declared: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any], wh
     """Fill declared parameters from what is given and the defaults; unknown, missing and ill-typed ones are errors."""
     for name in given:
         if name not in declared:
-            raise InvalidParametersError(
+            raise InvalidParameters(
                 f"{what} has no parameter {name!r}{nearest(name, list(declared))}",
                 f"it has: {', '.join(declared) or 'none'}",
             )
     values: dict[str, Any] = {}
     for name, declaration in declared.items():
         if name not in given and "defaultValue" not in declaration:
-            raise InvalidParametersError(
+            raise InvalidParameters(
                 f"{what} needs the parameter {name!r}", f"give a value of type {declaration['type']}"
             )
         value = given.get(name, declaration.get("defaultValue"))
         if not fits(value, PARAMETER_TYPES[str(declaration["type"]).lower()]):
-            raise InvalidParametersError(
+            raise InvalidParameters(
                 f"{what}: parameter {name!r} is {json_type(value)}", f"it is declared as {declaration['type']}"
             )
         values[name] = value

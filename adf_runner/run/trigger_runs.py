@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adf_runner.activities.table import HANDLERS
-from adf_runner.errors import ActivityError, FactoryError, UnknownPipelineError
+from adf_runner.errors import ActivityFailed, FactoryError, UnknownPipeline
 from adf_runner.expressions import ExpressionError, Scope, evaluate_tree
 from adf_runner.factory.model import Factory, Trigger
 from adf_runner.factory.shapes import nearest
@@ -35,7 +35,7 @@ class WindowRun:
 
 def find_trigger(factory: Factory, name: str) -> Trigger:
     if name not in factory.triggers:
-        raise UnknownPipelineError(
+        raise UnknownPipeline(
             f"no trigger {name!r} in {factory.root}{nearest(name, list(factory.triggers))}",
             f"there are: {', '.join(sorted(factory.triggers)) or 'none'}",
         )
@@ -51,7 +51,7 @@ def call_parameters(
     try:
         return name, evaluate_tree(call.get("parameters", {}), seen, "parameters")
     except ExpressionError as error:
-        raise ActivityError(f"{trigger.file}: {error}", error.hint, code="InvalidTemplate") from error
+        raise ActivityFailed(f"{trigger.file}: {error}", error.hint, code="InvalidTemplate") from error
 
 
 def run_trigger(

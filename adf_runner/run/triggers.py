@@ -21,7 +21,7 @@ FIRINGS_LIMIT = 100_000
 DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
-class TriggerError(FactoryError):
+class InvalidTrigger(FactoryError):
     """A period or schedule that gives no sense."""
 
     status = 422
@@ -65,7 +65,7 @@ def offset_of(text: str) -> timedelta:
 def expand(trigger: Trigger, start: datetime, end: datetime) -> list[Firing]:
     """Return all firings from `start` up to, not including, `end`, oldest first: windows by their start."""
     if end <= start:
-        raise TriggerError("the period ends before it begins", "give --to later than --from")
+        raise InvalidTrigger("the period ends before it begins", "give --to later than --from")
     source = (
         windows(trigger.properties, start, end)
         if trigger.type == "TumblingWindowTrigger"
@@ -75,7 +75,7 @@ def expand(trigger: Trigger, start: datetime, end: datetime) -> list[Firing]:
     for firing in source:
         firings.append(firing)
         if len(firings) > FIRINGS_LIMIT:
-            raise TriggerError(f"the period holds more than {FIRINGS_LIMIT} firings", "choose a shorter one")
+            raise InvalidTrigger(f"the period holds more than {FIRINGS_LIMIT} firings", "choose a shorter one")
     return firings
 
 
@@ -157,7 +157,7 @@ def zone_of(name: str) -> tzinfo:
         return UTC
     zone = find_zone(name)
     if zone is None:
-        raise TriggerError(
+        raise InvalidTrigger(
             f"{name!r} is no time zone", "Data Factory takes Windows names, as 'W. Europe Standard Time'"
         )
     return zone

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from adf_runner.errors import ActivityError
+from adf_runner.errors import ActivityFailed
 from adf_runner.stores.store import Entry
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ def blob_errors(what: str) -> Iterator[None]:
         yield
     except ResourceNotFoundError as error:
         code = getattr(error, "error_code", None) or "NotFound"
-        raise ActivityError(
+        raise ActivityFailed(
             f"{what}: {code}", "is the path right, and was it written before?", code="UserErrorFileNotFound"
         ) from error
     except HttpResponseError as error:
         code = getattr(error, "error_code", None) or error.reason or "error"
         hint = "may the factory's identity read and write blobs there?" if error.status_code in {401, 403} else ""
-        raise ActivityError(f"{what}: {error.status_code} {code}", hint, code="UserErrorBlobStorage") from error
+        raise ActivityFailed(f"{what}: {error.status_code} {code}", hint, code="UserErrorBlobStorage") from error
     except AzureError as error:
-        raise ActivityError(
+        raise ActivityFailed(
             f"{what}: {type(error).__name__}", "is the storage account reachable?", code="BlobStorage"
         ) from error
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adf_runner.errors import ActivityError
+from adf_runner.errors import ActivityFailed
 from adf_runner.factory.subset import ENCODINGS
 
 
@@ -32,7 +32,7 @@ class Layout:
 
     @classmethod
     def of(cls, dataset: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> Layout:
-        """Read a dataset's properties; raises ActivityError on what Copy would refuse."""
+        """Read a dataset's properties; raises ActivityFailed on what Copy would refuse."""
         layout = cls(
             delimiter=dataset.get("columnDelimiter", ","),
             row_delimiter=dataset.get("rowDelimiter", "\r\n"),
@@ -68,7 +68,7 @@ class Layout:
         ]
         for wrong, message in faults:
             if wrong:
-                raise ActivityError(message, code="UserErrorInvalidFormat", retriable=False)
+                raise ActivityFailed(message, code="UserErrorInvalidFormat", retriable=False)
 
     def row(self, values: Sequence[str | None]) -> str:
         """Write one row, with its row delimiter."""
@@ -103,7 +103,7 @@ class Layout:
         try:
             return text.encode(self.encoding)
         except UnicodeEncodeError as error:
-            raise ActivityError(
+            raise ActivityFailed(
                 f"a character U+{ord(error.object[error.start]):04X} does not exist in {self.encoding}",
                 "choose another encodingName, or replace the character in the query",
                 code="UserErrorInvalidEncoding",

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from adf_runner.errors import ActivityError
+from adf_runner.errors import ActivityFailed
 from adf_runner.stores.delimited import Layout
 
 MOST_CHARACTERS = 16 * 1024 * 1024  # in one value or line; more is taken for a quote that was never closed
@@ -48,7 +48,7 @@ def _texts(layout: Layout, pieces: Iterable[bytes]) -> Iterator[str]:
             yield decoder.decode(piece)
         yield decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
-        raise ActivityError(
+        raise ActivityFailed(
             f"the file is not {layout.encoding}", "correct encodingName", code="UserErrorInvalidEncoding"
         ) from error
 
@@ -70,7 +70,7 @@ class Reader:
             self._closed = re.compile(f"([^{quote}{escape}]*+(?:{pair}[^{quote}{escape}]*+)*+){quote}")
 
     def rows(self, texts: Iterable[str]) -> Iterator[list[str]]:
-        """Yield every row that is not blank; raises ActivityError with the line where text is not in the layout."""
+        """Yield every row that is not blank; raises ActivityFailed with the line where text is not in the layout."""
         self._batches = self._cut(texts)
         while self._next_batch():
             while self._at < len(self._batch.lines):
@@ -263,5 +263,5 @@ class Reader:
                 position = 0
 
 
-def fault(line: int, message: str, hint: str = "") -> ActivityError:
-    return ActivityError(f"line {line} is not delimited text: {message}", hint, code="UserErrorInvalidFormat")
+def fault(line: int, message: str, hint: str = "") -> ActivityFailed:
+    return ActivityFailed(f"line {line} is not delimited text: {message}", hint, code="UserErrorInvalidFormat")

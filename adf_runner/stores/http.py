@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import requests
 
-from adf_runner.errors import ActivityError
+from adf_runner.errors import ActivityFailed
 from adf_runner.factory.shapes import seconds
 from adf_runner.stores.store import Entry
 
@@ -55,7 +55,7 @@ class HttpStore:
         return Entry(path=path or self.url.rsplit("/", 1)[-1].partition("?")[0])
 
     def list(self, folder: str, *, recursive: bool) -> Iterator[Entry]:  # noqa: ARG002 - the protocol's arguments
-        raise ActivityError(
+        raise ActivityFailed(
             "an HTTP server has no folders to list", "give relativeUrl", code="BadRequest", retriable=False
         )
 
@@ -78,17 +78,17 @@ class HttpStore:
                 auth=auth, timeout=seconds(self._settings.get("requestTimeout", "00:01:40")), stream=True,
             ) as answer:  # fmt: skip
                 if not answer.ok:
-                    raise ActivityError(
+                    raise ActivityFailed(
                         f"{self.url} answered {answer.status_code} {answer.reason}", code="UserErrorHttp"
                     )
                 for piece in answer.iter_content(PIECE_BYTES):
                     self._call.check_time()
                     yield piece
         except requests.exceptions.RequestException as error:
-            raise ActivityError(f"{self.url} cannot be read: {type(error).__name__}", code="UserErrorHttp") from error
+            raise ActivityFailed(f"{self.url} cannot be read: {type(error).__name__}", code="UserErrorHttp") from error
 
     def write(self, path: str, settings: Mapping[str, Any], run_id: str) -> Sink:  # noqa: ARG002 - the protocol's arguments
-        raise ActivityError("an HTTP server is a source only", code="BadRequest", retriable=False)
+        raise ActivityFailed("an HTTP server is a source only", code="BadRequest", retriable=False)
 
     def delete(self, path: str) -> None:  # noqa: ARG002 - the protocol's arguments
-        raise ActivityError("an HTTP server is a source only", code="BadRequest", retriable=False)
+        raise ActivityFailed("an HTTP server is a source only", code="BadRequest", retriable=False)

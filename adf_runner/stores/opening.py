@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adf_runner.errors import ActivityError
+from adf_runner.errors import ActivityFailed
 from adf_runner.run.engine import Call
 from adf_runner.run.linked_services import Data
 from adf_runner.stores.blob import BlobStore
@@ -20,4 +20,4 @@ def open_store(call: Call, data: Data) -> Store:
         return SftpStore(call, data)
     if kind == "HttpServerLocation":
         return HttpStore(call, data)
-    raise ActivityError(f"dataset {data.name!r} has no file location", code="BadRequest", retriable=False)
+    raise ActivityFailed(f"dataset {data.name!r} has no file location", code="BadRequest", retriable=False)

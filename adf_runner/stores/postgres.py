@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from adf_runner.errors import ActivityError
+from adf_runner.errors import ActivityFailed
 from adf_runner.factory.shapes import seconds
 
 if TYPE_CHECKING:
@@ -60,15 +60,15 @@ class Conversion:
     boolean_as_number: bool = False
 
 
-def database_error(error: psycopg.Error, what: str) -> ActivityError:
+def database_error(error: psycopg.Error, what: str) -> ActivityFailed:
     """Make an activity error that names state and condition, and repeats the message only where it holds no data."""
     state = error.sqlstate or ""
     condition = type(error).__name__
     message = (str(error).strip().splitlines() or [condition])[0]
     if not state and isinstance(error, psycopg.OperationalError):
-        return ActivityError(f"{what}: {message}", code="UserErrorPostgreSqlConnection", failure_type="SystemError")
+        return ActivityFailed(f"{what}: {message}", code="UserErrorPostgreSqlConnection", failure_type="SystemError")
     said = f": {error.diag.message_primary}" if state[:2] in SPEAKING_CLASSES and error.diag.message_primary else ""
-    return ActivityError(f"{what}: {condition} (SQLSTATE {state or 'none'}){said}", code=f"PostgreSql{state}")
+    return ActivityFailed(f"{what}: {condition} (SQLSTATE {state or 'none'}){said}", code=f"PostgreSql{state}")
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def connect(call: Call, service: Service, statement_seconds: float) -> Iterator[
             yield connection
         except psycopg.errors.QueryCanceled as error:
             call.check_time()
-            raise ActivityError(f"{where}: the query took longer than allowed", code="Timeout") from error
+            raise ActivityFailed(f"{where}: the query took longer than allowed", code="Timeout") from error
         except psycopg.Error as error:
             raise database_error(error, where) from error
         finally:
@@ -113,7 +113,7 @@ def table_of(data: Data) -> sql.Identifier:
         return sql.Identifier(*map(str, parts))
     if properties.get("tableName"):
         return sql.Identifier(*(part.strip('"') for part in str(properties["tableName"]).split(".")))
-    raise ActivityError(
+    raise ActivityFailed(
         f"dataset {data.name!r} names no table and the source brings no query", code="BadRequest", retriable=False
     )
 
@@ -121,7 +121,7 @@ def table_of(data: Data) -> sql.Identifier:
 def describe(connection: psycopg.Connection[Any], query: str) -> list[Column]:
     """Return the columns of a query without running it; refuses types whose text in Data Factory is not known."""
     if not re.match(r"(?is)^(\s|--[^\n]*\n|/\*.*?\*/|\()*(select|with|values|table)\b", query):
-        raise ActivityError(
+        raise ActivityFailed(
             "the query must be one SELECT, WITH, VALUES or TABLE statement", code="BadRequest", retriable=False
         )
     raw = connection.pgconn
@@ -133,7 +133,7 @@ def describe(connection: psycopg.Connection[Any], query: str) -> list[Column]:
     for index in range(described.nfields):
         name, oid = (described.fname(index) or b"").decode(), described.ftype(index)
         if oid not in KINDS:
-            raise ActivityError(
+            raise ActivityFailed(
                 f"column {name!r} has a type (oid {oid}) whose text in Data Factory is not known",
                 f"cast it in the query: {name}::text, to_char(...) or encode(...)",
                 code="UserErrorUnsupportedType",
@@ -141,7 +141,7 @@ def describe(connection: psycopg.Connection[Any], query: str) -> list[Column]:
             )
         columns.append(Column(name=name, kind=KINDS[oid]))
     if not columns:
-        raise ActivityError("the query gives no columns", code="BadRequest", retriable=False)
+        raise ActivityFailed("the query gives no columns", code="BadRequest", retriable=False)
     return columns
 
 
@@ -158,7 +158,7 @@ def to_char(column: sql.Composable, pattern: str) -> sql.Composable:
         else:
             literal = part[1:-1] if part[0] in "'\"" else part[-1]
             if len(part) == 1 and part in "dfFgHhKmMstyz%":
-                raise ActivityError(
+                raise ActivityFailed(
                     f"date format {pattern!r}: {part!r} is not supported", DATE_HINT, code="BadRequest", retriable=False
                 )
             parts.append('"' + literal.replace("\\", "\\\\").replace('"', '\\"') + '"' if literal else "")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from adf_runner.errors import ActivityError
+from adf_runner.errors import ActivityFailed
 from adf_runner.stores import postgres
 from adf_runner.stores.delimited import Layout
 from adf_runner.stores.delimited_reading import read_rows
@@ -103,13 +103,13 @@ def _delimited(store: Store, paths: Sequence[str], layout: Layout, skip: int, co
         for number, row in enumerate(read_rows(layout, pieces, skip)):
             width = width or len(row)
             if len(row) != width:
-                raise ActivityError(f"{path}: row {number + 1} has {len(row)} columns, not {width}", code=READ_ERROR)
+                raise ActivityFailed(f"{path}: row {number + 1} has {len(row)} columns, not {width}", code=READ_ERROR)
             if layout.header and number == 0:
                 if header is None:
                     header = row
                     yield row
                 elif row != header:
-                    raise ActivityError(f"{path}: its header differs from the first file's", code=READ_ERROR)
+                    raise ActivityFailed(f"{path}: its header differs from the first file's", code=READ_ERROR)
                 continue
             yield row
 
@@ -127,7 +127,9 @@ def read_json(store: Store, paths: Sequence[str], count: Count) -> Rows:
         for item in objects:
             unknown = next((name for name in item if name not in first), None)
             if unknown is not None:
-                raise ActivityError(f"an object has the property {unknown!r}, which the first has not", code=READ_ERROR)
+                raise ActivityFailed(
+                    f"an object has the property {unknown!r}, which the first has not", code=READ_ERROR
+                )
             yield [item.get(name) for name in names]
 
     return Rows(names=names, values=values())
@@ -152,24 +154,24 @@ def stream_objects(pieces: Iterable[bytes]) -> Iterator[dict[str, Any]]:
                 value, position = decoder.raw_decode(buffer, position)
             except ValueError as error:
                 if ended:
-                    raise ActivityError("the file is not JSON", code=READ_ERROR) from error
+                    raise ActivityFailed("the file is not JSON", code=READ_ERROR) from error
             else:
                 if not isinstance(value, dict):
-                    raise ActivityError("the file must hold JSON objects", code=READ_ERROR)
+                    raise ActivityFailed("the file must hold JSON objects", code=READ_ERROR)
                 yield value
                 continue
         if ended:
             if array:
-                raise ActivityError("the file's array does not end", code=READ_ERROR)
+                raise ActivityFailed("the file's array does not end", code=READ_ERROR)
             return
         piece = next(source, None)
         ended = piece is None
         try:
             buffer, position = buffer[position:] + decode.decode(piece or b"", final=ended), 0
         except UnicodeDecodeError as error:
-            raise ActivityError("the file is not UTF-8", code="UserErrorInvalidEncoding") from error
+            raise ActivityFailed("the file is not UTF-8", code="UserErrorInvalidEncoding") from error
         if len(buffer) > BUFFER_LIMIT:
-            raise ActivityError("an object is larger than 64 MB", code=READ_ERROR)
+            raise ActivityFailed("an object is larger than 64 MB", code=READ_ERROR)
 
 
 # Writing
@@ -185,7 +187,7 @@ def as_text(value: Any, *, boolean_as_number: bool = False) -> str | None:
         return str(value)
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value).replace("e", "E")
-    raise ActivityError(
+    raise ActivityFailed(
         "a nested object or array has no column to go to", "flatten it before", code="UserErrorColumnMapping"
     )
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import paramiko
 
-from adf_runner.errors import ActivityError
+from adf_runner.errors import ActivityFailed
 from adf_runner.factory.subset import FINGERPRINT
 from adf_runner.stores.store import Entry
 
@@ -38,11 +38,11 @@ HOST_KEY_TYPES = ("rsa-sha2-512", "rsa-sha2-256", "ecdsa-sha2-nistp256", "ssh-ed
 
 
 def load_private_key(text: str, passphrase: str | None) -> paramiko.RSAKey:
-    """Read privateKeyContent; raises ActivityError with the mend for keys that Data Factory refuses."""
+    """Read privateKeyContent; raises ActivityFailed with the mend for keys that Data Factory refuses."""
     try:
         pem = base64.b64decode("".join(text.split()), validate=True).decode("ascii").strip()
     except (binascii.Error, UnicodeDecodeError) as error:
-        raise ActivityError(
+        raise ActivityFailed(
             "privateKeyContent is not base64 of a key file", KEY_MEND, code="UserErrorSftpKey", retriable=False
         ) from error
     if not pem.startswith(RSA_BANNER):
@@ -51,7 +51,7 @@ def load_private_key(text: str, passphrase: str | None) -> paramiko.RSAKey:
             if pem.startswith("-----BEGIN ")
             else "something else"
         )
-        raise ActivityError(
+        raise ActivityFailed(
             f"the SFTP key is {banner!r}; Data Factory takes classic PEM RSA only",
             KEY_MEND,
             code="UserErrorSftpKey",
@@ -60,11 +60,11 @@ def load_private_key(text: str, passphrase: str | None) -> paramiko.RSAKey:
     try:
         return paramiko.RSAKey.from_private_key(io.StringIO(pem), password=passphrase)
     except paramiko.PasswordRequiredException as error:
-        raise ActivityError(
+        raise ActivityFailed(
             "the SFTP key is encrypted", "give its passPhrase", code="UserErrorSftpKey", retriable=False
         ) from error
     except (paramiko.SSHException, ValueError) as error:
-        raise ActivityError(
+        raise ActivityFailed(
             "the SFTP key cannot be read", KEY_MEND, code="UserErrorSftpKey", retriable=False
         ) from error
 
@@ -82,7 +82,7 @@ def check_host_key(key: paramiko.PKey, pinned: str, server: str) -> None:
     """Raise unless the server's key has the pinned fingerprint."""
     found = FINGERPRINT.fullmatch(pinned)
     if found is None:
-        raise ActivityError(
+        raise ActivityFailed(
             f"hostKeyFingerprint {pinned!r} has no form that Data Factory knows", "'ssh-rsa 2048 aa:bb:..' or 'SHA256:...'",
             code="UserErrorSftpFingerprint", retriable=False,
         )  # fmt: skip
@@ -90,7 +90,7 @@ def check_host_key(key: paramiko.PKey, pinned: str, server: str) -> None:
     hashed = found["md5"].lower() == md5.rsplit(" ", 1)[-1] if found["md5"] else f"SHA256:{found['sha256']}" == sha256
     typed = found["type"] is None or (found["type"], found["bits"]) == tuple(md5.split(" ")[:2])
     if not (hashed and typed):
-        raise ActivityError(
+        raise ActivityFailed(
             f"{server} shows the host key {md5} ({sha256}), not the pinned {pinned}",
             "ask the partner, over another channel, whether the key was changed; nothing was sent",
             code="UserErrorSftpHostKey",
@@ -116,7 +116,7 @@ class SftpStore:
             sock = socket.create_connection((str(properties["host"]), self._service.whole("port", 22)), CONNECT_SECONDS)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
-            raise ActivityError(
+            raise ActivityFailed(
                 f"{self.server} cannot be reached: {error.strerror or error}",
                 code="UserErrorSftpConnection",
                 failure_type="SystemError",
@@ -130,12 +130,12 @@ class SftpStore:
             self._client = paramiko.SFTPClient.from_transport(self._transport, window_size=8 << 20)
         except paramiko.SSHException as error:
             self.close()
-            raise ActivityError(
+            raise ActivityFailed(
                 f"{self.server}: {error}", code="UserErrorSftpConnection", failure_type="SystemError"
             ) from error
         except (EOFError, OSError) as error:
             self.close()
-            raise ActivityError(
+            raise ActivityFailed(
                 f"{self.server} closed the connection", code="UserErrorSftpConnection", failure_type="SystemError"
             ) from error
         except BaseException:
@@ -157,7 +157,7 @@ class SftpStore:
             )
             transport.auth_publickey(user, key)
         except paramiko.AuthenticationException as error:
-            raise ActivityError(
+            raise ActivityFailed(
                 f"{self.server} refused the login of {user!r}",
                 "does the partner know this public key?",
                 code="UserErrorSftpLogin",
@@ -179,10 +179,10 @@ class SftpStore:
         assert self._client is not None, "the store is not open"
         return self._client
 
-    def failure(self, path: str, error: Exception) -> ActivityError:
+    def failure(self, path: str, error: Exception) -> ActivityFailed:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         code = "UserErrorFileNotFound" if isinstance(error, FileNotFoundError) else "UserErrorSftp"
-        return ActivityError(f"{self.server} {path}: {reason}", code=code)
+        return ActivityFailed(f"{self.server} {path}: {reason}", code=code)
 
     def find(self, path: str) -> Entry | None:
         try:
@@ -272,7 +272,7 @@ class SftpSink:
             self._file.close()
             written = self._store.client.stat(self._temporary).st_size
             if written != self._size:
-                raise ActivityError(
+                raise ActivityFailed(
                     f"{self._store.server} {self._temporary}: {written} bytes arrived of {self._size}",
                     code="UserErrorSftp",
                 )
@@ -291,6 +291,6 @@ class SftpSink:
             self._store.client.rename(self._temporary, self._path)
 
     def abort(self) -> None:
-        with contextlib.suppress(OSError, paramiko.SSHException, EOFError, ActivityError):
+        with contextlib.suppress(OSError, paramiko.SSHException, EOFError, ActivityFailed):
             self._file.close()
             self._store.client.remove(self._temporary)

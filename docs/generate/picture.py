@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from fault import Fault
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "docs" / "architecture.picture"
 PAGE = ROOT / "docs" / "architecture.svg"
@@ -31,15 +33,10 @@ ARROW = re.compile(r"arrow (\w+) (\w+)(?: (-?\d+))? -> (\w+) (\w+)(?: (-?\d+))?:
 TITLE = re.compile(r"title: (.+)")
 
 
-class PictureError(Exception):
+class InvalidPicture(Fault):
     """A line of the source that cannot be drawn."""
 
     status = 422
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +76,7 @@ def render() -> str:
 
 
 def draw(source: str) -> str:
-    """The SVG of a picture; raises PictureError for a line that it does not understand."""
+    """The SVG of a picture; raises InvalidPicture for a line that it does not understand."""
     boxes: dict[str, Box] = {}
     arrows: list[str] = []
     title = ""
@@ -93,7 +90,9 @@ def draw(source: str) -> str:
         elif found := ARROW.fullmatch(line):
             arrows.append(_arrow(found, boxes, number))
         else:
-            raise PictureError(f"line {number}: {line!r} is neither title, box nor arrow", "see the file's first lines")
+            raise InvalidPicture(
+                f"line {number}: {line!r} is neither title, box nor arrow", "see the file's first lines"
+            )
     width = max(box.left + box.width for box in boxes.values()) + MARGIN
     height = max(box.top for box in boxes.values()) + BOX_HEIGHT + MARGIN
     return "\n".join([*_head(width, height, title), *arrows, *map(_shape, boxes.values()), "</svg>", ""])
@@ -103,10 +102,10 @@ def _box(found: re.Match[str], number: int) -> Box:
     lines = tuple(part.strip() for part in found[6].split("|"))
     box = Box(column=int(found[2]), row=int(found[3]), span=int(found[4] or 1), kind=found[5], lines=lines)
     if box.kind not in COLOURS:
-        raise PictureError(f"line {number}: unknown kind {box.kind!r}", f"the kinds are {', '.join(COLOURS)}")
+        raise InvalidPicture(f"line {number}: unknown kind {box.kind!r}", f"the kinds are {', '.join(COLOURS)}")
     for text in lines:
         if len(text) * CHARACTER > box.width - 12:
-            raise PictureError(f"line {number}: {text!r} is wider than its box", "shorten it, or break it with |")
+            raise InvalidPicture(f"line {number}: {text!r} is wider than its box", "shorten it, or break it with |")
     return box
 
 
@@ -136,7 +135,7 @@ def _shape(box: Box) -> str:
 
 def _arrow(found: re.Match[str], boxes: dict[str, Box], number: int) -> str:
     if unknown := {found[1], found[4]} - set(boxes):
-        raise PictureError(f"line {number}: there is no box {min(unknown)!r}", "boxes come before their arrows")
+        raise InvalidPicture(f"line {number}: there is no box {min(unknown)!r}", "boxes come before their arrows")
     x1, y1 = boxes[found[1]].point(found[2], int(found[3] or 0))
     x2, y2 = boxes[found[4]].point(found[5], int(found[6] or 0))
     label = escape(found[7])

@@ -1,7 +1,7 @@
 """What can go wrong while adf/ is deployed, and whose fault it is.
 
 DeployError
-|- SourceError           a file of adf/ or a stage file is wrong                      (ours)
+|- InvalidSource           a file of adf/ or a stage file is wrong                      (ours)
 |- MissingSettingError   a stage file names a variable that is not set                (the caller's)
 |- TooManyDeletionsError the plan would delete more than the stage allows             (the caller's)
 |- EditedMeanwhileError  somebody changed the item between the plan and this write    (anybody's)
@@ -11,19 +11,14 @@ DeployError
 
 from __future__ import annotations
 
+from fault import Fault
 
-class DeployError(Exception):
+
+class DeployError(Fault):
     """The root: `message` says what, `.hint` the mend, `.status` the HTTP status that fits."""
 
-    status = 500
 
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-
-
-class SourceError(DeployError):
+class InvalidSource(DeployError):
     status = 422
 
 

@@ -12,7 +12,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from infra.deploy.errors import SourceError
+from infra.deploy.errors import InvalidSource
 
 # Folder of the Git integration -> collection of the REST API; the order is that of the plan where nothing refers.
 COLLECTIONS = {
@@ -59,14 +59,14 @@ class Item:
 
 
 def load_source(folder: Path) -> dict[Key, Item]:
-    """Read every file below `folder`; raises SourceError on the first that cannot be deployed."""
+    """Read every file below `folder`; raises InvalidSource on the first that cannot be deployed."""
     if not folder.is_dir():
-        raise SourceError(f"there is no folder {folder}", "run this in the repository's root")
+        raise InvalidSource(f"there is no folder {folder}", "run this in the repository's root")
     items: dict[Key, Item] = {}
     for path in sorted(folder.rglob("*.json")):
         item = _load(path, folder)
         if item.key in items:
-            raise SourceError(f"{path}: there are two of {item.title}", "keep one factory file")
+            raise InvalidSource(f"{path}: there are two of {item.title}", "keep one factory file")
         items[item.key] = item
     for item in items.values():
         _check_references(item, items, folder)
@@ -78,15 +78,17 @@ def _load(path: Path, folder: Path) -> Item:
     kind = path.relative_to(folder).parts[0]
     if path.parent.parent != folder or (kind not in COLLECTIONS and kind != "factory"):
         known = ", ".join([*COLLECTIONS, "factory"])
-        raise SourceError(f"{path}: this is not a folder of a factory", f"the folders are {known}")
+        raise InvalidSource(f"{path}: this is not a folder of a factory", f"the folders are {known}")
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise SourceError(f"{path}: {error}", "mend the JSON") from error
+        raise InvalidSource(f"{path}: {error}", "mend the JSON") from error
     if not isinstance(body, dict) or not isinstance(body.get("properties"), dict):
-        raise SourceError(f"{path}: an object with 'properties' is expected", "compare with another file of the folder")
+        raise InvalidSource(
+            f"{path}: an object with 'properties' is expected", "compare with another file of the folder"
+        )
     if body.get("name") != path.stem:
-        raise SourceError(f"{path}: its name is {body.get('name')!r}", f"name and file must be equal: {path.stem!r}")
+        raise InvalidSource(f"{path}: its name is {body.get('name')!r}", f"name and file must be equal: {path.stem!r}")
     if kind == "factory":
         kind, name = GLOBAL_PARAMETERS
         # Studio writes "string", the REST API "String".
@@ -113,7 +115,7 @@ def _check_references(item: Item, items: Mapping[Key, Item], folder: Path) -> No
     for kind, name in references(item.properties):
         if (kind, name) not in items:
             message = f"{folder / item.kind / item.name}.json refers to {kind} {name!r}, which is not there"
-            raise SourceError(message, "add the file, or mend the name")
+            raise InvalidSource(message, "add the file, or mend the name")
 
 
 def in_order(items: Mapping[Key, Item]) -> list[Item]:
@@ -126,7 +128,9 @@ def in_order(items: Mapping[Key, Item]) -> list[Item]:
         graph.prepare()
     except CycleError as error:
         circle = " -> ".join(f"{kind}.{name}" for kind, name in error.args[1])
-        raise SourceError(f"these refer to each other in a circle: {circle}", "no factory can hold a circle") from error
+        raise InvalidSource(
+            f"these refer to each other in a circle: {circle}", "no factory can hold a circle"
+        ) from error
     while graph.is_active():
         for key in sorted(graph.get_ready(), key=lambda key: _usual_order((key, items[key]))):
             ready.append(items[key])

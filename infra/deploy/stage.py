@@ -21,7 +21,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from infra.deploy.errors import MissingSettingError, SourceError
+from infra.deploy.errors import InvalidSource, MissingSettingError
 from infra.deploy.source import COLLECTIONS, Item, Key
 
 VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
@@ -49,19 +49,19 @@ def load_stage(path: Path, variables: Mapping[str, str]) -> Stage:
     """Read a stage file and fill in its ${VARIABLES}."""
     if not path.is_file():
         known = ", ".join(sorted(other.stem for other in path.parent.glob("*.json")))
-        raise SourceError(f"there is no stage {path.stem!r}", f"the stages are {known}")
+        raise InvalidSource(f"there is no stage {path.stem!r}", f"the stages are {known}")
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise SourceError(f"{path}: {error}", "mend the JSON") from error
+        raise InvalidSource(f"{path}: {error}", "mend the JSON") from error
     if unknown := set(body) - FIELDS:
-        raise SourceError(f"{path}: unknown field {min(unknown)!r}", f"the fields are {', '.join(sorted(FIELDS))}")
+        raise InvalidSource(f"{path}: unknown field {min(unknown)!r}", f"the fields are {', '.join(sorted(FIELDS))}")
     for pattern in body.get("overrides", {}):
         if pattern.partition(".")[0] not in COLLECTIONS:
-            raise SourceError(f"{path}: {pattern!r} names no kind of item", f"kinds are {', '.join(COLLECTIONS)}")
+            raise InvalidSource(f"{path}: {pattern!r} names no kind of item", f"kinds are {', '.join(COLLECTIONS)}")
     body = _fill(body, variables, path)
     if not FACTORY_ID.fullmatch(body.get("factory", "")):
-        raise SourceError(
+        raise InvalidSource(
             f"{path}: {body.get('factory')!r} is not the id of a data factory", "see infra/stages/dev.json"
         )
     return Stage(
@@ -92,7 +92,7 @@ def _fill(value: Any, variables: Mapping[str, str], path: Path) -> Any:
 
 
 def apply_overrides(items: Mapping[Key, Item], stage: Stage) -> dict[Key, Item]:
-    """The items as this stage wants them; raises SourceError for an override that meets nothing."""
+    """The items as this stage wants them; raises InvalidSource for an override that meets nothing."""
     changed = dict(items)
     for pattern, values in stage.overrides.items():
         kind, _, name_pattern = pattern.partition(".")
@@ -103,7 +103,7 @@ def apply_overrides(items: Mapping[Key, Item], stage: Stage) -> dict[Key, Item]:
             hint = (
                 f"did you mean {kind}.{close[0]}?" if close else f"there is: {', '.join(names) or 'none of this kind'}"
             )
-            raise SourceError(f"stage {stage.name!r}: nothing is named {pattern!r}", hint)
+            raise InvalidSource(f"stage {stage.name!r}: nothing is named {pattern!r}", hint)
         for item in met:
             properties = copy.deepcopy(dict(item.properties))
             for path, value in values.items():
@@ -121,10 +121,10 @@ def _set(properties: dict[str, Any], path: str, value: Any, where: str) -> None:
     last = steps[-1]
     exists = _has(node, last)
     if is_new and (exists or not isinstance(node, dict)):
-        raise SourceError(f"{where}: {path!r} is there already", "drop the + to replace it")
+        raise InvalidSource(f"{where}: {path!r} is there already", "drop the + to replace it")
     if not is_new and not exists:
         known = ", ".join(map(str, _names(node))) or "nothing"
-        raise SourceError(f"{where}: there is no {path!r}", f"{last!r} is not one of {known}; +{path} would add it")
+        raise InvalidSource(f"{where}: there is no {path!r}", f"{last!r} is not one of {known}; +{path} would add it")
     if isinstance(node, list):
         node[_index(node, last)] = value
     else:
@@ -137,18 +137,18 @@ def _steps(path: str, where: str) -> list[str | int]:
     while position < len(path):
         match = STEP.match(path, position)
         if not match:
-            raise SourceError(f"{where}: {path!r} is no path", "write a.b, a['name with spaces'].b or a[0].b")
+            raise InvalidSource(f"{where}: {path!r} is no path", "write a.b, a['name with spaces'].b or a[0].b")
         steps.append(int(match[3]) if match[3] else match[1] or match[2])
         position = match.end()
     if not steps:
-        raise SourceError(f"{where}: an empty path", "write a.b, a['name with spaces'].b or a[0].b")
+        raise InvalidSource(f"{where}: an empty path", "write a.b, a['name with spaces'].b or a[0].b")
     return steps
 
 
 def _child(node: Any, step: str | int, path: str, where: str) -> Any:
     if not _has(node, step):
         known = ", ".join(map(str, _names(node))) or "nothing"
-        raise SourceError(f"{where}: there is no {path!r}", f"{step!r} is not one of {known}")
+        raise InvalidSource(f"{where}: there is no {path!r}", f"{step!r} is not one of {known}")
     return node[_index(node, step)] if isinstance(node, list) else node[step]
 
 

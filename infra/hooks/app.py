@@ -19,7 +19,7 @@ from typing import Any
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import DefaultAzureCredential
 
-from infra.hooks.commands import ROOT, HookError, finish, run, say, setting
+from infra.hooks.commands import ROOT, HookFailed, finish, run, say, setting
 
 LIMIT_SECONDS = 300
 PAUSE_SECONDS = 10
@@ -60,11 +60,11 @@ def token_for(client_id: str) -> str:
         return DefaultAzureCredential().get_token(f"api://{client_id}/.default").token
     except ClientAuthenticationError as error:
         hint = "sign in: az login; the registration must let the Azure CLI ask for its tokens (runbook, entraClientId)"
-        raise HookError(f"no token for api://{client_id}: {error.message}", hint) from error
+        raise HookFailed(f"no token for api://{client_id}: {error.message}", hint) from error
 
 
 def check(url: str, key: str, token: str = "") -> None:
-    """Raise HookError with the first statement about the app that is not true."""
+    """Raise HookFailed with the first statement about the app that is not true."""
     statements: list[tuple[str, Answer, Callable[[Answer], bool]]] = [
         ("the app is alive", ask(f"{url}/api/health"), lambda found: found.status == 200),
         ("the app is closed without a key", ask(f"{url}/api/ready"), lambda found: found.status == 401),
@@ -90,17 +90,17 @@ def check(url: str, key: str, token: str = "") -> None:
         hint += "; at 401 or 403: is AZURE_PRINCIPAL_ID, or one of operatorPrincipalIds, who is signed in?"
     for text, found, holds in statements:
         if not holds(found):
-            raise HookError(f"not true: {text} ({found.status}: {found.body})", hint)
+            raise HookFailed(f"not true: {text} ({found.status}: {found.body})", hint)
         say(text)
 
 
 def check_settings(settings: dict[str, str]) -> None:
-    """Raise HookError when Azure put a connection string beside the identity-based settings."""
+    """Raise HookFailed when Azure put a connection string beside the identity-based settings."""
     plain = [name for name in PLAIN_CONNECTIONS if settings.get(name)]
     keys = [name for name, value in settings.items() if "AccountKey=" in value or "SharedAccessSignature=" in value]
     if found := sorted({*plain, *keys}):
         names = ", ".join(found)
-        raise HookError(
+        raise HookFailed(
             f"the app has connection strings: {names}", f"az functionapp config appsettings delete: {names}"
         )
     say("no app setting holds a connection string")
@@ -112,12 +112,12 @@ def wait_until(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Repeat `try_once` while it raises HookError, for five minutes: a new app needs a while until it answers."""
+    """Repeat `try_once` while it raises HookFailed, for five minutes: a new app needs a while until it answers."""
     ends = clock() + LIMIT_SECONDS
     while True:
         try:
             try_once()
-        except HookError:
+        except HookFailed:
             if clock() >= ends:
                 raise
             sleep(PAUSE_SECONDS)

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from fault import Fault
+
 ROOT = Path(__file__).resolve().parents[2]
 INSTALL = {
     "az": "install the Azure CLI, then: az login",
@@ -16,15 +18,8 @@ INSTALL = {
 }
 
 
-class HookError(Exception):
+class HookFailed(Fault):
     """A step of the deployment that did not work: `message` says what, `.hint` the mend."""
-
-    status = 500
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
 
 
 def run(
@@ -42,7 +37,7 @@ def run(
     """
     program = shutil.which(command[0])
     if program is None:
-        raise HookError(f"there is no {command[0]}", INSTALL.get(command[0], "install it"))
+        raise HookFailed(f"there is no {command[0]}", INSTALL.get(command[0], "install it"))
     done = subprocess.run(
         [program, *command[1:]],
         cwd=folder,
@@ -56,14 +51,14 @@ def run(
     if done.returncode:
         said = "" if show else f": {done.stderr.strip()[-600:]}"
         shown = " ".join(command[:4])
-        raise HookError(f"`{shown} ...` ended with {done.returncode}{said}", hint or "mend it, then: azd up")
+        raise HookFailed(f"`{shown} ...` ended with {done.returncode}{said}", hint or "mend it, then: azd up")
     return "" if show else done.stdout.strip()
 
 
 def setting(name: str) -> str:
     """A value that azd hands to its hooks: an output of the template, or what `azd env set` was told."""
     if not os.environ.get(name):
-        raise HookError(
+        raise HookFailed(
             f"{name} is not set", "run this through azd: azd hooks run postdeploy; or azd env refresh first"
         )
     return os.environ[name]
@@ -77,7 +72,7 @@ def finish(main: Callable[[], None]) -> int:
     """Run a hook's main; print an error as two lines and return the exit code."""
     try:
         main()
-    except HookError as error:
+    except HookFailed as error:
         print(f"error: {error}\nhint: {error.hint}", file=sys.stderr)
         return 1
     return 0

@@ -14,7 +14,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 
-from infra.hooks.commands import ROOT, HookError, finish, run, say, setting
+from infra.hooks.commands import ROOT, HookFailed, finish, run, say, setting
 
 SECRET = "function-key"  # noqa: S105 - a name
 
@@ -38,7 +38,7 @@ def stage_name() -> str:
     known = sorted(path.stem for path in (ROOT / "infra" / "stages").glob("*.json"))
     if stage not in known:
         said = f"there is no stage {stage!r} in infra/stages" if stage else "SEALIFT_STAGE is not set"
-        raise HookError(said, f"the stages are {', '.join(known)}; choose one: python3 -m infra.hooks.stage STAGE")
+        raise HookFailed(said, f"the stages are {', '.join(known)}; choose one: python3 -m infra.hooks.stage STAGE")
     return stage
 
 

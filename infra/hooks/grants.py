@@ -17,7 +17,7 @@ from azure.identity import DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 from azure.storage.blob import BlobServiceClient
 
-from infra.hooks.commands import HookError, finish, say, setting
+from infra.hooks.commands import HookFailed, finish, say, setting
 
 LIMIT_SECONDS = 300
 PAUSE_SECONDS = 5
@@ -29,13 +29,13 @@ def wait(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Try each probe until it is allowed; raises HookError after five minutes, and at once for anything but 403."""
+    """Try each probe until it is allowed; raises HookFailed after five minutes, and at once for anything but 403."""
     ends = clock() + LIMIT_SECONDS
     for name, probe in probes.items():
         while not _allowed(name, probe):
             if clock() >= ends:
                 hint = "does AZURE_PRINCIPAL_ID name who is signed in? Then wait a little and run: azd deploy"
-                raise HookError(f"{name} is still refused after {LIMIT_SECONDS // 60} minutes", hint)
+                raise HookFailed(f"{name} is still refused after {LIMIT_SECONDS // 60} minutes", hint)
             sleep(PAUSE_SECONDS)
         say(f"{name}: allowed")
 
@@ -46,7 +46,7 @@ def _allowed(name: str, probe: Callable[[], object]) -> bool:
     except HttpResponseError as error:
         if error.status_code == 403:
             return False
-        raise HookError(f"{name}: {error.message}", "is the address right, and the network open to you?") from error
+        raise HookFailed(f"{name}: {error.message}", "is the address right, and the network open to you?") from error
     return True
 
 

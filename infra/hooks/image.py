@@ -17,7 +17,7 @@ from azure.identity import DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 
 from infra.hooks import grants
-from infra.hooks.commands import ROOT, HookError, finish, run, say, setting
+from infra.hooks.commands import ROOT, HookFailed, finish, run, say, setting
 
 FOLDER = ROOT / "dbt_runner"
 LOGIN = "dbt-password"
@@ -58,7 +58,7 @@ def main() -> None:
         run([*build, "."], show=True, folder=FOLDER)
         digest = _digest(registry, image)
     if not digest:
-        raise HookError(f"{registry} has no {image} after the build", "look at the build's log above")
+        raise HookFailed(f"{registry} has no {image} after the build", "look at the build's log above")
     full = f"{server}/dbt@{digest}"
     if os.environ.get("SEALIFT_DBT_IMAGE") == full:
         say(f"{image} is in place")
@@ -78,7 +78,7 @@ def _digest(registry: str, image: str) -> str:
     query = ["az", "acr", "repository", "show", "--name", registry, "--image", image, "--query", "digest", "-o", "tsv"]
     try:
         return run(query)
-    except HookError as error:
+    except HookFailed as error:
         if "not found" in str(error).lower():
             return ""
         raise

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from infra.hooks.commands import ROOT, HookError, finish, run, say
+from infra.hooks.commands import ROOT, HookFailed, finish, run, say
 
 VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 OWNED_BY_AZD = {"AZURE_ENV_NAME"}
@@ -25,12 +25,12 @@ def variables(stage: str, folder: Path = ROOT / "infra") -> dict[str, str]:
     path = folder / f"main.parameters.{stage}.json"
     if not path.is_file():
         known = ", ".join(sorted(other.name.split(".")[2] for other in folder.glob("main.parameters.*.json")))
-        raise HookError(f"there is no stage {stage!r}", f"the stages are {known}")
+        raise HookFailed(f"there is no stage {stage!r}", f"the stages are {known}")
     names = _names(folder)
     found = {}
     for parameter, entry in json.loads(path.read_text(encoding="utf-8"))["parameters"].items():
         if parameter not in names:
-            raise HookError(f"{path.name}: main.parameters.json does not pass {parameter!r}", "add it there")
+            raise HookFailed(f"{path.name}: main.parameters.json does not pass {parameter!r}", "add it there")
         if names[parameter] not in OWNED_BY_AZD:
             found[names[parameter]] = _text(entry["value"])
     return {**found, "SEALIFT_STAGE": stage}

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local.wire.processes import ServiceError
+
 NO_EFFECT = {
     "version", "logging", "telemetryMode", "extensionBundle", "managedDependency", "aggregator", "healthMonitor",
     "singleton", "watchDirectories", "watchFiles", "customHandler", "$schema",
@@ -24,15 +26,8 @@ DEFAULT_TIMEOUT_SECONDS = 30 * 60.0
 _SPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2})(\.\d+)?\Z")
 
 
-class AppRefused(Exception):
+class AppRefused(ServiceError):
     """The app or its host.json is one that the Functions host would not load."""
-
-    status = 500
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

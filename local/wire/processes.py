@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
+from fault import Fault
+
 ROOT = Path(__file__).resolve().parents[2]
 LEASH = Path(__file__).with_name("leash.py")
 POLL_SECONDS = 0.02
@@ -30,15 +32,10 @@ INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_C
 T = TypeVar("T")
 
 
-class ServiceError(Exception):
-    """A local service is not what it should be; `hint` tells the mend."""
+class ServiceError(Fault):
+    """Root of the errors of local services."""
 
     status = 503
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
 
 
 class ServiceNotInstalled(ServiceError):

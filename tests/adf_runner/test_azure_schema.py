@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from adf_runner import factory_from_documents, read_factory
-from adf_runner.errors import InvalidFactoryError
+from adf_runner.errors import InvalidFactory
 from adf_runner.factory import subset
 from adf_runner.factory.reading import read_documents
 from adf_runner.factory.shapes import Shape
@@ -157,7 +157,7 @@ def test_a_misspelt_property_is_found_wherever_it_stands(repository: Path, tmp_p
                 continue  # its form gives it away; the rest needs the whole factory
             try:
                 factory_from_documents({**documents, relative: changed})
-            except InvalidFactoryError:
+            except InvalidFactory:
                 continue
             missed.append(f"{relative}: {key}")
 

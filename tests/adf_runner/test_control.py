@@ -14,11 +14,11 @@ from factory_support import Documents, Pauses, activity, after, expression, pipe
 
 from adf_runner import (
     Event,
-    InvalidOverrideError,
-    InvalidParametersError,
+    InvalidOverride,
+    InvalidParameters,
     Overrides,
     PipelineRun,
-    UnknownPipelineError,
+    UnknownPipeline,
     factory_from_documents,
     run_pipeline,
 )
@@ -127,25 +127,25 @@ def test_parameters_default_and_are_checked(run: Run) -> None:
 
     assert run(documents).return_value == {"v": "x"}
     assert run(documents, {"a": "y"}).return_value == {"v": "y"}
-    with pytest.raises(InvalidParametersError, match="parameter 'a' is an integer"):
+    with pytest.raises(InvalidParameters, match="parameter 'a' is an integer"):
         run(documents, {"a": 1})
-    with pytest.raises(InvalidParametersError, match="no parameter 'b'"):
+    with pytest.raises(InvalidParameters, match="no parameter 'b'"):
         run(documents, {"b": "y"})
 
 
 def test_a_parameter_without_default_must_be_given(run: Run) -> None:
-    with pytest.raises(InvalidParametersError, match="needs the parameter 'a'"):
+    with pytest.raises(InvalidParameters, match="needs the parameter 'a'"):
         run(pipeline([returns(v="@pipeline().parameters.a")], parameters={"a": {"type": "string"}}))
 
 
 def test_unknown_pipelines_and_overrides_are_refused() -> None:
     factory = factory_from_documents(pipeline([wait("W")]))
 
-    with pytest.raises(UnknownPipelineError, match="did you mean 'main'"):
+    with pytest.raises(UnknownPipeline, match="did you mean 'main'"):
         run_pipeline(factory, "mian")
-    with pytest.raises(InvalidOverrideError, match="no global parameter 'x'"):
+    with pytest.raises(InvalidOverride, match="no global parameter 'x'"):
         run_pipeline(factory, "main", overrides=Overrides(global_parameters={"x": 1}))
-    with pytest.raises(InvalidOverrideError, match="no linked service 'x'"):
+    with pytest.raises(InvalidOverride, match="no linked service 'x'"):
         run_pipeline(factory, "main", overrides=Overrides(linked_services={"x": {}}))
 
 

@@ -28,7 +28,7 @@ from factory_support import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adf_runner import ActivityError, Overrides, PipelineRun, factory_from_documents, run_pipeline
+from adf_runner import ActivityFailed, Overrides, PipelineRun, factory_from_documents, run_pipeline
 from adf_runner.stores.delimited import Layout
 from adf_runner.stores.delimited_reading import read_rows
 from adf_runner.stores.rows import stream_objects
@@ -395,7 +395,7 @@ def test_text_that_is_not_delimited_is_refused_with_its_line(
 ) -> None:
     monkeypatch.setattr("adf_runner.stores.delimited_reading.MOST_CHARACTERS", 64)
 
-    with pytest.raises(ActivityError, match=said):
+    with pytest.raises(ActivityFailed, match=said):
         read_back(text)
 
 
@@ -411,7 +411,7 @@ def test_json_is_read_from_any_pieces(objects: list[dict[str, Any]], cut: int) -
 
 @pytest.mark.parametrize("text", ["[1]", '{"a"', "[{}", "nonsense", '[{"a": 1} {"b"]'])
 def test_text_that_is_no_json_objects_is_refused(text: str) -> None:
-    with pytest.raises(ActivityError):
+    with pytest.raises(ActivityFailed):
         list(stream_objects([text.encode()]))
 
 
@@ -430,7 +430,7 @@ def test_text_that_is_no_json_objects_is_refused(text: str) -> None:
     ],
 )
 def test_layouts_that_copy_refuses_are_refused(layout: dict[str, Any]) -> None:
-    with pytest.raises(ActivityError):
+    with pytest.raises(ActivityFailed):
         Layout(**layout).check()
 
 

@@ -23,7 +23,7 @@ from factory_support import (
     to,
 )
 
-from adf_runner import InvalidFactoryError, factory_from_documents, load_factory
+from adf_runner import InvalidFactory, factory_from_documents, load_factory
 from adf_runner.factory.reading import read_documents
 from adf_runner.lint.lint import lint
 from cli.adf import check_main
@@ -548,7 +548,7 @@ def test_broken_files_are_findings_and_never_a_crash(tmp_path: Path, text: str) 
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline" / "main.json").write_bytes(text.encode("utf-8", "surrogatepass"))
 
-    with pytest.raises(InvalidFactoryError) as caught:
+    with pytest.raises(InvalidFactory) as caught:
         load_factory(tmp_path)
 
     assert caught.value.findings

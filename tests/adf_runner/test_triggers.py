@@ -14,7 +14,7 @@ from factory_support import Documents, activity, expression, pipeline
 
 from adf_runner import Factory, Overrides, factory_from_documents
 from adf_runner.run.trigger_runs import WindowRun, find_trigger, run_trigger
-from adf_runner.run.triggers import TriggerError, expand
+from adf_runner.run.triggers import InvalidTrigger, expand
 from cli.trigger import listing, trigger_main
 
 FIRST_MONDAY = {"day": "Monday", "occurrence": 1}
@@ -141,7 +141,7 @@ def test_a_schedule_follows_the_wall_clock_of_its_zone() -> None:
 
 
 def test_a_period_that_ends_before_it_begins_is_refused() -> None:
-    with pytest.raises(TriggerError):
+    with pytest.raises(InvalidTrigger):
         starts(tumbling(), "2026-11-02", "2026-11-01")
 
 

@@ -12,7 +12,7 @@ import pytest
 from app_world import App, days
 from batch_world import ROWS
 
-from cli.batch import ApiError, main
+from cli.batch import ApiRefused, main
 from cli.census import main as census_main
 from local.key_vault.identity import IdentityEndpoint, TokenRefused
 from local.stack import Connection
@@ -100,7 +100,7 @@ def test_purge_names_plaintext_that_nobody_delivered(operator: App, capsys: pyte
     ],
 )
 def test_operator_is_told_what_is_wrong(operator: App, argv: list[str], words: str):
-    with pytest.raises(ApiError, match=words) as caught:
+    with pytest.raises(ApiRefused, match=words) as caught:
         main(argv)
 
     assert caught.value.hint
@@ -109,7 +109,7 @@ def test_operator_is_told_what_is_wrong(operator: App, argv: list[str], words: s
 def test_operator_without_an_app_is_told_how_to_name_one(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("SEALIFT_URL", raising=False)
 
-    with pytest.raises(ApiError, match="a function app"):
+    with pytest.raises(ApiRefused, match="a function app"):
         main(["list"])
 
 
@@ -144,18 +144,18 @@ def test_operator_brings_a_token_where_the_app_wants_one(guarded: IdentityEndpoi
 def test_operator_without_the_right_token_is_told_what_to_bring(
     guarded: IdentityEndpoint, monkeypatch: pytest.MonkeyPatch
 ):
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(ApiRefused) as caught:
         main(["list"])
     assert "--entra or SEALIFT_ENTRA_CLIENT_ID" in caught.value.hint
 
     for name, value in guarded.environment("somebody").items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(ApiRefused) as caught:
         main(["--entra", "registered", "list"])
     assert "operatorPrincipalIds" in caught.value.hint
 
     monkeypatch.setenv("IDENTITY_HEADER", "unknown")
-    with pytest.raises(ApiError, match="no token for api://registered") as caught:
+    with pytest.raises(ApiRefused, match="no token for api://registered") as caught:
         main(["--entra", "registered", "list"])
     assert "az login" in caught.value.hint
 
@@ -204,5 +204,5 @@ def test_nothing_that_was_delivered_is_told_by_answers_or_logs(app: App):
 
 
 def test_address_without_an_app_is_told(monkeypatch: pytest.MonkeyPatch):
-    with pytest.raises(ApiError, match="does not answer"):
+    with pytest.raises(ApiRefused, match="does not answer"):
         main(["--url", "http://127.0.0.1:9", "--key", "k", "list"])

@@ -2,6 +2,7 @@
 
 import json
 
+from cli.__main__ import main
 from cli.adf_cases import cases_main, eval_main, same_typed
 
 
@@ -20,13 +21,14 @@ def test_eval_reads_a_scope_file(tmp_path, capsys):
     assert capsys.readouterr().out == '"20261123"\n'
 
 
-def test_eval_shows_message_hint_and_place(capsys):
-    assert eval_main(["@toUpper(cocnat('a'))"]) == 1
+def test_eval_shows_error_place_and_hint(capsys):
+    assert main(["adf", "eval", "@toUpper(cocnat('a'))"]) == 1
 
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "error: unknown function 'cocnat'; did you mean 'concat'?"
-    assert lines[1].startswith("hint: ")
-    assert lines[-1] == " " * 9 + "^"
+    error, text, caret, hint = capsys.readouterr().err.splitlines()
+    assert error == "error: unknown function 'cocnat'; did you mean 'concat'?"
+    assert text == "@toUpper(cocnat('a'))"
+    assert caret == " " * 9 + "^"
+    assert hint.startswith("hint: ")
 
 
 def test_eval_refuses_a_scope_that_is_none(tmp_path, capsys):

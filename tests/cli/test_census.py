@@ -14,7 +14,7 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
-from cli.census import NOT_OURS, Canary, CensusError, Item, census, main
+from cli.census import NOT_OURS, Canary, CensusImpossible, Item, census, main
 from local.azurite import Azurite
 
 CANARY = "M-CANARY-0badcafe"
@@ -129,7 +129,7 @@ def test_a_place_that_cannot_be_looked_at_is_no_all_clear(tmp_path: Path, place:
     if place == "closed" and os.access(tmp_path / "closed", os.R_OK):
         pytest.skip("root may read everything")
 
-    with pytest.raises(CensusError, match=f"{place} cannot be looked at"):
+    with pytest.raises(CensusImpossible, match=f"{place} cannot be looked at"):
         main([CANARY, "--folder", str(tmp_path / place)])
 
 

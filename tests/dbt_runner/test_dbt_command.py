@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cli import dbt
-from cli.dbt import DbtCommandError, image_command
+from cli.dbt import DbtRefused, image_command
 
 
 @pytest.fixture(autouse=True)
@@ -75,9 +75,9 @@ def test_a_beginning_that_fits_none_or_several_runs_is_refused(history: Path) ->
     keep(history, "aaaa-1", "2026-11-20T01:00:00Z")
     keep(history, "aaaa-2", "2026-11-20T01:00:00Z")
 
-    with pytest.raises(DbtCommandError, match="2 runs found"):
+    with pytest.raises(DbtRefused, match="2 runs found"):
         dbt.main(["show", "aaaa"])
-    with pytest.raises(DbtCommandError, match="no run found"):
+    with pytest.raises(DbtRefused, match="no run found"):
         dbt.main(["show", "b"])
 
 
@@ -94,7 +94,7 @@ def test_docs_are_those_of_the_newest_run_that_has_them(history: Path, capsys: p
 def test_docs_without_any_say_how_to_make_them(history: Path) -> None:
     keep(history, "aaaa-1", "2026-11-20T01:00:00Z")
 
-    with pytest.raises(DbtCommandError) as refused:
+    with pytest.raises(DbtRefused) as refused:
         dbt.main(["docs", "--print"])
     assert "--docs" in refused.value.hint
 
@@ -110,8 +110,8 @@ def test_image_is_built_in_the_registry_that_is_named() -> None:
 def test_missing_engine_is_named_with_the_way_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
 
-    with pytest.raises(DbtCommandError, match="neither podman nor docker is installed") as refused:
+    with pytest.raises(DbtRefused, match="neither podman nor docker is installed") as refused:
         image_command(None, None, "dbt:1", "python:3.12-slim")
     assert "--registry" in refused.value.hint
-    with pytest.raises(DbtCommandError, match="docker is not installed"):
+    with pytest.raises(DbtRefused, match="docker is not installed"):
         image_command("docker", None, "dbt:1", "python:3.12-slim")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra.deploy.errors import SourceError
+from infra.deploy.errors import InvalidSource
 from infra.deploy.source import in_order, load_source
 
 Write = Callable[..., Path]
@@ -56,7 +56,7 @@ def test_a_file_that_cannot_be_deployed_is_named(write: Write, path: str, body: 
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(body if isinstance(body, str) else json.dumps(body))
 
-    with pytest.raises(SourceError, match=message) as caught:
+    with pytest.raises(InvalidSource, match=message) as caught:
         load_source(file.parents[len(Path(path).parts) - 1])
 
     assert path in str(caught.value)
@@ -66,7 +66,7 @@ def test_a_file_that_cannot_be_deployed_is_named(write: Write, path: str, body: 
 def test_a_reference_to_nothing_is_refused(write: Write) -> None:
     folder = write({"dataset/files": None})
 
-    with pytest.raises(SourceError, match=r"pipeline/inner\.json refers to dataset 'files'"):
+    with pytest.raises(InvalidSource, match=r"pipeline/inner\.json refers to dataset 'files'"):
         load_source(folder)
 
 
@@ -79,5 +79,5 @@ def test_the_built_in_runtime_needs_no_file(write: Write) -> None:
 def test_pipelines_that_call_each_other_are_refused(write: Write) -> None:
     call = {"typeProperties": {"pipeline": {"referenceName": "outer", "type": "PipelineReference"}}}
 
-    with pytest.raises(SourceError, match=r"in a circle: .*pipeline\.outer"):
+    with pytest.raises(InvalidSource, match=r"in a circle: .*pipeline\.outer"):
         load_source(write({"pipeline/inner": {"activities": [{"name": "Back", "type": "ExecutePipeline", **call}]}}))

@@ -9,7 +9,7 @@ import pytest
 from infra_fakes import FACTORY_ID
 
 from infra.deploy.cli import STAGES
-from infra.deploy.errors import MissingSettingError, SourceError
+from infra.deploy.errors import InvalidSource, MissingSettingError
 from infra.deploy.source import Item, Key, load_source
 from infra.deploy.stage import VARIABLE, Stage, apply_overrides, load_stage
 
@@ -102,7 +102,7 @@ def test_a_plus_adds_what_is_not_there(write: Write) -> None:
 def test_an_override_that_meets_nothing_is_an_error(
     write: Write, overrides: dict[str, dict[str, Any]], message: str, hint: str
 ) -> None:
-    with pytest.raises(SourceError) as caught:
+    with pytest.raises(InvalidSource) as caught:
         overridden(write(), overrides)
 
     assert message in str(caught.value)
@@ -118,12 +118,12 @@ def test_an_override_that_meets_nothing_is_an_error(
     ],
 )
 def test_a_wrong_stage_file_is_refused(stage_file: Callable[..., Path], fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(SourceError, match=message):
+    with pytest.raises(InvalidSource, match=message):
         load_stage(stage_file(**fields) / "test.json", {"SEALIFT_FACTORY_ID": FACTORY_ID})
 
 
 def test_an_unknown_stage_names_the_known_ones() -> None:
-    with pytest.raises(SourceError, match="there is no stage 'test'") as caught:
+    with pytest.raises(InvalidSource, match="there is no stage 'test'") as caught:
         load_stage(STAGES / "test.json", {})
 
     assert caught.value.hint == "the stages are dev, prod"

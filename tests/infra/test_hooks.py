@@ -16,7 +16,7 @@ from infra_fakes import FACTORY_ID, FakeFactory
 from infra_templates import ROOT
 
 from infra.hooks import app, commands, factory, grants, image, stage
-from infra.hooks.commands import HookError
+from infra.hooks.commands import HookFailed
 from infra.hooks.factory import store_function_key
 from local.key_vault.identity import IdentityEndpoint, TokenRefused
 from local.key_vault.server import KeyVault
@@ -70,7 +70,7 @@ def test_a_grant_that_never_comes_ends_red_after_five_minutes(vault: KeyVault) -
     clock = Clock()
     secrets = client(vault)
 
-    with pytest.raises(HookError, match="the vault is still refused after 5 minutes") as caught:
+    with pytest.raises(HookFailed, match="the vault is still refused after 5 minutes") as caught:
         grants.wait({"the vault": lambda: list(secrets.list_properties_of_secrets())}, clock=clock, sleep=clock.sleep)
 
     assert clock.now == 300
@@ -83,7 +83,7 @@ def test_another_failure_is_not_waited_for(error: Exception) -> None:
         raise error
 
     clock = Clock()
-    with pytest.raises((HookError, ServiceRequestError)):
+    with pytest.raises((HookFailed, ServiceRequestError)):
         grants.wait({"x": probe}, clock=clock, sleep=clock.sleep)
     assert clock.now == 0
 
@@ -141,7 +141,7 @@ def test_a_stage_that_is_missing_or_misspelt_deploys_nothing(
     monkeypatch.setenv("SEALIFT_FUNCTION_APP_ID", "/subscriptions/5ub/the/app")
     monkeypatch.setenv("SEALIFT_STAGE", stage)
 
-    with pytest.raises(HookError, match=message) as caught:
+    with pytest.raises(HookFailed, match=message) as caught:
         factory.main()
 
     assert "dev, prod" in caught.value.hint
@@ -256,7 +256,7 @@ def test_while_dbt_s_password_is_a_placeholder_no_group_is_made(
 def test_a_registry_that_refuses_is_not_taken_for_an_empty_one(programs: Callable[[str, str], Path]) -> None:
     programs("az", 'echo "ERROR: denied" >&2; exit 1')
 
-    with pytest.raises(HookError, match="denied"):
+    with pytest.raises(HookFailed, match="denied"):
         image.main()
 
 
@@ -266,7 +266,7 @@ def test_a_registry_that_refuses_is_not_taken_for_an_empty_one(programs: Callabl
 def test_what_a_failed_command_wrote_to_stdout_is_not_shown(programs: Callable[[str, str], Path]) -> None:
     programs("az", "echo the-key; echo why >&2; exit 3")
 
-    with pytest.raises(HookError, match=r"`az rest \.\.\.` ended with 3: why") as caught:
+    with pytest.raises(HookFailed, match=r"`az rest \.\.\.` ended with 3: why") as caught:
         commands.run(["az", "rest"])
 
     assert "the-key" not in str(caught.value)
@@ -275,7 +275,7 @@ def test_what_a_failed_command_wrote_to_stdout_is_not_shown(programs: Callable[[
 def test_a_program_that_is_not_there_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
 
-    with pytest.raises(HookError, match="there is no az") as caught:
+    with pytest.raises(HookFailed, match="there is no az") as caught:
         commands.run(["az", "login"])
 
     assert "install the Azure CLI" in caught.value.hint
@@ -328,7 +328,7 @@ def test_a_stage_is_written_into_azd_s_environment(
 
 
 def test_an_unknown_stage_names_the_known_ones() -> None:
-    with pytest.raises(HookError, match="there is no stage 'test'") as caught:
+    with pytest.raises(HookFailed, match="there is no stage 'test'") as caught:
         stage.variables("test")
 
     assert caught.value.hint == "the stages are dev, prod"
@@ -406,7 +406,7 @@ def test_an_app_that_takes_no_token_of_who_deploys_says_whom_it_would_take(vault
 
     with (
         WebServer("app", deployed(identity=vault._identity)) as server,
-        pytest.raises(HookError, match="403") as caught,
+        pytest.raises(HookFailed, match="403") as caught,
     ):
         app.check(server.url, "key", token)
 
@@ -414,7 +414,7 @@ def test_an_app_that_takes_no_token_of_who_deploys_says_whom_it_would_take(vault
 
 
 def test_an_app_that_should_want_a_token_and_takes_the_key_alone_is_told() -> None:
-    with WebServer("app", deployed()) as server, pytest.raises(HookError, match="a key without a token opens nothing"):
+    with WebServer("app", deployed()) as server, pytest.raises(HookFailed, match="a key without a token opens nothing"):
         app.check(server.url, "key", "token")
 
 
@@ -423,7 +423,7 @@ def test_who_gets_no_token_is_told_what_the_registration_needs(
 ) -> None:
     monkeypatch.setenv("IDENTITY_HEADER", "unknown")
 
-    with pytest.raises(HookError, match=f"no token for api://{CLIENT_ID}") as caught:
+    with pytest.raises(HookFailed, match=f"no token for api://{CLIENT_ID}") as caught:
         app.token_for(CLIENT_ID)
 
     assert "az login" in caught.value.hint
@@ -434,7 +434,7 @@ def test_who_gets_no_token_is_told_what_the_registration_needs(
     [({"ready": 503}, "storage, queue and vault answer the app"), ({"closed": 200}, "closed without a key")],
 )
 def test_an_app_that_is_open_or_not_ready_is_told(faults: dict[str, int], message: str) -> None:
-    with WebServer("app", deployed(**faults)) as server, pytest.raises(HookError, match=message):
+    with WebServer("app", deployed(**faults)) as server, pytest.raises(HookFailed, match=message):
         app.check(server.url, "key")
 
 
@@ -443,7 +443,7 @@ def test_an_app_that_is_not_there_is_waited_for_five_minutes() -> None:
         url = server.url
     clock = Clock()
 
-    with pytest.raises(HookError, match="the app is alive"):
+    with pytest.raises(HookFailed, match="the app is alive"):
         app.wait_until(lambda: app.check(url, "key"), clock=clock, sleep=clock.sleep)
 
     assert clock.now == 300
@@ -457,7 +457,7 @@ def test_an_app_that_is_not_there_is_waited_for_five_minutes() -> None:
     ],
 )
 def test_a_connection_string_among_the_settings_is_refused(settings: dict[str, str]) -> None:
-    with pytest.raises(HookError, match="the app has connection strings") as caught:
+    with pytest.raises(HookFailed, match="the app has connection strings") as caught:
         app.check_settings({"KEY_VAULT_URL": "https://v/", **settings})
 
     assert "AccountKey" not in str(caught.value)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adf_runner.expressions.collation import is_same
-from adf_runner.expressions.errors import UnknownNameError, did_you_mean, listing
+from adf_runner.expressions.errors import UnknownName, did_you_mean, listing
 from adf_runner.expressions.functions.signature import Function, as_text
 from adf_runner.expressions.scope import NO_ITEM, Scope
 
@@ -19,7 +19,7 @@ def variables(arguments: list[Any], scope: Scope) -> Any:
     name = as_text("variables", arguments[0], "the name")
     found = look_up(scope.variables, name)
     if found is None:
-        raise UnknownNameError(
+        raise UnknownName(
             f"variables: there is no variable '{name}'{did_you_mean(name, scope.variables)}",
             hint=f"declared: {listing(scope.variables)}",
         )
@@ -30,7 +30,7 @@ def activity(arguments: list[Any], scope: Scope) -> Any:
     name = as_text("activity", arguments[0], "the name")
     found = look_up(scope.activities, name)
     if found is None:
-        raise UnknownNameError(
+        raise UnknownName(
             f"activity: '{name}' has not run before this expression{did_you_mean(name, scope.activities)}",
             hint=f"have run: {listing(scope.activities)}",
         )
@@ -45,7 +45,7 @@ def look_up(names: Mapping[str, Any], name: str) -> str | None:
 
 def item(_arguments: list[Any], scope: Scope) -> Any:
     if scope.item is NO_ITEM:
-        raise UnknownNameError("item: there is no item outside of a ForEach or Filter")
+        raise UnknownName("item: there is no item outside of a ForEach or Filter")
     return scope.item
 
 
@@ -63,7 +63,7 @@ def linked_service(_arguments: list[Any], scope: Scope) -> Any:
 
 def present(name: str, value: Mapping[str, Any] | None, why: str) -> Mapping[str, Any]:
     if value is None:
-        raise UnknownNameError(f"{name}: there is none here; {why}")
+        raise UnknownName(f"{name}: there is none here; {why}")
     return value
 
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from adf_runner.expressions.errors import ArgumentError, ValueFault
+from adf_runner.expressions.errors import ValueFault, WrongArguments
 from adf_runner.expressions.functions.signature import Function, as_count, as_number
 from adf_runner.expressions.numbers import LEAST_INTEGER, MOST_INT32, is_integer, whole
 from adf_runner.expressions.scope import Scope
@@ -61,7 +61,7 @@ def extreme(name: str, choose: Callable[..., Any]) -> Function:
     def run(arguments: list[Any], _scope: Scope) -> Number:
         items = arguments[0] if len(arguments) == 1 and isinstance(arguments[0], list) else arguments
         if not items:
-            raise ArgumentError(f"{name}: the array is empty")
+            raise WrongArguments(f"{name}: the array is empty")
         numbers = [as_number(name, value, "every item") for value in items]
         chosen: Number = choose(numbers)
         return chosen if all(map(is_integer, numbers)) else float(chosen)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from adf_runner.expressions.errors import ArgumentError, LimitError
+from adf_runner.expressions.errors import LimitExceeded, WrongArguments
 from adf_runner.expressions.numbers import fitting, is_integer, is_number, wrapped
 from adf_runner.expressions.scope import Scope
 from adf_runner.expressions.values import kind
@@ -31,8 +31,8 @@ class Function:
     run: Lazy | Callable[[list[Any], Scope], Any]
 
 
-def wrong(function: str, what: str, wanted: str, value: Any) -> ArgumentError:
-    return ArgumentError(f"{function}: {what} must be {wanted}, not {kind(value)}")
+def wrong(function: str, what: str, wanted: str, value: Any) -> WrongArguments:
+    return WrongArguments(f"{function}: {what} must be {wanted}, not {kind(value)}")
 
 
 def as_text(function: str, value: Any, what: str = "the argument") -> str:
@@ -79,4 +79,4 @@ def as_object(function: str, value: Any, what: str = "the argument") -> Mapping[
 def bounded(function: str, size: int, most: int, what: str) -> None:
     """Refuse a result that would be too big."""
     if size > most:
-        raise LimitError(f"{function}: the result has {size} {what}; at most {most} are made")
+        raise LimitExceeded(f"{function}: the result has {size} {what}; at most {most} are made")

@@ -4,12 +4,12 @@ import pytest
 
 from adf_runner.expressions import (
     FUNCTIONS,
-    ArgumentError,
     ExpressionError,
-    ExpressionSyntaxError,
+    InvalidSyntax,
     Scope,
-    UnknownNameError,
+    UnknownName,
     ValueFault,
+    WrongArguments,
     evaluate,
     evaluate_tree,
     references,
@@ -78,7 +78,7 @@ def test_text_is_literal_interpolated_or_an_expression(text, value):
     ],
 )
 def test_what_the_grammar_does_not_know_is_a_syntax_error(text):
-    with pytest.raises(ExpressionSyntaxError):
+    with pytest.raises(InvalidSyntax):
         evaluate(text, EMPTY)
 
 
@@ -97,7 +97,7 @@ def test_names_are_compared_as_a_reader_sees_them():
 
 
 def test_missing_property_is_an_error_that_lists_what_there_is():
-    with pytest.raises(UnknownNameError) as caught:
+    with pytest.raises(UnknownName) as caught:
         evaluate("@pipeline().parameters.nmae", RUN)
 
     assert "did you mean 'name'?" in str(caught.value)
@@ -131,7 +131,7 @@ def test_branches_not_taken_are_not_evaluated():
 
 
 def test_item_outside_of_a_loop_is_an_error_and_a_null_item_is_not():
-    with pytest.raises(UnknownNameError, match="outside of a ForEach"):
+    with pytest.raises(UnknownName, match="outside of a ForEach"):
         evaluate("@item()", EMPTY)
 
     assert evaluate("@item()", Scope(item=None)) is None
@@ -139,7 +139,7 @@ def test_item_outside_of_a_loop_is_an_error_and_a_null_item_is_not():
 
 @pytest.mark.parametrize("call", ["trigger()", "dataset()", "linkedService()"])
 def test_scope_functions_say_when_there_is_nothing_behind_them(call):
-    with pytest.raises(UnknownNameError):
+    with pytest.raises(UnknownName):
         evaluate(f"@{call}", EMPTY)
 
 
@@ -158,12 +158,12 @@ def test_exactly_the_documented_functions_exist():
         "outputs",
         "parameters",
     ):
-        with pytest.raises(UnknownNameError, match="unknown function"):
+        with pytest.raises(UnknownName, match="unknown function"):
             evaluate(f"@{logic_apps_only}('x')", EMPTY)
 
 
 def test_unknown_function_names_the_nearest_one_and_points_at_it():
-    with pytest.raises(UnknownNameError) as caught:
+    with pytest.raises(UnknownName) as caught:
         evaluate("@toUpper(cocnat('a'))", EMPTY)
 
     assert str(caught.value) == "unknown function 'cocnat'; did you mean 'concat'?"
@@ -183,7 +183,7 @@ def test_unknown_function_names_the_nearest_one_and_points_at_it():
     ],
 )
 def test_syntax_errors_point_at_their_place(text, place):
-    with pytest.raises(ExpressionSyntaxError) as caught:
+    with pytest.raises(InvalidSyntax) as caught:
         evaluate(text, EMPTY)
 
     assert caught.value.caret == f"{text}\n{' ' * place}^"
@@ -208,7 +208,7 @@ def test_tree_is_copied_with_every_string_evaluated():
 
 
 def test_error_in_a_tree_carries_the_path():
-    with pytest.raises(UnknownNameError) as caught:
+    with pytest.raises(UnknownName) as caught:
         evaluate_tree({"sink": {"files": ["x", "@cocnat('a')"]}}, RUN, "typeProperties")
 
     assert caught.value.path == "typeProperties.sink.files[1]"
@@ -237,12 +237,12 @@ def test_references_say_when_a_name_is_computed():
 
 
 def test_wrong_number_of_arguments_is_told_with_the_right_one():
-    with pytest.raises(ArgumentError, match=r"equals: expects 2 arguments, got 1"):
+    with pytest.raises(WrongArguments, match=r"equals: expects 2 arguments, got 1"):
         evaluate("@equals(1)", EMPTY)
 
 
 def test_wrong_kind_of_argument_is_told_with_both_kinds():
-    with pytest.raises(ArgumentError, match=r"toUpper: .* must be a string, not integer"):
+    with pytest.raises(WrongArguments, match=r"toUpper: .* must be a string, not integer"):
         evaluate("@toUpper(1)", EMPTY)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adf_runner.expressions import ExpressionError, LimitError, Scope, evaluate, evaluate_tree, parse
+from adf_runner.expressions import ExpressionError, LimitExceeded, Scope, evaluate, evaluate_tree, parse
 
 SCOPE = Scope(parameters={"s": "x", "o": {"a": [1, None]}}, variables={"v": "w"}, activities={}, item=None, trigger={})
 
@@ -17,7 +17,7 @@ TOKENS = st.sampled_from([*WORDS.split(), " ", "\n", "\ud800", "\x00", "'{\"a\":
 
 @pytest.mark.parametrize("depth", [101, 1_000, 20_000])
 def test_deep_nesting_is_a_limit_error(depth):
-    with pytest.raises(LimitError, match="nests deeper"):
+    with pytest.raises(LimitExceeded, match="nests deeper"):
         evaluate("@" + "concat(" * depth + "'a'" + ")" * depth, SCOPE)
 
 
@@ -57,9 +57,9 @@ def test_deep_values_of_the_scope_are_limit_errors():
         "@{pipeline().parameters.deep}",
         "@equals(pipeline().parameters.deep, 1)",
     ):
-        with pytest.raises(LimitError):
+        with pytest.raises(LimitExceeded):
             evaluate(text, Scope(parameters={"deep": deep}))
-    with pytest.raises(LimitError):
+    with pytest.raises(LimitExceeded):
         evaluate_tree(deep, SCOPE)
 
 
@@ -71,12 +71,12 @@ def test_text_that_grows_without_end_is_stopped():
         "@createArray(" + ",".join(["toUpper(pipeline().parameters.big)"] * 70) + ")",
         "@join(range(1, 100000), pipeline().parameters.big)",
     ):
-        with pytest.raises(LimitError):
+        with pytest.raises(LimitExceeded):
             evaluate(text, big)
 
 
 def test_text_that_is_too_long_is_refused():
-    with pytest.raises(LimitError, match="characters"):
+    with pytest.raises(LimitExceeded, match="characters"):
         evaluate("@concat('" + "a" * 1_000_001 + "')", SCOPE)
 
 
