@@ -88,7 +88,7 @@ def clock_of(case: Mapping[str, Any]) -> datetime:
     try:
         return datetime.strptime(case["now"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except (TypeError, ValueError) as error:
-        raise CaseFileError(f"{case.get('id', 'a case')}: now is no time such as 2026-11-23T10:20:30Z") from error
+        raise InvalidCaseFile(f"{case.get('id', 'a case')}: now is no time such as 2026-11-23T10:20:30Z") from error
 
 
 def run_status_case(case: Mapping[str, Any], run: StatusRunner) -> tuple[bool, str, str]:

@@ -259,7 +259,7 @@ class Feed(_Model):
         """Refuse closed days after which no working day comes: each deadline would fail, not this file."""
         if self.expected is not None and self.expected.when_closed == "next":
             closed, opened = self.holidays.closed, frozenset(self.holidays.open)
-            calendar = delivery.Calendar(days=frozenset(self.days), closed=closed, open=opened)
+            calendar = Calendar(days=frozenset(self.days), closed=closed, open=opened)
             with _as_delivery_judges():
                 for day in closed:
                     calendar.next_working_day(day)
