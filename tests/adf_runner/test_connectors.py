@@ -30,6 +30,7 @@ from factory_support import (
 )
 
 from adf_runner import PipelineRun, factory_from_documents, run_pipeline
+from adf_runner.activities.table import HANDLERS
 from adf_runner.run.engine import Engine
 from local.sftp import SftpFaults
 
@@ -131,7 +132,7 @@ def test_a_query_is_cut_off_at_its_timeout(cloud: Cloud) -> None:
 
 def test_cancelling_a_run_cancels_its_query(cloud: Cloud) -> None:
     documents = {**SERVICES, **text_dataset(), **TABLE, **pipeline([extract("select pg_sleep(60)::text as x")])}
-    engine = Engine(factory_from_documents(documents), cloud.overrides())
+    engine = Engine(factory_from_documents(documents), cloud.overrides(), HANDLERS)
     ready, frame = engine.start("main", {})
     thread = threading.Thread(target=engine.run, args=(ready, frame))
     thread.start()

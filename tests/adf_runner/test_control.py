@@ -22,6 +22,7 @@ from adf_runner import (
     factory_from_documents,
     run_pipeline,
 )
+from adf_runner.activities.table import HANDLERS
 
 Run = Callable[..., PipelineRun]
 FAIL = {"message": "no", "errorCode": "7"}
@@ -488,7 +489,9 @@ def test_cancelling_ends_a_real_wait_and_skips_the_rest() -> None:
 
     factory = factory_from_documents(pipeline([wait("Long", 3600), wait("Next", dependsOn=after("Long"))]))
     started = threading.Event()
-    engine = Engine(factory, Overrides(), on_event=lambda event: started.set() if event.kind == "start" else None)
+    engine = Engine(
+        factory, Overrides(), HANDLERS, on_event=lambda event: started.set() if event.kind == "start" else None
+    )
     ready, frame = engine.start("main", {})
     thread = threading.Thread(target=lambda: engine.run(ready, frame))
     thread.start()
