@@ -67,7 +67,7 @@ def test_the_newest_run_is_shown_when_none_is_named(history: Path, capsys: pytes
 
 
 def test_a_place_that_is_no_container_is_refused() -> None:
-    with pytest.raises(dbt.DbtCommandError, match="not a container's address"):
+    with pytest.raises(dbt.DbtRefused, match="not a container's address"):
         dbt.main(["runs", "--artifacts", "nonsense"])
 
 

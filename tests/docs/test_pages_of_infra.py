@@ -22,7 +22,7 @@ PAGES = ["architecture", "cost", "runbook", "scaling", "security-model", "roles"
     ],
 )
 def test_a_line_that_cannot_be_drawn_is_named(line: str, message: str) -> None:
-    with pytest.raises(picture.PictureError, match=message) as caught:
+    with pytest.raises(picture.InvalidPicture, match=message) as caught:
         picture.draw(f"title: t\n{line}\n")
 
     assert "line 2" in str(caught.value)
