@@ -115,7 +115,7 @@ def start_then_interrupt(thread):
         signal.raise_signal(signal.SIGINT)
 if "as the run's thread starts" in sys.argv:
     begin, threading.Thread.start = threading.Thread.start, start_then_interrupt
-from adf_runner import Factory, run_pipeline
+from adf_runner import factory_from_documents, run_pipeline
 wait = {"name": "Long", "type": "Wait", "typeProperties": {"waitTimeInSeconds": 3600}}
 next = {"name": "Next", "type": "Wait", "typeProperties": {"waitTimeInSeconds": 1},
         "dependsOn": [{"activity": "Long", "dependencyConditions": ["Succeeded"]}]}
@@ -131,8 +131,7 @@ def test_ctrl_c_cancels_the_run_and_tells_how_far_it_came(repository: Path, mome
     with subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         if moment == "in the run":
-            while process.stdout.readline().strip() != "start":
-                pass
+            assert "start\n" in iter(process.stdout.readline, ""), "the run ended before it began"
             process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=60)
 
