@@ -33,7 +33,8 @@ from encryption.errors import (
     UnreadableCertificate,
     WrongUsage,
 )
-from encryption.rsa_numbers import check_rsa_key, check_rsa_numbers, refuse_published_modulus
+from encryption.rsa_numbers import OAEP, check_rsa_key, check_rsa_numbers, refuse_published_modulus
+from encryption.wrapping import ALGORITHM
 
 MAX_PEM_BYTES: Final = 262_144
 WARN_DAYS: Final = (30, 7)
@@ -57,6 +58,15 @@ class Recipient:
         # Read once: a batch wraps a key of every file for the same recipient.
         object.__setattr__(self, "public_key", public_key_of(self.certificate))
         object.__setattr__(self, "thumbprint", thumbprint(self.certificate))
+
+    @property
+    def algorithm(self) -> str:
+        """Return how a file key is wrapped for this recipient."""
+        return ALGORITHM
+
+    def wrap(self, file_key: bytes) -> bytes:
+        """Return the file key under this certificate's RSA key."""
+        return self.public_key.encrypt(file_key, OAEP)
 
     @property
     def expires(self) -> datetime:

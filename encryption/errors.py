@@ -9,6 +9,9 @@ EncryptionError
 │   ├── KeyTooSmall
 │   ├── WeakKey                   a modulus, exponent or size that is unsafe or cannot work
 │   ├── WrongUsage                the certificate forbids encrypting keys
+│   ├── CertificateRevoked        OpenPGP: its owner has withdrawn it, or the key in it
+│   ├── NoEncryptionKey           OpenPGP: nothing in it is for encryption
+│   ├── UnsupportedKey            OpenPGP: an algorithm or a hash that is not written for
 │   ├── SeveralOwners             a bundle from which nobody can tell whose certificate is meant
 │   └── PublishedKey              a key from the test vectors: everybody has it
 ├── InvalidValue              a value that the format cannot carry (our plan, our call)   422
@@ -77,6 +80,27 @@ class WeakKey(RecipientError):
 
 class WrongUsage(RecipientError):
     """The certificate's key usage does not allow to encrypt keys."""
+
+
+class CertificateRevoked(RecipientError):
+    """The OpenPGP certificate, or the key in it that would be used, was revoked."""
+
+    default_hint = "ask the partner for their present OpenPGP key: gpg --armor --export NAME"
+
+
+class NoEncryptionKey(RecipientError):
+    """The OpenPGP certificate holds no key that is for encryption."""
+
+    default_hint = "ask the partner for an OpenPGP key with an encryption subkey: gpg --quick-generate-key NAME makes one"
+
+
+class UnsupportedKey(RecipientError):
+    """The OpenPGP key has an algorithm, or is signed with a hash, that Sealift does not write for."""
+
+    default_hint = (
+        "ask the partner for an OpenPGP key of RSA 3072 or more, or of Curve 25519, made by a current program: "
+        "gpg --quick-generate-key NAME"
+    )
 
 
 class SeveralOwners(RecipientError):

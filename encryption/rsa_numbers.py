@@ -60,11 +60,11 @@ def check_rsa_key(who: str, key: RSAPublicKey) -> None:
         raise WeakKey(f"{who} has an RSA key that cannot encrypt: a trial encryption failed") from error
 
 
-def check_rsa_numbers(who: str, modulus: int, exponent: int) -> None:
+def check_rsa_numbers(who: str, modulus: int, exponent: int, *, min_bits: int = MIN_BITS) -> None:
     """Raise KeyTooSmall or WeakKey, with the reason, for numbers that no sound RSA key has."""
     bits = modulus.bit_length()
-    if bits < MIN_BITS:
-        raise KeyTooSmall(f"{who} has an RSA key of {bits} bits; {MIN_BITS} are the least")
+    if bits < min_bits:
+        raise KeyTooSmall(f"{who} has an RSA key of {bits} bits; {min_bits} are the least")
     if bits > MAX_BITS:
         raise WeakKey(f"{who} has an RSA key of {bits} bits; {MAX_BITS} are the most")
     if not MIN_EXPONENT <= exponent <= MAX_EXPONENT or exponent % 2 == 0:

@@ -1,4 +1,4 @@
-"""Seal one file: stream, encrypt, hash; three formats, one path (docs/FORMAT.md, sections 5 to 7).
+"""Seal one file: stream, encrypt, hash; four formats, one path (docs/FORMAT.md, sections 5 to 8).
 
 A `Sealing` is one attempt: it makes its own file key, which nothing else ever sees, so the data of one attempt can
 never meet the key of another. Memory stays constant. SHA-256 costs more than AES on every CPU with AES instructions, so
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
 from cryptography.cobblestone import Cobblestone256Encryptor
@@ -24,12 +24,16 @@ from encryption.certificates import Recipient
 from encryption.errors import FileTooLarge, InvalidValue, SizeMismatch
 from encryption.hashing import InlineHash, ThreadedHash
 from encryption.header import FileInfo, Header, context
-from encryption.wrapping import FILE_KEY_BYTES, WrappedKey, read_recipients, wrap_for_all
+from encryption.openpgp import Message, OpenPgp
+from encryption.wrapping import FILE_KEY_BYTES, Receiver, WrappedKey, algorithm_of, read_recipients, wrap_for_all
 
-Format = Literal["native", "detached", "cms"]
+Format = Literal["native", "detached", "cms", "openpgp"]
 FORMATS: Final[tuple[str, ...]] = get_args(Format)
-EXTENSIONS: Final[dict[str, str]] = {"native": ".sealed", "detached": ".enc", "cms": ".cms"}
-LARGEST: Final[dict[str, int]] = {"native": 2**52, "detached": 2**36 - 32, "cms": cms.MAX_PLAINTEXT_BYTES}
+EXTENSIONS: Final[dict[str, str]] = {"native": ".sealed", "detached": ".enc", "cms": ".cms", "openpgp": ".pgp"}
+OPENPGP_EXTENSIONS: Final = (".pgp", ".gpg", ".asc", "")
+LARGEST: Final[dict[str, int]] = {
+    "native": 2**52, "detached": 2**36 - 32, "cms": cms.MAX_PLAINTEXT_BYTES, "openpgp": 2**52,
+}  # fmt: skip
 # AES is fastest while a piece fits the cache; and a piece of 128 KiB or more is no longer taken from the heap but mapped and
 # given back by the system every time, which costs more than the encryption itself.
 PIECE_BYTES: Final = 64 * 1024
@@ -67,6 +71,8 @@ class SealedFile:
             canonical.text(self.tag, canonical.TAG, "tag")
         elif self.nonce is not None or self.tag is not None:
             raise InvalidValue("only detached files carry nonce and tag outside")
+        if any(each.alg != algorithm_of(self.format) for each in self.recipients):
+            raise InvalidValue(f"a file of the format {self.format} has its key wrapped as {algorithm_of(self.format)}")
 
     @property
     def key_name(self) -> str:
@@ -97,7 +103,7 @@ class SealedFile:
     def from_json(cls, value: object) -> SealedFile:
         """Read back what `to_json` wrote, strictly."""
         found = dict(canonical.members(value, _SEALED_MEMBERS, "the result of sealing"))
-        found["recipients"] = read_recipients(found["recipients"], "recipients")
+        found["recipients"] = read_recipients(found["recipients"], "recipients", algorithm_of(found["format"]))
         return cls(**found)
 
     @classmethod
@@ -116,14 +122,15 @@ def seal(
     chunks: Iterable[bytes],
     *,
     file: FileInfo,
-    recipients: Sequence[Recipient],
-    format: str = "native",  # noqa: A002  # the field's word; nothing here formats text
+    recipients: Sequence[Receiver],
+    format: str | OpenPgp = "native",  # noqa: A002  # the field's word; nothing here formats text
     hash_threads: bool = True,
 ) -> Sealing:
     """Return an iterator over the sealed bytes of `chunks`; errors show at once, except a wrong plaintext size.
 
+    `format` is a format's name; an `OpenPgp` says in detail how that format is wished, and who signs.
     `hash_threads` hashes a large file in a thread of its own: faster where a core is idle, at the price of more CPU.
-    Raises InvalidValue, FileTooLarge; while iterating, SizeMismatch.
+    Raises InvalidValue, FileTooLarge; while iterating, SizeMismatch and, at the end, what the signer of an OpenPGP file raises.
     """
     return Sealing(chunks, file, recipients, format, hash_threads)
 
@@ -135,14 +142,18 @@ class Sealing(Iterator[bytes]):
         self,
         chunks: Iterable[bytes],
         file: FileInfo,
-        recipients: Sequence[Recipient],
-        format: str,  # noqa: A002
+        recipients: Sequence[Receiver],
+        format: str | OpenPgp,  # noqa: A002
         hash_threads: bool,
     ) -> None:
+        options, format = (format, "openpgp") if isinstance(format, OpenPgp) else (OpenPgp(), format)  # noqa: A001
         if format not in FORMATS:
             raise InvalidValue(f"there is no format {format!r}", hint=f"choose one of {', '.join(FORMATS)}")
         if file.plaintext_bytes > LARGEST[format]:
             raise FileTooLarge(f"{file.name} has {file.plaintext_bytes:,} bytes; {format} holds {LARGEST[format]:,}")
+        _check_kinds(recipients, format)
+        if options.extension not in OPENPGP_EXTENSIONS:
+            raise InvalidValue("an OpenPGP file's name ends in .pgp, .gpg, .asc or in nothing more")
         file_key = os.urandom(FILE_KEY_BYTES)
         wrapped = wrap_for_all(file_key, recipients)
         unique = {each.thumbprint: each for each in recipients}
@@ -156,7 +167,9 @@ class Sealing(Iterator[bytes]):
         self.file = file
         self.format = format
         self.recipients = wrapped
-        self._body = _BODIES[format](file, file_key, wrapped, [unique[each.thumbprint] for each in wrapped])
+        self.sealed_name = file.name + (options.extension if format == "openpgp" else EXTENSIONS[format])
+        attempt = _Attempt(file, file_key, wrapped, [unique[each.thumbprint] for each in wrapped], options)
+        self._body = _BODIES[format](attempt)
         self._hash = ThreadedHash if hash_threads and file.plaintext_bytes >= THREADS_FROM_BYTES else InlineHash
         self._result: SealedFile | None = None
         self._pieces = self._run(chunks)
@@ -170,11 +183,6 @@ class Sealing(Iterator[bytes]):
     def close(self) -> None:
         """Give up: stop the thread of an attempt that is not read to its end."""
         self._pieces.close()
-
-    @property
-    def sealed_name(self) -> str:
-        """Return the sealed file's name."""
-        return self.file.name + EXTENSIONS[self.format]
 
     @property
     def result(self) -> SealedFile:
@@ -256,6 +264,28 @@ def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes | memoryview]:
         yield b"".join(waiting)
 
 
+def _check_kinds(recipients: Sequence[Receiver], format: str) -> None:  # noqa: A002
+    """Refuse a certificate of the other kind before anything is written."""
+    for each in recipients:
+        if each.algorithm != algorithm_of(format):
+            found, wanted = ("an OpenPGP", "an X.509") if format != "openpgp" else ("an X.509", "an OpenPGP")
+            raise InvalidValue(
+                f"'{each.key_id}' is {found} certificate; the format {format} needs {wanted} one",
+                hint="ask the partner for that kind of certificate, or choose the format that fits the one they have",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What a body is made from."""
+
+    file: FileInfo
+    file_key: bytes = field(repr=False)
+    wrapped: tuple[WrappedKey, ...]
+    recipients: list[Receiver]
+    options: OpenPgp
+
+
 @dataclass(frozen=True, slots=True)
 class _Body:
     """What the formats differ in; `nonce` only when it travels outside the file."""
@@ -267,9 +297,9 @@ class _Body:
     tag: Callable[[], bytes] = bytes
 
 
-def _native(file: FileInfo, file_key: bytes, wrapped: tuple[WrappedKey, ...], _: list[Recipient]) -> _Body:
-    head = Header(file=file, recipients=wrapped).to_bytes()
-    body = Cobblestone256Encryptor(file_key, context(head))
+def _native(attempt: _Attempt) -> _Body:
+    head = Header(file=attempt.file, recipients=attempt.wrapped).to_bytes()
+    body = Cobblestone256Encryptor(attempt.file_key, context(head))
     return _Body(head, body.update, body.finalize)
 
 
@@ -278,22 +308,29 @@ def _gcm(file_key: bytes) -> tuple[bytes, AEADEncryptionContext]:
     return nonce, Cipher(algorithms.AES(file_key), modes.GCM(nonce)).encryptor()
 
 
-def _detached(_file: FileInfo, file_key: bytes, _wrapped: tuple[WrappedKey, ...], _: list[Recipient]) -> _Body:
-    nonce, message = _gcm(file_key)
+def _detached(attempt: _Attempt) -> _Body:
+    nonce, message = _gcm(attempt.file_key)
     return _Body(b"", message.update, message.finalize, nonce, lambda: message.tag)
 
 
-def _cms(file: FileInfo, file_key: bytes, wrapped: tuple[WrappedKey, ...], recipients: list[Recipient]) -> _Body:
-    nonce, message = _gcm(file_key)
+def _cms(attempt: _Attempt) -> _Body:
+    nonce, message = _gcm(attempt.file_key)
+    certificates = [each.certificate for each in attempt.recipients if isinstance(each, Recipient)]
     infos = [
-        cms.recipient_info(each.certificate, key.wrapped_key) for each, key in zip(recipients, wrapped, strict=True)
+        cms.recipient_info(each, key.wrapped_key) for each, key in zip(certificates, attempt.wrapped, strict=True)
     ]
 
     def finish() -> bytes:
         assert message.finalize() == b"", "GCM is a stream: nothing is held back"
         return cms.MAC_HEAD + message.tag
 
-    return _Body(cms.envelope_head(infos, nonce, file.plaintext_bytes), message.update, finish)
+    return _Body(cms.envelope_head(infos, nonce, attempt.file.plaintext_bytes), message.update, finish)
 
 
-_BODIES: Final = {"native": _native, "detached": _detached, "cms": _cms}
+def _openpgp(attempt: _Attempt) -> _Body:
+    wrapped = [each.wrapped_key for each in attempt.wrapped]
+    message = Message(attempt.file_key, wrapped, attempt.file.name, attempt.file.created, attempt.options)
+    return _Body(message.head, message.update, message.finish)
+
+
+_BODIES: Final = {"native": _native, "detached": _detached, "cms": _cms, "openpgp": _openpgp}

@@ -1,4 +1,4 @@
-"""Wrap a file key for a recipient, unwrap it with a private key (docs/FORMAT.md, section 4).
+"""A wrapped file key, and unwrapping it with a private key (docs/FORMAT.md, section 4).
 
 Why RSA-OAEP with SHA-256 for both hashes: PKCS#1 v1.5 has been an oracle for 25 years, and openssl, Java, Node and .NET
 all have this form. It does NOT make the file key: sealing.py does, anew for every attempt.
@@ -9,25 +9,38 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from encryption import canonical
-from encryption.certificates import Recipient
 from encryption.errors import InvalidValue
 from encryption.rsa_numbers import MAX_BITS, MIN_BITS, OAEP
 
 ALGORITHM: Final = "RSA-OAEP-256"
+OPENPGP: Final = "OpenPGP-PKESK"  # the wrapped key is the body of a version 3 PKESK packet
 FILE_KEY_BYTES: Final = 32
 MAX_RECIPIENTS: Final = 8
 
 _MEMBERS: Final = frozenset({"alg", "kid", "wrapped_key", "x5t#S256"})
+_BYTES: Final = {ALGORITHM: (MIN_BITS // 8, MAX_BITS // 8), OPENPGP: (64, 12 + MAX_BITS // 8)}
+
+
+class Receiver(Protocol):
+    """Whoever a file key is wrapped for: an X.509 `Recipient` or an OpenPGP one."""
+
+    @property
+    def key_id(self) -> str: ...
+    @property
+    def thumbprint(self) -> str: ...
+    @property
+    def algorithm(self) -> str: ...
+    def wrap(self, file_key: bytes) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrappedKey:
-    """The file key under one recipient's RSA key."""
+    """The file key under one recipient's public key."""
 
     kid: str
     thumbprint: str
@@ -35,13 +48,13 @@ class WrappedKey:
     alg: str = ALGORITHM
 
     def __post_init__(self) -> None:
-        canonical.constant(self.alg, ALGORITHM, "alg")
+        if self.alg != OPENPGP:
+            canonical.constant(self.alg, ALGORITHM, "alg")
         canonical.text(self.kid, canonical.KID, "kid")
         canonical.text(self.thumbprint, canonical.THUMBPRINT, "x5t#S256")
-        if not MIN_BITS // 8 <= len(self.wrapped_key) <= MAX_BITS // 8:
-            raise InvalidValue(
-                f"wrapped_key has {len(self.wrapped_key)} bytes; {MIN_BITS // 8} to {MAX_BITS // 8} are allowed"
-            )
+        smallest, largest = _BYTES[self.alg]
+        if not smallest <= len(self.wrapped_key) <= largest:
+            raise InvalidValue(f"wrapped_key has {len(self.wrapped_key)} bytes; {smallest} to {largest} are allowed")
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipient as headers and keys.json carry it."""
@@ -49,32 +62,40 @@ class WrappedKey:
         return {"alg": self.alg, "kid": self.kid, "wrapped_key": wrapped, "x5t#S256": self.thumbprint}
 
     @classmethod
-    def from_json(cls, value: object, where: str) -> WrappedKey:
+    def from_json(cls, value: object, where: str, algorithm: str = ALGORITHM) -> WrappedKey:
         """Read one recipient strictly."""
         found = canonical.members(value, _MEMBERS, where)
-        wrapped = canonical.base64_bytes(found["wrapped_key"], MIN_BITS // 8, MAX_BITS // 8, f"{where}.wrapped_key")
+        wrapped = canonical.base64_bytes(found["wrapped_key"], *_BYTES[algorithm], f"{where}.wrapped_key")
+        canonical.constant(found["alg"], algorithm, f"{where}.alg")
         try:
             return cls(kid=found["kid"], thumbprint=found["x5t#S256"], wrapped_key=wrapped, alg=found["alg"])
         except InvalidValue as error:
             raise InvalidValue(f"{where}.{error}") from error
 
 
-def read_recipients(value: object, where: str) -> tuple[WrappedKey, ...]:
-    """Read an array of 1 to 8 recipients, none of them twice."""
+def algorithm_of(format: str) -> str:  # noqa: A002  # the field's word
+    """Return how the file key of a format is wrapped."""
+    return OPENPGP if format == "openpgp" else ALGORITHM
+
+
+def read_recipients(value: object, where: str, algorithm: str = ALGORITHM) -> tuple[WrappedKey, ...]:
+    """Read an array of 1 to 8 recipients, none of them twice, all wrapped in one way."""
     found = canonical.items(value, 1, MAX_RECIPIENTS, where)
-    wrapped = tuple(WrappedKey.from_json(each, f"{where}[{index}]") for index, each in enumerate(found))
+    wrapped = tuple(WrappedKey.from_json(each, f"{where}[{index}]", algorithm) for index, each in enumerate(found))
     if len({each.thumbprint for each in wrapped}) != len(wrapped):
         raise InvalidValue(f"{where} names a certificate twice")
     return wrapped
 
 
-def wrap_for_all(file_key: bytes, recipients: Iterable[Recipient]) -> tuple[WrappedKey, ...]:
+def wrap_for_all(file_key: bytes, recipients: Iterable[Receiver]) -> tuple[WrappedKey, ...]:
     """Wrap the file key once for every recipient; the order is kept, a certificate given twice is wrapped once."""
     chosen = list({each.thumbprint: each for each in recipients}.values())
     if not 1 <= len(chosen) <= MAX_RECIPIENTS:
         raise InvalidValue(f"{len(chosen)} recipients were given; 1 to {MAX_RECIPIENTS} are allowed")
     return tuple(
-        WrappedKey(kid=each.key_id, thumbprint=each.thumbprint, wrapped_key=each.public_key.encrypt(file_key, OAEP))
+        WrappedKey(
+            kid=each.key_id, thumbprint=each.thumbprint, wrapped_key=each.wrap(file_key), alg=each.algorithm
+        )
         for each in chosen
     )
 
