@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import serialization
 from cli.batch_folder import FileProblem
 from cli.seal import read_file
 from encryption.certificates import own_certificates, read_certificates, subject_of
-from encryption.doctor import Diagnosis, diagnose
+from encryption.diagnosis import Diagnosis
+from encryption.doctor import diagnose
 from encryption.errors import SecretMissing, SeveralOwners
 
 

@@ -12,7 +12,6 @@ import binascii
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -37,7 +36,10 @@ from encryption.certificates import (
     subject_of,
     thumbprint,
 )
+from encryption.diagnosis import Diagnosis, Problem, not_this
 from encryption.errors import NotRsa, RecipientError, UnreadableCertificate
+from encryption.openpgp import is_openpgp
+from encryption.openpgp.doctor import diagnose_openpgp
 
 _WANTED: Final = "ask the partner for the certificate: a text file that begins with -----BEGIN CERTIFICATE-----"
 _MAKE_CERTIFICATE: Final = (
@@ -64,7 +66,9 @@ _PEM_KINDS: Final[dict[bytes, tuple[str, str]]] = {
     ),
     b"PUBLIC KEY": ("a bare public key", _MAKE_CERTIFICATE),
     b"RSA PUBLIC KEY": ("a bare RSA public key (PKCS#1)", _MAKE_CERTIFICATE),
-    b"PGP PUBLIC KEY BLOCK": ("an OpenPGP public key", f"Sealift does not write OpenPGP; {_WANTED}"),
+    b"PGP PUBLIC KEY BLOCK": ("an OpenPGP public key", "keep it in a file of its own: it is one kind of certificate"),
+    b"PGP MESSAGE": ("an OpenPGP message", "ask for the key it was made for: gpg --armor --export NAME"),
+    b"PGP SIGNATURE": ("an OpenPGP signature", "ask for the key that made it: gpg --armor --export NAME"),
     b"PGP PRIVATE KEY BLOCK": ("an OpenPGP private key", PRIVATE_KEY_HINT),
     b"OPENSSH PRIVATE KEY": ("an OpenSSH private key", PRIVATE_KEY_HINT),
     b"ENCRYPTED PRIVATE KEY": ("a private key with a password", PRIVATE_KEY_HINT),
@@ -84,53 +88,27 @@ _PRIVATE_WITH_PASSWORD_START: Final = re.compile(
 _PRIVATE_TEXTS: Final = (b"PRIVATE KEY-----", b"PuTTY-User-Key-File")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """One fault and its mend; a `grave` one means that the file cannot be used."""
-
-    text: str
-    mend: str
-    grave: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
-    """What was found: the kind in words, facts to show, problems to mend."""
-
-    kind: str
-    facts: tuple[tuple[str, str], ...] = ()
-    problems: tuple[Problem, ...] = ()
-    pem: bytes | None = None
-
-    @property
-    def is_usable(self) -> bool:
-        """Tell whether Sealift can seal for it today, as it is."""
-        return not any(each.grave for each in self.problems)
-
-
 def diagnose(data: bytes, now: datetime) -> Diagnosis:
     """Say what `data` is. Never raises for any input."""
     text = data.lstrip(b"\xef\xbb\xbf \t\r\n")
     if not text:
-        return _not_this("nothing: it is empty", _WANTED)
+        return not_this("nothing: it is empty", _WANTED)
+    if is_openpgp(text) and all(label == b"PGP PUBLIC KEY BLOCK" for label in _PEM_BEGIN.findall(text)):
+        return diagnose_openpgp(text, now)
     if len(data) > MAX_PEM_BYTES:
-        return _not_this(f"something of {len(data):,} bytes, far too long for a certificate", _WANTED)
+        return not_this(f"something of {len(data):,} bytes, far too long for a certificate", _WANTED)
     if b"\0" in data and any(mark in data.replace(b"\0", b"") for mark in _PRIVATE_TEXTS):
-        return _not_this("a private key in UTF-16", PRIVATE_KEY_HINT)
+        return not_this("a private key in UTF-16", PRIVATE_KEY_HINT)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return _not_this("text in UTF-16", "an editor stored it so; save it again as plain ASCII or UTF-8")
+        return not_this("text in UTF-16", "an editor stored it so; save it again as plain ASCII or UTF-8")
     return (
         _known_frame(text)
         or _pem(text, now)
         or _der(data, now)
         or _json(text)
         or _base64(text, now)
-        or _not_this("nothing that is known here", _WANTED)
+        or not_this("nothing that is known here", _WANTED)
     )
-
-
-def _not_this(kind: str, mend: str) -> Diagnosis:
-    return Diagnosis(kind=kind, problems=(Problem(text=f"this is {kind}, not a certificate", mend=mend),))
 
 
 def _known_frame(text: bytes) -> Diagnosis | None:
@@ -144,10 +122,11 @@ def _known_frame(text: bytes) -> Diagnosis | None:
             f"it is good for SFTP log-ins, not for sealing; {_WANTED}",
         ),
         (b"PuTTY-User-Key-File", "a PuTTY private key", PRIVATE_KEY_HINT),
+        (b"\0\0\0\x20\x01\x01\0\x02KBXf", "a GnuPG keybox", "gpg --armor --export NAME > partner.asc"),
         (b"\xfe\xed\xfe\xed", "a Java key store", "keytool -exportcert -rfc -alias NAME -keystore FILE -file cert.pem"),
     ):
         if text.startswith(start):
-            return _not_this(kind, mend)
+            return not_this(kind, mend)
     return None
 
 
@@ -164,16 +143,16 @@ def _pem(text: bytes, now: datetime) -> Diagnosis | None:
         kind, mend = _PEM_KINDS.get(label, default)
         if len(labels) > 1:
             kind += f" among {len(labels)} PEM blocks"
-        return _not_this(kind, mend)
+        return not_this(kind, mend)
     blocks = _PEM_BLOCK.findall(text)
     if len(blocks) != len(labels):
-        return _not_this(
+        return not_this(
             "a PEM certificate that is cut or damaged", "ask for it again, as an attachment rather than pasted"
         )
     try:
         certificates = [decode_certificate(x509.load_pem_x509_certificate, block) for block in blocks]
     except UnreadableCertificate:
-        return _not_this(
+        return not_this(
             "a PEM certificate that cannot be decoded", "ask for it again, as an attachment rather than pasted"
         )
     kind = "a PEM certificate" if len(blocks) == 1 else f"{len(blocks)} PEM certificates"
@@ -182,7 +161,7 @@ def _pem(text: bytes, now: datetime) -> Diagnosis | None:
 
 def _der(data: bytes, now: datetime) -> Diagnosis | None:
     if _PKCS12_START.match(data):
-        return _not_this("a PKCS#12 store (.p12, .pfx)", _FROM_PKCS12)
+        return not_this("a PKCS#12 store (.p12, .pfx)", _FROM_PKCS12)
     try:
         certificate = decode_certificate(x509.load_der_x509_certificate, data)
     except UnreadableCertificate:
@@ -201,11 +180,11 @@ def _other_der(data: bytes) -> Diagnosis | None:
     ):
         with suppress(ValueError, UnsupportedAlgorithm):
             loader(data)
-            return _not_this(kind, mend)
+            return not_this(kind, mend)
     if _PRIVATE_START.match(data):
-        return _not_this("a private key in DER", PRIVATE_KEY_HINT)
+        return not_this("a private key in DER", PRIVATE_KEY_HINT)
     if _PRIVATE_WITH_PASSWORD_START.match(data):
-        return _not_this("a private key with a password in DER", PRIVATE_KEY_HINT)
+        return not_this("a private key with a password in DER", PRIVATE_KEY_HINT)
     return None
 
 
@@ -222,8 +201,8 @@ def _json(text: bytes) -> Diagnosis | None:
         each for each in (listed if isinstance(listed, list) else [found]) if isinstance(each, dict) and "kty" in each
     ]
     if any("d" in each or "k" in each for each in keys):
-        return _not_this("a JSON web key with its private half", PRIVATE_KEY_HINT)
-    return _not_this("a JSON web key", _MAKE_CERTIFICATE) if keys else None
+        return not_this("a JSON web key with its private half", PRIVATE_KEY_HINT)
+    return not_this("a JSON web key", _MAKE_CERTIFICATE) if keys else None
 
 
 def _base64(text: bytes, now: datetime) -> Diagnosis | None:
@@ -238,7 +217,7 @@ def _base64(text: bytes, now: datetime) -> Diagnosis | None:
         return None
     kind = f"base64 of {found.kind}"
     if found.pem is None:
-        return _not_this(kind, found.problems[0].mend)
+        return not_this(kind, found.problems[0].mend)
     wrapped = Problem(text="it is base64 around the certificate", mend="base64 -d FILE > inner, then check that file")
     inner_faults = tuple(each for each in found.problems if "DER where PEM" not in each.text)
     return Diagnosis(kind=kind, facts=found.facts, problems=(wrapped, *inner_faults), pem=found.pem)

@@ -91,7 +91,9 @@ class CertificateRevoked(RecipientError):
 class NoEncryptionKey(RecipientError):
     """The OpenPGP certificate holds no key that is for encryption."""
 
-    default_hint = "ask the partner for an OpenPGP key with an encryption subkey: gpg --quick-generate-key NAME makes one"
+    default_hint = (
+        "ask the partner for an OpenPGP key with an encryption subkey: gpg --quick-generate-key NAME makes one"
+    )
 
 
 class UnsupportedKey(RecipientError):

@@ -1,4 +1,4 @@
-"""Seal one file: stream, encrypt, hash; four formats, one path (docs/FORMAT.md, sections 5 to 8).
+"""Seal one file: stream, encrypt, hash; four formats, one path (docs/FORMAT.md, sections 5 to 7 and 17).
 
 A `Sealing` is one attempt: it makes its own file key, which nothing else ever sees, so the data of one attempt can
 never meet the key of another. Memory stays constant. SHA-256 costs more than AES on every CPU with AES instructions, so
@@ -316,9 +316,7 @@ def _detached(attempt: _Attempt) -> _Body:
 def _cms(attempt: _Attempt) -> _Body:
     nonce, message = _gcm(attempt.file_key)
     certificates = [each.certificate for each in attempt.recipients if isinstance(each, Recipient)]
-    infos = [
-        cms.recipient_info(each, key.wrapped_key) for each, key in zip(certificates, attempt.wrapped, strict=True)
-    ]
+    infos = [cms.recipient_info(each, key.wrapped_key) for each, key in zip(certificates, attempt.wrapped, strict=True)]
 
     def finish() -> bytes:
         assert message.finalize() == b"", "GCM is a stream: nothing is held back"

@@ -93,9 +93,7 @@ def wrap_for_all(file_key: bytes, recipients: Iterable[Receiver]) -> tuple[Wrapp
     if not 1 <= len(chosen) <= MAX_RECIPIENTS:
         raise InvalidValue(f"{len(chosen)} recipients were given; 1 to {MAX_RECIPIENTS} are allowed")
     return tuple(
-        WrappedKey(
-            kid=each.key_id, thumbprint=each.thumbprint, wrapped_key=each.wrap(file_key), alg=each.algorithm
-        )
+        WrappedKey(kid=each.key_id, thumbprint=each.thumbprint, wrapped_key=each.wrap(file_key), alg=each.algorithm)
         for each in chosen
     )
 

@@ -1,20 +1,13 @@
-"""OpenPGP: messages that any gpg opens, and the certificates they are written for. docs/FORMAT.md, section 8, is the spec.
+"""OpenPGP: messages that any gpg opens, and the certificates they are written for. docs/FORMAT.md, section 17, is the spec.
 
-    certificates  ->  choose_key, PgpRecipient        who receives
-    signatures    ->  Signer                          who signs
-    message       ->  Message, OpenPgp                what is written
+certificates, recipients: who receives. signatures, own: who signs. message: what is written. packets, armour, keys: what all of
+them are made of.
 """
 
-from encryption.openpgp.certificates import (
-    Certificate,
-    PgpRecipient,
-    grouped,
-    is_openpgp,
-    load_openpgp_recipients,
-    openpgp_expiry_warning,
-)
+from encryption.openpgp.certificates import Certificate, grouped, is_openpgp
 from encryption.openpgp.message import Message, OpenPgp
 from encryption.openpgp.own import own_certificate
+from encryption.openpgp.recipients import PgpRecipient, load_openpgp_recipients, openpgp_expiry_warning
 from encryption.openpgp.signatures import Signer
 
 __all__ = [

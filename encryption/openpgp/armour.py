@@ -1,7 +1,7 @@
-"""ASCII armour: reading and writing it, with its checksum (RFC 4880, section 6; docs/FORMAT.md, section 8).
+"""ASCII armour: reading and writing it, with its checksum (RFC 4880, section 6; docs/FORMAT.md, section 17).
 
-Reading takes armour as mail programs leave it: text around it, several blocks, several headers, other line ends. A checksum that is
-there must be right; RFC 9580 lets it be absent. Writing makes lines of 64 characters and always a checksum.
+Reading takes armour as mail programs leave it: text around it, several blocks, several headers, other line ends. A checksum
+that is there must be right; RFC 9580 lets it be absent. Writing makes lines of 64 characters and always a checksum.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ MESSAGE: Final = "MESSAGE"
 PUBLIC_KEY: Final = "PUBLIC KEY BLOCK"
 _CRC_START: Final = 0xB704CE
 _CRC_POLYNOMIAL: Final = 0x1864CFB
-_BLOCK: Final = re.compile(
-    rb"-----BEGIN PGP ([A-Z0-9 ,/]{1,40})-----[ \t]*\r?\n(.*?)-----END PGP \1-----", re.DOTALL
-)
+_BLOCK: Final = re.compile(rb"-----BEGIN PGP ([A-Z0-9 ,/]{1,40})-----[ \t]*\r?\n(.*?)-----END PGP \1-----", re.DOTALL)
 _HEADER: Final = re.compile(rb"[A-Za-z][A-Za-z-]{0,39}: ?.*")
 LINE_BYTES: Final = 48  # of data: 64 characters
 
@@ -37,8 +35,8 @@ def _make_table() -> tuple[int, ...]:
 
 
 _TABLE: Final = _make_table()
-# x^3826 = x^24 + x + 1 modulo the polynomial, and so for every power of 2 in place of x. Folding a large number by this takes a few
-# shifts of the whole of it; a loop over its bytes takes 50 times as long.
+# x^3826 = x^24 + x + 1 modulo the polynomial, and so for every power of 2 in place of x. Folding a large number by this takes
+# a few shifts of the whole of it; a loop over its bytes takes 20 times as long.
 _FOLD_BITS, _FOLD_TO = 3826, 24
 
 

@@ -1,8 +1,8 @@
 """OpenPGP public keys of version 4: RSA, Ed25519 and Cv25519 (RFC 4880, section 5.5; RFC 9580, sections 5.1, 5.5 and 11.5).
 
-A `Key` is read from its packet, has a fingerprint, verifies signatures and wraps a session key, as far as its algorithm can. Other
-algorithms are read too, because a certificate may hold them beside the key that counts; they can do nothing and have a name.
-Why PKCS#1 v1.5 here and nowhere else: OpenPGP has no other RSA encryption.
+A `Key` is read from its packet, has a fingerprint, verifies signatures and wraps a session key, as far as its algorithm can.
+Other algorithms are read too, because a certificate may hold them beside the key that counts; they can do nothing and have a
+name. Why PKCS#1 v1.5 here and nowhere else: OpenPGP has no other RSA encryption.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _CURVE_NAMES: Final = {
 }  # fmt: skip
 HASHES: Final[dict[int, hashes.HashAlgorithm]] = {8: hashes.SHA256(), 9: hashes.SHA384(), 10: hashes.SHA512()}
 SHA1: Final = 2
+HASH_NAMES: Final = {1: "MD5", SHA1: "SHA-1", 3: "RIPEMD-160", 11: "SHA-224"}
 _WRAP_KEY_BYTES: Final = {7: 16, 8: 24, 9: 32}  # AES-128, 192, 256
 _ANONYMOUS_SENDER: Final = b"Anonymous Sender    "
 
@@ -131,7 +132,8 @@ def read_key(body: bytes) -> Key:
         raise Unreadable(f"it is a key of version {version}; only version 4 is written for")
     created = datetime.fromtimestamp(reader.integer(4), UTC)
     algorithm = reader.integer(1)
-    name, material = ALGORITHM_NAMES.get(algorithm, f"algorithm {algorithm}"), None
+    name = ALGORITHM_NAMES.get(algorithm, f"algorithm {algorithm}")
+    material: Material = None
     try:
         if algorithm in (RSA, RSA_ENCRYPT_ONLY, RSA_SIGN_ONLY):
             rsa = _read_rsa(reader)

@@ -1,7 +1,7 @@
 """Our own OpenPGP certificate: the public half of the signing key, with a user id and a self-signature.
 
-The fingerprint depends on key and creation time only, so a certificate that is exported again is the same key to every partner. The
-private half stays where it is; making the certificate takes one signature.
+The fingerprint depends on key and creation time only, so a certificate that is exported again is the same key to every
+partner. The private half stays where it is; making the certificate takes one signature.
 """
 
 from __future__ import annotations

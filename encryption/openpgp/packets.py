@@ -1,8 +1,8 @@
-"""OpenPGP packets: frames, lengths, numbers (RFC 4880, section 4; RFC 9580, section 4; docs/FORMAT.md, section 8).
+"""OpenPGP packets: frames, lengths, numbers (RFC 4880, section 4; RFC 9580, section 4; docs/FORMAT.md, section 17).
 
-Reading takes whole packets out of memory, in old and new framing; a packet with a partial or indeterminate length is refused,
-because only data packets have one and certificates hold none. Writing makes new framing only: definite lengths, or partial ones of
-64 KiB for a packet whose end is not known yet. It does NOT know what a packet means.
+Reading takes whole packets out of memory, in old and new framing; a packet with a partial or indeterminate length is
+refused, because only data packets have one and certificates hold none. Writing makes new framing only: definite lengths, or
+partial ones of 64 KiB for a packet whose end is not known yet. It does NOT know what a packet means.
 """
 
 from __future__ import annotations
@@ -71,10 +71,6 @@ class Reader:
             raise Unreadable("it is cut: a length goes beyond its end")
         self._position += count
         return self._data[self._position - count : self._position]
-
-    def rest(self) -> bytes:
-        """Return all bytes that are left."""
-        return self.take(len(self._data) - self._position)
 
     def integer(self, count: int) -> int:
         """Return the next `count` bytes as a number."""

@@ -1,9 +1,9 @@
 """OpenPGP signatures of version 4: reading what a certificate holds, making what a message and our own certificate need
 (RFC 4880, section 5.2; RFC 9580, section 5.2).
 
-A `Signature` is what its bytes say; `is_made_by` tells whether they are true. A subpacket is believed only when it is hashed. A critical
-one that is not known here makes the signature invalid, as the standard wants. SHA-1 is verified for revocations only: refusing to
-believe a revocation would be the unsafe side.
+A `Signature` is what its bytes say; `is_made_by` tells whether they are true. A subpacket is believed only when it is
+hashed. A critical one that is not known here makes the signature invalid, as the standard wants. SHA-1 is verified for
+revocations only: refusing to believe a revocation would be the unsafe side.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Signature:
     expires_after: timedelta | None
     key_expires_after: timedelta | None
     flags: int | None
+    issuer: bytes | None  # the key id that it names; anybody may have written that
     understood: bool
     trailer: bytes
     start_of_hash: bytes
@@ -73,13 +74,14 @@ def read_signature(body: bytes) -> Signature | None:
         return None
     kind, algorithm, digest = reader.integer(1), reader.integer(1), reader.integer(1)
     hashed = reader.take(reader.integer(2))
-    reader.take(reader.integer(2))  # the subpackets that are not hashed: anybody may have put them there
+    unhashed = reader.take(reader.integer(2))  # anybody may have put these there: only the issuer is looked for in them
     start_of_hash = reader.take(2)
     value: list[int] = []
     if algorithm in (RSA, 3, 17, 19, 22):
         while not reader.is_empty:
             value.append(reader.number())
     found, understood = _read_subpackets(hashed)
+    issuer = _issuer(found) or _issuer(_read_subpackets(unhashed)[0])
     trailer = body[: 6 + len(hashed)]
     return Signature(
         kind=kind,
@@ -89,6 +91,7 @@ def read_signature(body: bytes) -> Signature | None:
         expires_after=_span(found.get(_EXPIRES)),
         key_expires_after=_span(found.get(_KEY_EXPIRES)),
         flags=found[_FLAGS][0] if found.get(_FLAGS) else None,
+        issuer=issuer,
         understood=understood,
         trailer=trailer + b"\x04\xff" + len(trailer).to_bytes(4, "big"),
         start_of_hash=start_of_hash,
@@ -107,6 +110,10 @@ def _read_subpackets(data: bytes) -> tuple[dict[int, bytes], bool]:
         understood = understood and (content[0] < 0x80 or (kind in _KNOWN and kind != 20))
         found.setdefault(kind, content[1:])
     return found, understood
+
+
+def _issuer(found: dict[int, bytes]) -> bytes | None:
+    return found.get(_ISSUER) or found.get(_ISSUER_FINGERPRINT, b"")[-8:] or None
 
 
 def _time(content: bytes | None) -> datetime | None:

@@ -88,7 +88,7 @@ def pkcs7_bundle(encoding: Encoding) -> bytes:
         (lambda: pkcs12_store(b"secret"), "a PKCS#12 store", "openssl pkcs12"),
         (lambda: base64.b64encode(pkcs12_store(b"secret")), "base64 of a PKCS#12 store", "openssl pkcs12"),
         (lambda: base64.b64encode(private_pem(rsa_key())), "base64 of a private key", "delete it"),
-        (lambda: b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n", "an OpenPGP public key", "does not write OpenPGP"),
+        (lambda: b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n", "an armoured OpenPGP file", "gpg --armor --export"),
         (lambda: b"-----BEGIN DH PARAMETERS-----\n", "PEM of 'DH PARAMETERS'", "BEGIN CERTIFICATE"),
         (lambda: b"\xfe\xed\xfe\xed\0\0\0\2", "a Java key store", "keytool -exportcert"),
         (lambda: pem(make_certificate())[:-40], "a PEM certificate that is cut", "attachment"),

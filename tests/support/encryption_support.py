@@ -10,7 +10,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from encryption import FileInfo, Recipient, SealedFile, Sealing, seal
+from encryption import CannotOpen, FileInfo, Recipient, SealedFile, Sealing, seal
+from encryption.openpgp import PgpRecipient, load_openpgp_recipients
+from encryption.wrapping import Receiver
+from local.openpgp_desk import Desk, NotOpened
 
 NOW = dt.datetime(2026, 11, 22, 2, 0, 0, tzinfo=dt.UTC)
 BATCH = "northwind.accruals.2026-11-21.1"
@@ -86,13 +89,38 @@ def recipient(owner: str, bits: int = 3072) -> Recipient:
     return Recipient(f"https://vault.example/secrets/{owner}/1", make_certificate(rsa_key(owner, bits), owner=owner))
 
 
+@functools.cache
+def desk(owner: str = "partner") -> Desk:
+    """A partner's OpenPGP keys; the RSA keys are those of the certificates."""
+    return Desk(f"{owner} <{owner}@example.org>", NOW - dt.timedelta(days=10), rsa_key(owner), rsa_key(owner))
+
+
+@functools.cache
+def pgp_recipient(owner: str = "partner") -> PgpRecipient:
+    key_id = f"https://vault.example/secrets/{owner}/1"
+    return load_openpgp_recipients(desk(owner).certificate(), key_id, NOW)[0]
+
+
+def receiver(owner: str, format: str) -> Receiver:  # noqa: A002
+    """Whoever receives a file of the format."""
+    return pgp_recipient(owner) if format == "openpgp" else recipient(owner)
+
+
+def open_openpgp(data: bytes, owner: str = "partner") -> bytes:
+    """Open with the partner's own program, which shares no code with the one that wrote."""
+    try:
+        return desk(owner).open(data).content
+    except NotOpened:
+        raise CannotOpen from None
+
+
 def file_info(size: int, **changes: Any) -> FileInfo:
     values: dict[str, Any] = {"batch": BATCH, "name": "a.csv", "plaintext_bytes": size, "created": NOW}
     return FileInfo(**values | changes)
 
 
 def start(plaintext: bytes, format: str = "native", *owners: str) -> Sealing:  # noqa: A002  # the field's word
-    recipients = [recipient(each) for each in owners or ("partner",)]
+    recipients = [receiver(each, format) for each in owners or ("partner",)]
     return seal([plaintext], file=file_info(len(plaintext)), recipients=recipients, format=format)
 
 

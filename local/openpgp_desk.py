@@ -1,0 +1,240 @@
+"""A partner's OpenPGP desk on this machine, without gpg: makes a key pair, opens messages, verifies their signature.
+
+Opening is written from RFC 9580 anew and shares no code with `encryption`, so it can prove what that writes; it holds a
+message in memory. For tests and for the demo where gpg is not installed. It does NOT protect its keys and knows RSA and
+Cv25519 only.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.decrepit.ciphers.modes import CFB
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils, x25519
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
+
+from encryption.openpgp import Signer
+from encryption.openpgp.armour import armoured
+from encryption.openpgp.keys import key_of, read_key
+from encryption.openpgp.packets import PUBLIC_KEY, PUBLIC_SUBKEY, SECRET_KEY, SECRET_SUBKEY, USER_ID, number, packet
+from encryption.openpgp.signatures import BINDING, subpacket
+
+_KEY_FLAGS = 27
+_CURVE = bytes.fromhex("2b060104019755010501")
+_RAW = serialization.Encoding.Raw, serialization.PublicFormat.Raw
+
+
+class NotOpened(Exception):
+    """A message for another key, or one that was changed or cut, or that is not signed by the expected key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What was in a message."""
+
+    name: str
+    content: bytes = field(repr=False)
+    is_signed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A key pair of a partner: an RSA key that certifies and a subkey that decrypts."""
+
+    user_id: str
+    created: datetime
+    primary: rsa.RSAPrivateKey = field(repr=False)
+    subkey: rsa.RSAPrivateKey | x25519.X25519PrivateKey = field(repr=False)
+
+    @classmethod
+    def make(cls, user_id: str, created: datetime, *, bits: int = 3072, curve: bool = False) -> Desk:
+        """Return a desk with new keys."""
+        subkey = x25519.X25519PrivateKey.generate() if curve else rsa.generate_private_key(65537, bits)
+        return cls(user_id, created.replace(microsecond=0), rsa.generate_private_key(65537, bits), subkey)
+
+    @property
+    def signer(self) -> Signer:
+        """Return the primary key as a signer."""
+        return signer_of(self.primary, self.created)
+
+    @property
+    def subkey_body(self) -> bytes:
+        """Return the body of the public subkey packet."""
+        if isinstance(self.subkey, rsa.RSAPrivateKey):
+            return key_of(self.subkey.public_key(), self.created).body
+        head = b"\x04" + int(self.created.timestamp()).to_bytes(4, "big") + b"\x12"
+        point = number(int.from_bytes(b"\x40" + self.subkey.public_key().public_bytes(*_RAW), "big"))
+        return head + bytes([len(_CURVE)]) + _CURVE + point + b"\x03\x01\x08\x07"
+
+    def certificate(self) -> bytes:
+        """Return the public half in armour, as a partner mails it."""
+        key, subkey = packet(PUBLIC_KEY, self.signer.key.body), packet(PUBLIC_SUBKEY, self.subkey_body)
+        return armoured("PUBLIC KEY BLOCK", self._joined(key, subkey))
+
+    def secret(self) -> bytes:
+        """Return the private half in armour, without a password: gpg imports it."""
+        key = packet(SECRET_KEY, self.signer.key.body, _secret(self.primary))
+        subkey = packet(SECRET_SUBKEY, self.subkey_body, _secret(self.subkey))
+        return armoured("PRIVATE KEY BLOCK", self._joined(key, subkey))
+
+    def _joined(self, key: bytes, subkey: bytes) -> bytes:
+        name, signer = self.user_id.encode(), self.signer
+        about_name = signer.key.hashed + b"\xb4" + len(name).to_bytes(4, "big") + name
+        proof = signer.sign(hashlib.sha256(about_name), 0x13, self.created, subpacket(_KEY_FLAGS, b"\x03"))
+        about_subkey = signer.key.hashed + read_key(self.subkey_body).hashed
+        bound = signer.sign(hashlib.sha256(about_subkey), BINDING, self.created, subpacket(_KEY_FLAGS, b"\x0c"))
+        return key + packet(USER_ID, name) + proof + subkey + bound
+
+    def open(self, message: bytes, sender: rsa.RSAPublicKey | None = None) -> Opened:
+        """Open a message; with a sender its signature must be that key's. Raises NotOpened."""
+        try:
+            return self._open(_without_armour(message), sender)
+        except (ValueError, IndexError, KeyError, InvalidSignature, zlib.error) as error:
+            raise NotOpened("it cannot be opened") from error
+
+    def _open(self, message: bytes, sender: rsa.RSAPublicKey | None) -> Opened:
+        packets = list(_packets(message))
+        *recipients, (tag, sealed) = packets
+        if tag != 18 or sealed[0] != 1 or any(each != 1 for each, _ in recipients):
+            raise NotOpened("it is not a message as it should be")
+        algorithm = self.subkey_body[5:6]
+        wanted = b"\x03" + hashlib.sha1(_hashed(self.subkey_body)).digest()[-8:] + algorithm  # noqa: S324
+        mine = [body for _, body in recipients if body.startswith(wanted)]
+        content = _unseal(self._session_key(mine[0]), sealed[1:])
+        packets = list(_packets(content))
+        if packets[0][0] == 8:
+            packets = list(_packets(zlib.decompress(packets[0][1][1:])))
+        return _opened(packets, sender)
+
+    def _session_key(self, body: bytes) -> bytes:
+        if isinstance(self.subkey, rsa.RSAPrivateKey):
+            size = (self.subkey.key_size + 7) // 8
+            content = self.subkey.decrypt(body[12:].rjust(size, b"\0"), padding.PKCS1v15())
+        else:
+            point, rest = body[13:45], body[45:]
+            shared = self.subkey.exchange(x25519.X25519PublicKey.from_public_bytes(point))
+            about = bytes([len(_CURVE)]) + _CURVE + b"\x12\x03\x01\x08\x07Anonymous Sender    "
+            about += hashlib.sha1(_hashed(self.subkey_body)).digest()  # noqa: S324
+            wrapping_key = ConcatKDFHash(hashes.SHA256(), 16, about).derive(shared)
+            padded = aes_key_unwrap(wrapping_key, rest[1 : 1 + rest[0]])
+            content = padded[: -padded[-1]]
+        key, checksum = content[1:-2], int.from_bytes(content[-2:], "big")
+        if content[0] != 9 or len(key) != 32 or sum(key) & 0xFFFF != checksum:
+            raise NotOpened("its session key is not as it should be")
+        return key
+
+
+def signer_of(key: rsa.RSAPrivateKey, created: datetime) -> Signer:
+    """Return a signer whose private half is in this process."""
+    scheme = padding.PKCS1v15(), utils.Prehashed(hashes.SHA256())
+    return Signer(key_of(key.public_key(), created), lambda digest: key.sign(digest, *scheme))
+
+
+def _secret(key: rsa.RSAPrivateKey | x25519.X25519PrivateKey) -> bytes:
+    if isinstance(key, rsa.RSAPrivateKey):
+        numbers = key.private_numbers()
+        p, q = sorted((numbers.p, numbers.q))
+        values = b"".join(number(each) for each in (numbers.d, p, q, pow(p, -1, q)))
+    else:
+        scalar = bytearray(key.private_bytes_raw())
+        scalar[0] &= 248
+        scalar[31] = scalar[31] & 127 | 64
+        values = number(int.from_bytes(scalar[::-1], "big"))
+    return b"\0" + values + (sum(values) & 0xFFFF).to_bytes(2, "big")
+
+
+def _hashed(body: bytes) -> bytes:
+    return b"\x99" + len(body).to_bytes(2, "big") + body
+
+
+def _without_armour(message: bytes) -> bytes:
+    if not message.startswith(b"-----BEGIN PGP MESSAGE-----\n\n"):
+        return message
+    lines = message.splitlines()
+    if lines[-1] != b"-----END PGP MESSAGE-----":
+        raise NotOpened("its armour is cut")
+    data, state, table = base64.b64decode(b"".join(lines[2:-2]), validate=True), 0xB704CE, _checksums()
+    for byte in data:
+        state = state << 8 & 0xFFFFFF ^ table[state >> 16 ^ byte]
+    if lines[-2] != b"=" + base64.b64encode(state.to_bytes(3, "big")):
+        raise NotOpened("its checksum differs")
+    return data
+
+
+@functools.cache
+def _checksums() -> list[int]:
+    """Return what each byte does to the checksum (RFC 9580, section 6.1.1)."""
+    table = []
+    for byte in range(256):
+        state = byte << 16
+        for _ in range(8):
+            state = state << 1 ^ (0x1864CFB if state & 0x800000 else 0)
+        table.append(state)
+    return table
+
+
+def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield tag and body; IndexError where a packet is cut."""
+    at = 0
+    while at < len(data):
+        tag, body, is_last = data[at], b"", False
+        at += 1
+        if tag < 0xC0:
+            raise NotOpened("a packet is not in the new framing")
+        while not is_last:
+            size, at, is_last = _length(data, at)
+            if not is_last and not body and size < 512:
+                raise NotOpened("the first part of a packet is too short")
+            if at + size > len(data):
+                raise IndexError(size)
+            body, at = body + data[at : at + size], at + size
+        yield tag & 0x3F, body
+
+
+def _length(data: bytes, at: int) -> tuple[int, int, bool]:
+    first = data[at]
+    if first < 192:
+        return first, at + 1, True
+    if first < 224:
+        return (first - 192 << 8) + data[at + 1] + 192, at + 2, True
+    if first < 255:
+        return 1 << (first & 31), at + 1, False
+    return int.from_bytes(data[at + 1 : at + 5], "big"), at + 5, True
+
+
+def _unseal(key: bytes, sealed: bytes) -> bytes:
+    decryptor = Cipher(algorithms.AES(key), CFB(bytes(16))).decryptor()
+    content = decryptor.update(sealed) + decryptor.finalize()
+    if content[-22:-20] != b"\xd3\x14" or hashlib.sha1(content[:-20]).digest() != content[-20:]:  # noqa: S324
+        raise NotOpened("its integrity check fails")
+    if content[14:16] != content[16:18]:
+        raise NotOpened("its prefix does not repeat")
+    return content[18:-22]
+
+
+def _opened(packets: list[tuple[int, bytes]], sender: rsa.RSAPublicKey | None) -> Opened:
+    tags = [tag for tag, _ in packets]
+    if tags not in ([11], [4, 11, 2]) or (sender is not None and len(tags) == 1):
+        raise NotOpened("it does not hold one file, signed as it should be")
+    literal = packets[tags.index(11)][1]
+    size = literal[1]
+    name, content = literal[2 : 2 + size].decode(), literal[6 + size :]
+    if sender is not None:
+        signature = packets[2][1]
+        hashed_bytes = 6 + int.from_bytes(signature[4:6], "big")
+        head, rest = signature[:hashed_bytes], signature[hashed_bytes:]
+        value = rest[4 + int.from_bytes(rest[:2], "big") :]
+        trailer = head + b"\x04\xff" + len(head).to_bytes(4, "big")
+        whole = value[2:].rjust((sender.key_size + 7) // 8, b"\0")
+        sender.verify(whole, content + trailer, padding.PKCS1v15(), hashes.SHA256())
+    return Opened(name, content, len(tags) == 3)
