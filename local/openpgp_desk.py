@@ -1,7 +1,7 @@
 """A partner's OpenPGP desk on this machine, without gpg: makes a key pair, opens messages, verifies their signature.
 
-Opening is written from RFC 9580 anew and shares no code with `encryption`, so it can prove what that writes; it holds a
-message in memory. For tests and for the demo where gpg is not installed. It does NOT protect its keys and knows RSA and
+It is written from RFC 9580 anew and shares no code with `encryption`, so it can prove what that writes; it holds a message
+in memory. For tests and for the demo where gpg is not installed. It does NOT protect its keys and knows RSA and
 Cv25519 only.
 """
 
@@ -23,13 +23,9 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
-from encryption.openpgp import Signer
-from encryption.openpgp.armour import armoured
-from encryption.openpgp.keys import key_of, read_key
-from encryption.openpgp.packets import PUBLIC_KEY, PUBLIC_SUBKEY, SECRET_KEY, SECRET_SUBKEY, USER_ID, number, packet
-from encryption.openpgp.signatures import BINDING, subpacket
-
-_KEY_FLAGS = 27
+_SECRET_KEY, _PUBLIC_KEY, _SECRET_SUBKEY, _USER_ID, _PUBLIC_SUBKEY = 5, 6, 7, 13, 14
+_CREATED, _ISSUER, _KEY_FLAGS, _ISSUER_FINGERPRINT = 2, 16, 27, 33
+_POSITIVE, _BINDING = 0x13, 0x18
 _CURVE = bytes.fromhex("2b060104019755010501")
 _RAW = serialization.Encoding.Raw, serialization.PublicFormat.Raw
 
@@ -63,37 +59,57 @@ class Desk:
         return cls(user_id, created.replace(microsecond=0), rsa.generate_private_key(65537, bits), subkey)
 
     @property
-    def signer(self) -> Signer:
-        """Return the primary key as a signer."""
-        return signer_of(self.primary, self.created)
+    def primary_body(self) -> bytes:
+        """Return the body of the public key packet."""
+        return self._rsa_body(self.primary)
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the primary key's fingerprint in hex, upper case."""
+        return _fingerprint(self.primary_body).hex().upper()
 
     @property
     def subkey_body(self) -> bytes:
         """Return the body of the public subkey packet."""
         if isinstance(self.subkey, rsa.RSAPrivateKey):
-            return key_of(self.subkey.public_key(), self.created).body
-        head = b"\x04" + int(self.created.timestamp()).to_bytes(4, "big") + b"\x12"
-        point = number(int.from_bytes(b"\x40" + self.subkey.public_key().public_bytes(*_RAW), "big"))
-        return head + bytes([len(_CURVE)]) + _CURVE + point + b"\x03\x01\x08\x07"
+            return self._rsa_body(self.subkey)
+        point = _number(int.from_bytes(b"\x40" + self.subkey.public_key().public_bytes(*_RAW), "big"))
+        return self._head(18) + bytes([len(_CURVE)]) + _CURVE + point + b"\x03\x01\x08\x07"
+
+    def _head(self, algorithm: int) -> bytes:
+        return b"\x04" + int(self.created.timestamp()).to_bytes(4, "big") + bytes([algorithm])
+
+    def _rsa_body(self, key: rsa.RSAPrivateKey) -> bytes:
+        numbers = key.public_key().public_numbers()
+        return self._head(1) + _number(numbers.n) + _number(numbers.e)
 
     def certificate(self) -> bytes:
         """Return the public half in armour, as a partner mails it."""
-        key, subkey = packet(PUBLIC_KEY, self.signer.key.body), packet(PUBLIC_SUBKEY, self.subkey_body)
-        return armoured("PUBLIC KEY BLOCK", self._joined(key, subkey))
+        key, subkey = _packet(_PUBLIC_KEY, self.primary_body), _packet(_PUBLIC_SUBKEY, self.subkey_body)
+        return _armoured("PUBLIC KEY BLOCK", self._joined(key, subkey))
 
     def secret(self) -> bytes:
         """Return the private half in armour, without a password: gpg imports it."""
-        key = packet(SECRET_KEY, self.signer.key.body, _secret(self.primary))
-        subkey = packet(SECRET_SUBKEY, self.subkey_body, _secret(self.subkey))
-        return armoured("PRIVATE KEY BLOCK", self._joined(key, subkey))
+        key = _packet(_SECRET_KEY, self.primary_body, _secret(self.primary))
+        subkey = _packet(_SECRET_SUBKEY, self.subkey_body, _secret(self.subkey))
+        return _armoured("PRIVATE KEY BLOCK", self._joined(key, subkey))
 
     def _joined(self, key: bytes, subkey: bytes) -> bytes:
-        name, signer = self.user_id.encode(), self.signer
-        about_name = signer.key.hashed + b"\xb4" + len(name).to_bytes(4, "big") + name
-        proof = signer.sign(hashlib.sha256(about_name), 0x13, self.created, subpacket(_KEY_FLAGS, b"\x03"))
-        about_subkey = signer.key.hashed + read_key(self.subkey_body).hashed
-        bound = signer.sign(hashlib.sha256(about_subkey), BINDING, self.created, subpacket(_KEY_FLAGS, b"\x0c"))
-        return key + packet(USER_ID, name) + proof + subkey + bound
+        name, primary = self.user_id.encode(), _hashed(self.primary_body)
+        proof = self._sign(_POSITIVE, primary + b"\xb4" + len(name).to_bytes(4, "big") + name, b"\x03")
+        bound = self._sign(_BINDING, primary + _hashed(self.subkey_body), b"\x0c")
+        return key + _packet(_USER_ID, name) + proof + subkey + bound
+
+    def _sign(self, kind: int, what: bytes, flags: bytes) -> bytes:
+        """Return the primary key's signature packet over `what`."""
+        inside = _subpacket(_CREATED, int(self.created.timestamp()).to_bytes(4, "big")) + _subpacket(_KEY_FLAGS, flags)
+        inside += _subpacket(_ISSUER_FINGERPRINT, b"\x04" + _fingerprint(self.primary_body))
+        head = bytes([4, kind, 1, 8]) + len(inside).to_bytes(2, "big") + inside
+        digest = hashlib.sha256(what + head + b"\x04\xff" + len(head).to_bytes(4, "big")).digest()
+        value = self.primary.sign(digest, padding.PKCS1v15(), utils.Prehashed(hashes.SHA256()))
+        outside = _subpacket(_ISSUER, _fingerprint(self.primary_body)[-8:])
+        about = len(outside).to_bytes(2, "big") + outside + digest[:2]
+        return _packet(2, head, about, _number(int.from_bytes(value, "big")))
 
     def open(self, message: bytes, sender: rsa.RSAPublicKey | None = None) -> Opened:
         """Open a message; with a sender its signature must be that key's. Raises NotOpened."""
@@ -108,7 +124,7 @@ class Desk:
         if tag != 18 or sealed[0] != 1 or any(each != 1 for each, _ in recipients):
             raise NotOpened("it is not a message as it should be")
         algorithm = self.subkey_body[5:6]
-        wanted = b"\x03" + hashlib.sha1(_hashed(self.subkey_body)).digest()[-8:] + algorithm  # noqa: S324
+        wanted = b"\x03" + _fingerprint(self.subkey_body)[-8:] + algorithm
         mine = [body for _, body in recipients if body.startswith(wanted)]
         content = _unseal(self._session_key(mine[0]), sealed[1:])
         packets = list(_packets(content))
@@ -124,7 +140,7 @@ class Desk:
             point, rest = body[13:45], body[45:]
             shared = self.subkey.exchange(x25519.X25519PublicKey.from_public_bytes(point))
             about = bytes([len(_CURVE)]) + _CURVE + b"\x12\x03\x01\x08\x07Anonymous Sender    "
-            about += hashlib.sha1(_hashed(self.subkey_body)).digest()  # noqa: S324
+            about += _fingerprint(self.subkey_body)
             wrapping_key = ConcatKDFHash(hashes.SHA256(), 16, about).derive(shared)
             padded = aes_key_unwrap(wrapping_key, rest[1 : 1 + rest[0]])
             content = padded[: -padded[-1]]
@@ -134,22 +150,39 @@ class Desk:
         return key
 
 
-def signer_of(key: rsa.RSAPrivateKey, created: datetime) -> Signer:
-    """Return a signer whose private half is in this process."""
-    scheme = padding.PKCS1v15(), utils.Prehashed(hashes.SHA256())
-    return Signer(key_of(key.public_key(), created), lambda digest: key.sign(digest, *scheme))
+def _packet(tag: int, *parts: bytes) -> bytes:
+    body = b"".join(parts)
+    return bytes([0xC0 | tag, 255]) + len(body).to_bytes(4, "big") + body
+
+
+def _subpacket(kind: int, content: bytes) -> bytes:
+    return bytes([1 + len(content), kind]) + content
+
+
+def _number(value: int) -> bytes:
+    return value.bit_length().to_bytes(2, "big") + value.to_bytes((value.bit_length() + 7) // 8, "big")
+
+
+def _fingerprint(body: bytes) -> bytes:
+    return hashlib.sha1(_hashed(body), usedforsecurity=False).digest()
+
+
+def _armoured(kind: str, data: bytes) -> bytes:
+    lines = base64.encodebytes(data).decode()
+    checksum = base64.b64encode(_checksum(data)).decode()
+    return f"-----BEGIN PGP {kind}-----\n\n{lines}={checksum}\n-----END PGP {kind}-----\n".encode()
 
 
 def _secret(key: rsa.RSAPrivateKey | x25519.X25519PrivateKey) -> bytes:
     if isinstance(key, rsa.RSAPrivateKey):
         numbers = key.private_numbers()
         p, q = sorted((numbers.p, numbers.q))
-        values = b"".join(number(each) for each in (numbers.d, p, q, pow(p, -1, q)))
+        values = b"".join(_number(each) for each in (numbers.d, p, q, pow(p, -1, q)))
     else:
         scalar = bytearray(key.private_bytes_raw())
         scalar[0] &= 248
         scalar[31] = scalar[31] & 127 | 64
-        values = number(int.from_bytes(scalar[::-1], "big"))
+        values = _number(int.from_bytes(scalar[::-1], "big"))
     return b"\0" + values + (sum(values) & 0xFFFF).to_bytes(2, "big")
 
 
@@ -163,12 +196,17 @@ def _without_armour(message: bytes) -> bytes:
     lines = message.splitlines()
     if lines[-1] != b"-----END PGP MESSAGE-----":
         raise NotOpened("its armour is cut")
-    data, state, table = base64.b64decode(b"".join(lines[2:-2]), validate=True), 0xB704CE, _checksums()
-    for byte in data:
-        state = state << 8 & 0xFFFFFF ^ table[state >> 16 ^ byte]
-    if lines[-2] != b"=" + base64.b64encode(state.to_bytes(3, "big")):
+    data = base64.b64decode(b"".join(lines[2:-2]), validate=True)
+    if lines[-2] != b"=" + base64.b64encode(_checksum(data)):
         raise NotOpened("its checksum differs")
     return data
+
+
+def _checksum(data: bytes) -> bytes:
+    state, table = 0xB704CE, _checksums()
+    for byte in data:
+        state = state << 8 & 0xFFFFFF ^ table[state >> 16 ^ byte]
+    return state.to_bytes(3, "big")
 
 
 @functools.cache

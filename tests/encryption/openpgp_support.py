@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils, x25519
 from encryption_support import NOW, rsa_key
 
+from encryption.openpgp import Signer
 from encryption.openpgp.armour import armoured
 from encryption.openpgp.keys import key_of, read_key
 from encryption.openpgp.packets import PUBLIC_KEY, PUBLIC_SUBKEY, USER_ID, number, packet
@@ -174,6 +175,12 @@ def good(name: str = "Partner <partner@example.org>", **details: object) -> Buil
 
 def fingerprint_of(body: bytes) -> str:
     return read_key(body).fingerprint.hex().upper()
+
+
+def signer_of(key: rsa.RSAPrivateKey, created: dt.datetime) -> Signer:
+    """A signer whose private half is in this process."""
+    scheme = padding.PKCS1v15(), utils.Prehashed(hashes.SHA256())
+    return Signer(key_of(key.public_key(), created), lambda digest: key.sign(digest, *scheme))
 
 
 # -- gpg --------------------------------------------------------------------------------------------------------------

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import pytest
 from encryption_support import file_info, rsa_key
-from openpgp_support import Gpg, gpg_home
+from openpgp_support import Gpg, gpg_home, signer_of
 
 from encryption import seal
 from encryption.openpgp import OpenPgp, Signer, load_openpgp_recipients, own_certificate
 from encryption.openpgp.packets import PART_BYTES
-from local.openpgp_desk import Desk, NotOpened, signer_of
+from local.openpgp_desk import Desk, NotOpened
 
 HERE = Path(__file__).parent / "openpgp_interop"
 # The programs look at the clock of the machine, so the keys are of yesterday.

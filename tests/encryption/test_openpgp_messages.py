@@ -8,6 +8,7 @@ import os
 
 import pytest
 from encryption_support import NOW, desk, file_info, pgp_recipient, recipient, rsa_key, sealed
+from openpgp_support import signer_of
 
 from encryption import EncryptionError, InvalidValue, MalformedHeader, SealedFile, seal
 from encryption.errors import VaultUnreachable
@@ -15,7 +16,7 @@ from encryption.openpgp import OpenPgp, Signer, load_openpgp_recipients, own_cer
 from encryption.openpgp.armour import Armour
 from encryption.openpgp.packets import PART_BYTES, packet, read_message, read_packets
 from encryption.wrapping import WrappedKey
-from local.openpgp_desk import Desk, NotOpened, signer_of
+from local.openpgp_desk import Desk, NotOpened
 
 SIGNER = signer_of(rsa_key("pgp sender"), NOW - dt.timedelta(days=3))
 
