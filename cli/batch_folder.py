@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,11 +61,16 @@ def read_chunks(path: Path) -> Iterator[bytes]:
 
 @contextmanager
 def writing(target: Path) -> Iterator[BinaryIO]:
-    """Write NAME.part and rename it at the end; on any error nothing stays behind. An existing file is never replaced.
+    """Write NAME.part and rename it at the end; on any error nothing stays behind. An existing file is never replaced."""
+    with _writing_part(target) as file:
+        yield file
+    _rename([target])
 
-    NAME.part is made anew: it keeps a second run away, and no link leads the plaintext elsewhere.
-    """
-    part = target.with_name(target.name + ".part")
+
+@contextmanager
+def _writing_part(target: Path) -> Iterator[BinaryIO]:
+    """Write NAME.part, which is made anew: it keeps a second run away, and no link leads the plaintext elsewhere."""
+    part = _part_of(target)
     try:
         file = part.open("xb")
     except FileExistsError:
@@ -74,12 +79,31 @@ def writing(target: Path) -> Iterator[BinaryIO]:
         ) from None
     try:
         with file:
-            if os.path.lexists(target):
-                raise FileProblem(f"{target} is already there", "choose another --out, or move the file away")
+            _refuse_existing(target)
             yield file
-        part.replace(target)
-    finally:
+    except BaseException:
         part.unlink(missing_ok=True)
+        raise
+
+
+def _rename(targets: Sequence[Path]) -> None:
+    """Give every NAME.part its name; what an error leaves is deleted."""
+    try:
+        for target in targets:
+            _refuse_existing(target)
+            _part_of(target).replace(target)
+    finally:
+        for target in targets:
+            _part_of(target).unlink(missing_ok=True)
+
+
+def _part_of(target: Path) -> Path:
+    return target.with_name(target.name + ".part")
+
+
+def _refuse_existing(target: Path) -> None:
+    if os.path.lexists(target):
+        raise FileProblem(f"{target} is already there", "choose another --out, or move the file away")
 
 
 def open_one(path: Path, private_key: RSAPrivateKey, out: Path, watch: Watch = unwatched) -> Path:
@@ -136,22 +160,27 @@ def verify_batch(path: Path, sender: RSAPublicKey, batch: str | None = None) -> 
 
 
 def open_batch(batch: Batch, private_key: RSAPrivateKey, out: Path, watch: Watch = unwatched) -> list[Path]:
-    """Open every file of a verified batch into the folder `out`. Raises CannotOpen, MalformedHeader, FileProblem.
+    """Open all files of a verified batch into the folder `out`, or none. Raises CannotOpen, MalformedHeader, FileProblem.
 
     A file may be replaced after it was verified: what is decrypted is hashed once more.
     """
     out.mkdir(parents=True, exist_ok=True)
-    opened = []
-    for file in batch.manifest.files:
-        source = batch.folder / file.sealed_name
-        digest = hashlib.sha256()
-        chunks = watch(source, _hashed(read_chunks(source), digest))
-        with writing(out / file.name) as sink:
-            sink.writelines(_open(batch, file, source, chunks, private_key))
-            if digest.hexdigest() != file.sealed_sha256:
-                raise FileProblem(f"{file.sealed_name} was replaced while it was opened", "fetch it again", "file")
-        opened.append(out / file.name)
-    return opened
+    written: list[Path] = []
+    try:
+        for file in batch.manifest.files:
+            source = batch.folder / file.sealed_name
+            digest = hashlib.sha256()
+            chunks = watch(source, _hashed(read_chunks(source), digest))
+            with _writing_part(out / file.name) as sink:
+                sink.writelines(_open(batch, file, source, chunks, private_key))
+                if digest.hexdigest() != file.sealed_sha256:
+                    raise FileProblem(f"{file.sealed_name} was replaced while it was opened", "fetch it again", "file")
+            written.append(out / file.name)
+        _rename(written)
+    finally:
+        for target in written:
+            _part_of(target).unlink(missing_ok=True)
+    return written
 
 
 def _hashed(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from encryption import Recipient, load_verification_key
 
 ROOT = Path(__file__).resolve().parent.parent
 SENDER = "sender.pem"
+NOT_FOR_PARTNERS = shutil.ignore_patterns("*.py", "__pycache__", "wycheproof")
 OPENERS = ("README.md", "open.py", "open.mjs", "Open.java", "open-detached.sh", "open-cms.sh")
 
 
@@ -43,7 +44,7 @@ def assemble_kit(
     for name in OPENERS:
         shutil.copy(ROOT / "partner_kit" / name, out / name)
     shutil.copy(ROOT / "docs" / "FORMAT.md", out / "FORMAT.md")
-    shutil.copytree(ROOT / "tests" / "vectors", out / "vectors", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    shutil.copytree(ROOT / "tests" / "vectors", out / "vectors", ignore=NOT_FOR_PARTNERS)
     (out / SENDER).write_bytes(verification_pem)
     if recipients and sign:
         for kind in formats:

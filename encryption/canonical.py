@@ -19,12 +19,16 @@ from encryption.errors import InvalidValue
 MAX_DEPTH: Final = 5
 MAX_INTEGER: Final = 2**53 - 1
 
-NAME: Final = re.compile(r'(?![. ])[^\x00-\x1f\x7f-\U0010ffff/\\":*?<>|]{1,200}(?<![. ])(?<!\.[Pp][Aa][Rr][Tt])')
+# What Windows takes for a device whatever follows the first dot; no partner could store such a file there.
+_DEVICE: Final = r"(?!(?i:CON|PRN|AUX|NUL|CLOCK\$|CONIN\$|CONOUT\$|COM[1-9]|LPT[1-9]) *(?:\.|$))"
+NAME: Final = re.compile(
+    _DEVICE + r'(?![. ])[^\x00-\x1f\x7f-\U0010ffff/\\":*?<>|]{1,200}(?<![. ])(?<!\.[Pp][Aa][Rr][Tt])'
+)
 TOKEN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 BATCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 KID: Final = re.compile(r"[!#-\[\]-~]{1,256}")
 HASH: Final = re.compile(r"[0-9a-f]{64}")
-THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")  # 256 bits: the last two of 258 are zero
 NONCE: Final = re.compile(r"[0-9a-f]{24}")
 TAG: Final = re.compile(r"[0-9a-f]{32}")
 TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)

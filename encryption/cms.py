@@ -13,7 +13,7 @@ from typing import Final
 
 from cryptography import x509
 
-from encryption.errors import MalformedHeader
+from encryption.errors import InvalidValue, MalformedHeader
 from encryption.rsa_numbers import MAX_BITS, MIN_BITS
 from encryption.wrapping import MAX_RECIPIENTS
 
@@ -79,8 +79,17 @@ def _recipient_info(issuer_and_serial: bytes, algorithm: bytes, wrapped_key: byt
 
 
 def envelope_head(recipient_infos: Iterable[bytes], nonce: bytes, plaintext_bytes: int) -> bytes:
-    """Return everything before the ciphertext; after it come MAC_HEAD and the tag."""
-    return _envelope_head(b"".join(sorted(recipient_infos)), nonce, plaintext_bytes)
+    """Return everything before the ciphertext; after it come MAC_HEAD and the tag.
+
+    Raises InvalidValue for recipients that no reader would take: their certificates may name an issuer of any length.
+    """
+    infos = b"".join(sorted(recipient_infos))
+    if len(infos) > MAX_RECIPIENTS_BYTES:
+        raise InvalidValue(
+            f"the recipients take {len(infos):,} bytes in a CMS file; {MAX_RECIPIENTS_BYTES:,} are the most",
+            hint="ask the partner for a certificate with a shorter issuer, or choose the format native for this feed",
+        )
+    return _envelope_head(infos, nonce, plaintext_bytes)
 
 
 def _envelope_head(recipient_infos: bytes, nonce: bytes, plaintext_bytes: int) -> bytes:

@@ -5,12 +5,13 @@
 //
 //   1. the manifest's signature is checked with the sender's certificate (or public key), which you got out of band;
 //   2. keys.json and every sealed file must be there, with the size and SHA-256 of the manifest;
-//   3. each file is decrypted into NAME.part and renamed to NAME only when its last byte was authenticated, and when the
-//      bytes that were decrypted had the size and SHA-256 of the manifest (a file may be replaced after step 2).
+//   3. each file is decrypted into NAME.part. When the last byte of all files was authenticated, and the bytes that were
+//      decrypted had the size and SHA-256 of the manifest (a file may be replaced after step 2), all are renamed to NAME.
 //
-// Nothing is opened before 1 and 2 hold for the whole batch. Exit codes: 0 opened, 1 refused, 2 wrong usage.
-// A key with a password: set SEALIFT_KEY_PASSWORD. It does not remember earlier batches: compare `sequence` with the last
-// one yourself (FORMAT.md, section 10, step 2).
+// Nothing is opened before 1 and 2 hold for the whole batch, and nothing stays when one file is refused. With --feed it takes
+// this feed only; with --state FILE it remembers the last batch of each feed and refuses an older, a repeated or a skipped one
+// (FORMAT.md, section 10). Exit codes: 0 opened, 1 refused, 2 wrong usage, 3 a file could not be read or written.
+// A key with a password: set SEALIFT_KEY_PASSWORD.
 
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
@@ -19,6 +20,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
@@ -43,6 +45,7 @@ import java.security.spec.MGF1ParameterSpec;
 import java.security.spec.PKCS8EncodedKeySpec;
 import java.security.spec.PSSParameterSpec;
 import java.security.spec.X509EncodedKeySpec;
+import java.time.YearMonth;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Base64;
@@ -243,14 +246,18 @@ public final class Open {
     }
 
     static final Predicate<Object> INTEGER = value -> value instanceof Long;
-    static final Predicate<Object> NAME = text("(?![. ])[\\x20-\\x7e&&[^/\\\\\":*?<>|]]{1,200}(?<![. ])(?<!\\.[Pp][Aa][Rr][Tt])");
+    static final Predicate<Object> NAME = text("(?!(?i:CON|PRN|AUX|NUL|CLOCK\\$|CONIN\\$|CONOUT\\$|COM[1-9]|LPT[1-9]) *(?:\\.|$))"
+        + "(?![. ])[\\x20-\\x7e&&[^/\\\\\":*?<>|]]{1,200}(?<![. ])(?<!\\.[Pp][Aa][Rr][Tt])");
     static final Predicate<Object> BATCH = text("[A-Za-z0-9][A-Za-z0-9._-]{0,199}");
     static final Predicate<Object> WORD = text("[A-Za-z0-9][A-Za-z0-9._-]{0,63}");
     static final Predicate<Object> KID = text("[!#-\\[\\]-~]{1,256}");
     static final Predicate<Object> HASH = text("[0-9a-f]{64}");
-    static final Predicate<Object> THUMBPRINT = text("[A-Za-z0-9_-]{43}");
-    static final Predicate<Object> TIME = text(
+    static final Predicate<Object> THUMBPRINT = text("[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"); // 256 bits: the last two of 258 are zero
+    static final Predicate<Object> TIME_FORM = text(
         "(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z");
+    /** A time of the calendar: there is no 30 February. */
+    static final Predicate<Object> TIME = value -> TIME_FORM.test(value)
+        && Integer.parseInt(((String) value).substring(8, 10)) <= YearMonth.parse(((String) value).substring(0, 7)).lengthOfMonth();
     static final Predicate<Object> RECIPIENTS = array(object(
         "alg", only("RSA-OAEP-256"), "kid", KID, "wrapped_key", (Predicate<Object>) Open::isWrappedKey, "x5t#S256", THUMBPRINT),
         1, MAX_RECIPIENTS);
@@ -305,12 +312,24 @@ public final class Open {
 
     // ------------------------------------------------------------------------------ the batch (FORMAT.md, 8 to 10)
 
-    static byte[] readSmall(Path file, int largest, String kind) throws Refused, IOException {
+    /** Open for reading what is a regular file; a pipe or device would give bytes without an end, or wait for ever. */
+    static InputStream openRegular(Path file) throws Refused, IOException {
+        if (Files.exists(file) && !Files.isRegularFile(file)) {
+            throw new Refused("incomplete", file.getFileName() + " cannot be read: it is no regular file");
+        }
         try {
-            if (Files.size(file) > largest) throw new Refused(kind, file.getFileName() + " is larger than any real one");
-            return Files.readAllBytes(file);
+            return Files.newInputStream(file);
         } catch (NoSuchFileException error) {
-            throw new Refused("incomplete", file.getFileName() + " cannot be read");
+            throw new Refused("incomplete", file.getFileName() + " cannot be read: it is not there");
+        }
+    }
+
+    /** Return a small file's bytes; never reads more than one byte too many, however the file grows. */
+    static byte[] readSmall(Path file, int largest, String kind) throws Refused, IOException {
+        try (InputStream source = openRegular(file)) {
+            byte[] data = source.readNBytes(largest + 1);
+            if (data.length > largest) throw new Refused(kind, file.getFileName() + " is larger than any real one");
+            return data;
         }
     }
 
@@ -343,7 +362,7 @@ public final class Open {
         return new Place(given, found.get(0));
     }
 
-    record Batch(Doc manifest, Map<String, List<Doc>> recipients) {}
+    record Batch(Doc manifest, Map<String, List<Doc>> recipients, String digest) {}
 
     static Batch readBatch(Path folder, String prefix, PublicKey sender) throws Refused, IOException, GeneralSecurityException {
         byte[] signed = readSmall(folder.resolve(prefix + "manifest.json"), MAX_DOCUMENT, "signature");
@@ -361,7 +380,7 @@ public final class Open {
         checkKeys(keys, manifest);
         Map<String, List<Doc>> recipients = new HashMap<>();
         for (Doc file : keys.objects("files")) recipients.put(file.text("sealed_name"), file.objects("recipients"));
-        return new Batch(manifest, recipients);
+        return new Batch(manifest, recipients, HEX.formatHex(MessageDigest.getInstance("SHA-256").digest(signed)));
     }
 
     static boolean isSigned(byte[] data, byte[] signature, PublicKey sender) throws GeneralSecurityException {
@@ -443,16 +462,20 @@ public final class Open {
     static void checkFile(Path folder, String name, Long size, String digest) throws Refused, IOException, GeneralSecurityException {
         Path stored = folder.resolve(name);
         if (!Files.isRegularFile(stored)) throw new Refused("incomplete", name + " is in the manifest but not in the folder");
-        if (size != null && Files.size(stored) != size || !sha256(stored).equals(digest)) {
+        Measured found = measure(stored, size == null ? 1024 : size);
+        if (size != null && found.size != size || !found.sha256.equals(digest)) {
             throw new Refused("file", name + " is not the file that the manifest names");
         }
     }
 
-    static String sha256(Path file) throws IOException, GeneralSecurityException {
-        try (HashedInput source = new HashedInput(Files.newInputStream(file))) {
+    record Measured(long size, String sha256) {}
+
+    /** Return size and SHA-256 of a file of which no more than one byte too many is read. */
+    static Measured measure(Path file, long largest) throws Refused, IOException, GeneralSecurityException {
+        try (HashedInput source = new HashedInput(openRegular(file))) {
             byte[] block = new byte[BLOCK];
-            while (source.read(block) >= 0);
-            return source.sha256();
+            while (source.size <= largest && source.read(block, 0, (int) Math.min(BLOCK, largest + 1 - source.size)) >= 0);
+            return new Measured(source.size, source.sha256());
         }
     }
 
@@ -469,14 +492,10 @@ public final class Open {
 
     /** Return the file key; random bytes when none unwraps, so that the failure looks the same as for a changed file. */
     static byte[] unwrap(List<byte[]> wrappedKeys, RSAPrivateKey key) throws GeneralSecurityException {
-        // The transformation's name would take MGF1 with SHA-1: the parameters must be given.
-        OAEPParameterSpec oaep = new OAEPParameterSpec("SHA-256", "MGF1", MGF1ParameterSpec.SHA256, PSource.PSpecified.DEFAULT);
         for (byte[] wrapped : wrappedKeys) {
             if (wrapped.length != (key.getModulus().bitLength() + 7) / 8) continue;
             try {
-                Cipher rsa = Cipher.getInstance("RSA/ECB/OAEPPadding");
-                rsa.init(Cipher.DECRYPT_MODE, key, oaep);
-                byte[] fileKey = rsa.doFinal(wrapped);
+                byte[] fileKey = oaepDecrypt(wrapped, key);
                 if (fileKey.length == 32) return fileKey;
             } catch (javax.crypto.BadPaddingException error) {
                 // not for this key
@@ -485,6 +504,14 @@ public final class Open {
         byte[] random = new byte[32];
         new SecureRandom().nextBytes(random);
         return random;
+    }
+
+    static byte[] oaepDecrypt(byte[] wrapped, RSAPrivateKey key) throws GeneralSecurityException {
+        // The transformation's name would take MGF1 with SHA-1: the parameters must be given.
+        OAEPParameterSpec oaep = new OAEPParameterSpec("SHA-256", "MGF1", MGF1ParameterSpec.SHA256, PSource.PSpecified.DEFAULT);
+        Cipher rsa = Cipher.getInstance("RSA/ECB/OAEPPadding");
+        rsa.init(Cipher.DECRYPT_MODE, key, oaep);
+        return rsa.doFinal(wrapped);
     }
 
     static List<byte[]> wrappedKeys(List<Doc> recipients) {
@@ -765,11 +792,20 @@ public final class Open {
         }
     }
 
-    /** Open one file into out/NAME by way of out/NAME.part, which nobody else may have: it also keeps other runs away. */
-    static void openFile(Path folder, Doc manifest, Doc file, List<Doc> recipients, RSAPrivateKey key, Path out)
+    static Path partOf(Path out, Doc file) {
+        return out.resolve(file.text("name") + ".part");
+    }
+
+    static void refuseExisting(Path out, Doc file) throws Refused {
+        if (Files.exists(out.resolve(file.text("name")), LinkOption.NOFOLLOW_LINKS)) {
+            throw new Refused("usage", file.text("name") + " is already in the output folder");
+        }
+    }
+
+    /** Open one file into out/NAME.part, which nobody else may have: it also keeps other runs away. */
+    static void writePart(Path folder, Doc manifest, Doc file, List<Doc> recipients, RSAPrivateKey key, Path out)
         throws Refused, IOException, GeneralSecurityException {
-        Path target = out.resolve(file.text("name"));
-        Path part = out.resolve(file.text("name") + ".part");
+        Path part = partOf(out, file);
         OutputStream created;
         try {
             created = Files.newOutputStream(part, StandardOpenOption.WRITE, StandardOpenOption.CREATE_NEW);
@@ -778,34 +814,39 @@ public final class Open {
                 + " is in the output folder: another run writes it, or a killed one left it; then delete it");
         }
         part.toFile().deleteOnExit(); // when this process is told to end; the finished file has another name
+        boolean whole = false;
         try {
             try (OutputStream sink = created;
-                HashedInput source = new HashedInput(Files.newInputStream(folder.resolve(file.text("sealed_name"))))) {
-                if (Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
-                    throw new Refused("usage", file.text("name") + " is already in the output folder");
-                }
-                switch (file.text("format")) {
-                    case "native" -> openNative(source, manifest, file, recipients, key, sink);
-                    case "detached" -> {
-                        Doc detached = file.object("detached");
-                        byte[] stored = readSmall(folder.resolve(detached.text("key_name")), 1024, "file");
-                        if (!Arrays.equals(stored, wrappedKeys(recipients).get(0))) {
-                            throw new Refused("keys", detached.text("key_name") + " is not the key of keys.json");
-                        }
-                        byte[] nonce = HEX.parseHex(detached.text("nonce"));
-                        byte[] tag = HEX.parseHex(detached.text("tag"));
-                        byte[] fileKey = unwrap(wrappedKeys(recipients), key);
-                        decryptMessage(source, fileKey, nonce, file.number("plaintext_bytes"), tag, sink);
-                    }
-                    default -> openCms(source, file, key, sink);
-                }
+                HashedInput source = new HashedInput(openRegular(folder.resolve(file.text("sealed_name"))))) {
+                refuseExisting(out, file);
+                writePlaintext(source, folder, manifest, file, recipients, key, sink);
                 if (source.size != file.number("sealed_bytes") || !source.sha256().equals(file.text("sealed_sha256"))) {
                     throw new Refused("file", "it was replaced while it was opened");
                 }
             }
-            Files.move(part, target, StandardCopyOption.ATOMIC_MOVE);
+            whole = true;
         } finally {
-            Files.deleteIfExists(part);
+            if (!whole) Files.deleteIfExists(part);
+        }
+    }
+
+    static void writePlaintext(
+        InputStream source, Path folder, Doc manifest, Doc file, List<Doc> recipients, RSAPrivateKey key, OutputStream sink)
+        throws Refused, IOException, GeneralSecurityException {
+        switch (file.text("format")) {
+            case "native" -> openNative(source, manifest, file, recipients, key, sink);
+            case "detached" -> {
+                Doc detached = file.object("detached");
+                byte[] stored = readSmall(folder.resolve(detached.text("key_name")), 1024, "file");
+                if (!Arrays.equals(stored, wrappedKeys(recipients).get(0))) {
+                    throw new Refused("keys", detached.text("key_name") + " is not the key of keys.json");
+                }
+                byte[] nonce = HEX.parseHex(detached.text("nonce"));
+                byte[] tag = HEX.parseHex(detached.text("tag"));
+                byte[] fileKey = unwrap(wrappedKeys(recipients), key);
+                decryptMessage(source, fileKey, nonce, file.number("plaintext_bytes"), tag, sink);
+            }
+            default -> openCms(source, file, key, sink);
         }
     }
 
@@ -840,25 +881,145 @@ public final class Open {
         }
     }
 
-    static void openBatch(Path given, RSAPrivateKey key, PublicKey sender, Path out, String batch, boolean strict, boolean quiet)
-        throws Refused, IOException, GeneralSecurityException {
-        Place place = findBatch(given, batch);
-        Batch read = readBatch(place.folder, place.prefix, sender);
-        checkFiles(place.folder, read.manifest);
-        List<String> extra = unlisted(place.folder, place.prefix, read.manifest);
-        if (strict && !extra.isEmpty()) throw new Refused("extra", extra.get(0) + " is in the folder but not in the manifest");
-        Files.createDirectories(out);
-        for (Doc file : read.manifest.objects("files")) {
-            String sealedName = file.text("sealed_name");
+    /**
+     * The last batch of each feed that was opened: a line `partner.feed sequence manifest-sha256` for each, in one file.
+     * FILE.part exists as long as this run does: two runs never judge by the same state.
+     */
+    static final class State implements AutoCloseable {
+        static final Pattern LINE = Pattern.compile("([A-Za-z0-9][A-Za-z0-9._-]{0,128}) (0|[1-9][0-9]{0,15}) ([0-9a-f]{64})");
+        private final Path file;
+        private final Path part;
+        private final boolean accept;
+        private final TreeMap<String, Object[]> known = new TreeMap<>();
+
+        State(Path file, boolean accept) throws Refused, IOException {
+            this.file = file;
+            this.accept = accept;
+            this.part = file.resolveSibling(file.getFileName() + ".part");
             try {
-                openFile(place.folder, read.manifest, file, read.recipients.get(sealedName), key, out);
-            } catch (Refused error) {
-                throw new Refused(error.kind, sealedName + ": " + error.text);
+                Files.createFile(part);
+            } catch (FileAlreadyExistsException error) {
+                throw new Refused("usage", part + " is there: another run works with this state, or a killed one left it; then delete it");
             }
-            if (!quiet) System.out.println("opened " + file.text("name") + " (" + file.number("plaintext_bytes") + " bytes)");
+            part.toFile().deleteOnExit();
+            try {
+                load();
+            } catch (Refused error) {
+                close();
+                throw new Refused("usage", file + ": " + error.text);
+            }
         }
-        for (String name : extra) {
-            if (!quiet) System.out.println("note: " + name + " is not in this manifest and was not touched");
+
+        private void load() throws Refused, IOException {
+            if (!Files.exists(file, LinkOption.NOFOLLOW_LINKS)) return;
+            String text = new String(readSmall(file, 1048576, "usage"), StandardCharsets.ISO_8859_1);
+            for (String line : text.split("\n")) {
+                if (line.isEmpty()) continue;
+                Matcher found = LINE.matcher(line);
+                if (!found.matches()) throw new Refused("usage", "this is not a state file of these openers");
+                known.put(found.group(1), new Object[] {Long.valueOf(found.group(2)), found.group(3)});
+            }
+        }
+
+        @Override
+        public void close() throws IOException {
+            Files.deleteIfExists(part);
+        }
+
+        /** Refuse, or with `accept` only report, a batch that does not follow the last one. */
+        void check(String feed, Doc manifest, String digest) throws Refused {
+            Object[] before = known.get(feed);
+            if (before == null) {
+                System.out.println("note: no batch of " + feed + " was opened with this state before: there is nothing to compare with");
+                return;
+            }
+            long sequence = manifest.number("sequence");
+            long last = (Long) before[0];
+            String previous = manifest.text("previous_manifest_sha256");
+            String text;
+            if (sequence > last + 1) {
+                text = "sequence " + sequence + " follows " + last + ": " + (sequence - last - 1) + " before it were skipped";
+            } else if (sequence < last) {
+                text = "sequence " + sequence + " is older than " + last + ", the last that was opened";
+            } else if (sequence == last) {
+                text = "sequence " + sequence + " was opened before" + (digest.equals(before[1]) ? "" : ", from another manifest");
+            } else if (previous != null && !previous.equals(before[1])) {
+                text = "sequence " + sequence + " names another manifest before it than the one that was opened";
+            } else return;
+            if (!accept) throw new Refused("sequence", text);
+            System.out.println("note: " + text);
+        }
+
+        /** Write the state anew, if this batch is newer than what it holds. */
+        void remember(String feed, Doc manifest, String digest) throws IOException {
+            Object[] before = known.get(feed);
+            if (before != null && manifest.number("sequence") <= (Long) before[0]) return;
+            known.put(feed, new Object[] {manifest.number("sequence"), digest});
+            StringBuilder lines = new StringBuilder();
+            known.forEach((name, seen) -> lines.append(name).append(' ').append(seen[0]).append(' ').append(seen[1]).append('\n'));
+            try (FileChannel sink = FileChannel.open(part, StandardOpenOption.WRITE)) {
+                sink.write(ByteBuffer.wrap(lines.toString().getBytes(StandardCharsets.US_ASCII)));
+                sink.force(true);
+            }
+            Files.move(part, file, StandardCopyOption.ATOMIC_MOVE);
+        }
+    }
+
+    /** What a caller may ask for beside the batch itself; `feed`, `batch` and `state` may be null. */
+    record Wishes(String batch, boolean strict, boolean quiet, String feed, State state) {
+        void say(String text) {
+            if (!quiet) System.out.println(text);
+        }
+    }
+
+    static void openBatch(Path given, RSAPrivateKey key, PublicKey sender, Path out, Wishes wishes)
+        throws Refused, IOException, GeneralSecurityException {
+        Place place = findBatch(given, wishes.batch);
+        Batch read = readBatch(place.folder, place.prefix, sender);
+        Doc manifest = read.manifest;
+        String own = manifest.text("partner") + "." + manifest.text("feed");
+        wishes.say("batch " + manifest.text("batch") + ": sequence " + manifest.number("sequence") + ", manifest " + read.digest
+            + ", previous " + Objects.requireNonNullElse(manifest.text("previous_manifest_sha256"), "none"));
+        if (wishes.feed != null && !wishes.feed.equals(own)) {
+            throw new Refused("feed", "this is a batch of " + own + ", not of " + wishes.feed);
+        }
+        if (wishes.state != null) wishes.state.check(own, manifest, read.digest);
+        checkFiles(place.folder, manifest);
+        List<String> extra = unlisted(place.folder, place.prefix, manifest);
+        if (wishes.strict && !extra.isEmpty()) {
+            throw new Refused("extra", extra.get(0) + " is in the folder but not in the manifest");
+        }
+        Files.createDirectories(out);
+        openFiles(place.folder, read, key, out);
+        if (wishes.state != null) wishes.state.remember(own, manifest, read.digest);
+        for (Doc file : manifest.objects("files")) {
+            wishes.say("opened " + file.text("name") + " (" + file.number("plaintext_bytes") + " bytes)");
+        }
+        if (extra.size() == 1) wishes.say("note: " + extra.get(0) + " is not in this manifest and was not touched");
+        else if (!extra.isEmpty()) wishes.say("note: " + extra.size() + " other files are in the folder and were not touched");
+    }
+
+    /** Open every file to NAME.part, then rename all; when one is refused, none is left. */
+    static void openFiles(Path folder, Batch read, RSAPrivateKey key, Path out)
+        throws Refused, IOException, GeneralSecurityException {
+        List<Path> written = new ArrayList<>();
+        try {
+            for (Doc file : read.manifest.objects("files")) {
+                String sealedName = file.text("sealed_name");
+                try {
+                    writePart(folder, read.manifest, file, read.recipients.get(sealedName), key, out);
+                } catch (Refused error) {
+                    throw new Refused(error.kind, sealedName + ": " + error.text);
+                }
+                written.add(partOf(out, file));
+            }
+            for (Doc file : read.manifest.objects("files")) {
+                refuseExisting(out, file);
+                Files.move(partOf(out, file), out.resolve(file.text("name")), StandardCopyOption.ATOMIC_MOVE);
+                written.remove(partOf(out, file));
+            }
+        } finally {
+            for (Path part : written) Files.deleteIfExists(part);
         }
     }
 
@@ -868,7 +1029,11 @@ public final class Open {
 
     static byte[] readPem(Path file) throws Refused, IOException {
         if (!Files.isReadable(file)) throw new Refused("usage", file + " cannot be read");
-        return readSmall(file, 262144, "usage");
+        try {
+            return readSmall(file, 262144, "usage");
+        } catch (Refused error) {
+            throw new Refused("usage", file + ": " + error.text);
+        }
     }
 
     static RSAPrivateKey loadPrivateKey(Path file) throws Refused, IOException {
@@ -945,12 +1110,13 @@ public final class Open {
             try {
                 RSAPrivateKey key = loadPrivateKey(folder.resolve("keys").resolve(vector.text("key") + ".key.pem"));
                 PublicKey sender = loadSender(folder.resolve("keys").resolve(vector.text("sender") + ".pub.pem"));
-                openBatch(inbox, key, sender, out, vector.text("batch"), vector.members.get("strict").equals(true), true);
+                boolean strict = vector.members.get("strict").equals(true);
+                openBatch(inbox, key, sender, out, new Wishes(vector.text("batch"), strict, true, null, null));
             } catch (Refused error) {
                 got = error.kind;
             }
             Map<String, String> opened = new TreeMap<>();
-            for (String each : namesIn(out)) opened.put(each, sha256(out.resolve(each)));
+            for (String each : namesIn(out)) opened.put(each, measure(out.resolve(each), 1L << 52).sha256);
             try (Stream<Path> all = Files.walk(work)) {
                 for (Path each : all.sorted(java.util.Comparator.reverseOrder()).toList()) Files.delete(each);
             }
@@ -967,18 +1133,20 @@ public final class Open {
 
     static final String USAGE = """
         usage: java Open.java FOLDER --key PRIVATE.pem --sender SENDER.pem --out DIR [--batch ID] [--strict]
+                              [--feed PARTNER.FEED] [--state FILE] [--accept-sequence]
                java Open.java --vectors DIR
 
         FOLDER is where the batch lies, or its manifest.json. --batch chooses when the folder holds several. --strict refuses
-        a folder that holds anything beside this batch. --vectors proves this program on the test vectors.""";
+        a folder that holds anything beside this batch. --feed refuses batches of any other feed. --state remembers the last
+        batch of each feed in FILE and refuses one out of order, or with --accept-sequence reports and opens it. --vectors proves this program on the test vectors.""";
 
     static int run(String[] arguments) throws IOException, GeneralSecurityException {
         Map<String, String> options = new HashMap<>();
         String folder = null;
         for (int i = 0; i < arguments.length; i++) {
             String argument = arguments[i];
-            if (argument.equals("--strict") || argument.equals("--help")) options.put(argument, "");
-            else if (List.of("--key", "--sender", "--out", "--batch", "--vectors").contains(argument) && i + 1 < arguments.length) {
+            if (List.of("--strict", "--accept-sequence", "--help").contains(argument)) options.put(argument, "");
+            else if (List.of("--key", "--sender", "--out", "--batch", "--feed", "--state", "--vectors").contains(argument) && i + 1 < arguments.length) {
                 options.put(argument, arguments[++i]);
             } else if (!argument.startsWith("-") && folder == null) folder = argument;
             else options.put("wrong", argument);
@@ -994,15 +1162,21 @@ public final class Open {
         }
         try {
             if (options.containsKey("--vectors")) return runVectors(Path.of(options.get("--vectors")));
-            openBatch(Path.of(folder), loadPrivateKey(Path.of(options.get("--key"))), loadSender(Path.of(options.get("--sender"))),
-                Path.of(options.get("--out")), options.get("--batch"), options.containsKey("--strict"), false);
+            RSAPrivateKey key = loadPrivateKey(Path.of(options.get("--key")));
+            PublicKey sender = loadSender(Path.of(options.get("--sender")));
+            boolean strict = options.containsKey("--strict");
+            Path remembered = options.containsKey("--state") ? Path.of(options.get("--state")) : null;
+            try (State state = remembered == null ? null : new State(remembered, options.containsKey("--accept-sequence"))) {
+                Wishes wishes = new Wishes(options.get("--batch"), strict, false, options.get("--feed"), state);
+                openBatch(Path.of(folder), key, sender, Path.of(options.get("--out")), wishes);
+            }
             return 0;
         } catch (Refused error) {
             System.err.println("error: " + error.getMessage());
             return error.kind.equals("usage") ? 2 : 1;
         } catch (IOException error) {
-            System.err.println("error: " + error);
-            return 1;
+            System.err.println("error: io: " + error);
+            return 3;
         }
     }
 

@@ -6,17 +6,19 @@
 //
 //   1. the manifest's signature is checked with the sender's certificate (or public key), which you got out of band;
 //   2. keys.json and every sealed file must be there, with the size and SHA-256 of the manifest;
-//   3. each file is decrypted into NAME.part and renamed to NAME only when its last byte was authenticated, and when the
-//      bytes that were decrypted had the size and SHA-256 of the manifest (a file may be replaced after step 2).
+//   3. each file is decrypted into NAME.part. When the last byte of all files was authenticated, and the bytes that were
+//      decrypted had the size and SHA-256 of the manifest (a file may be replaced after step 2), all are renamed to NAME.
 //
-// Nothing is opened before 1 and 2 hold for the whole batch. Exit codes: 0 opened, 1 refused, 2 wrong usage.
-// A key with a password: set SEALIFT_KEY_PASSWORD. It does not remember earlier batches: compare `sequence` with the last
-// one yourself (FORMAT.md, section 10, step 2).
+// Nothing is opened before 1 and 2 hold for the whole batch, and nothing stays when one file is refused. With --feed it takes
+// this feed only; with --state FILE it remembers the last batch of each feed and refuses an older, a repeated or a skipped one
+// (FORMAT.md, section 10). Exit codes: 0 opened, 1 refused, 2 wrong usage, 3 a file could not be read or written.
+// A key with a password: set SEALIFT_KEY_PASSWORD.
 
 import crypto from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 
 const CHUNK = 16384;
@@ -40,13 +42,21 @@ const cannotOpen = () => new Refused("cannot-open", "the file is for another key
 
 // -------------------------------------------------------------------------------------- strict JSON (FORMAT.md, 3)
 
-const NAME = /^(?![. ])[^\x00-\x1f\x7f-\uffff/\\":*?<>|]{1,200}$(?<![. ])(?<!\.[Pp][Aa][Rr][Tt])/;
+const NAME = /^(?!(?:[Cc][Oo][Nn]|[Pp][Rr][Nn]|[Aa][Uu][Xx]|[Nn][Uu][Ll]|[Cc][Ll][Oo][Cc][Kk]\$|[Cc][Oo][Nn](?:[Ii][Nn]|[Oo][Uu][Tt])\$|(?:[Cc][Oo][Mm]|[Ll][Pp][Tt])[1-9]) *(?:\.|$))(?![. ])[^\x00-\x1f\x7f-\uffff/\\":*?<>|]{1,200}$(?<![. ])(?<!\.[Pp][Aa][Rr][Tt])/;
 const BATCH = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const KID = /^[!#-\[\]-~]{1,256}$/;
 const HASH = /^[0-9a-f]{64}$/;
-const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/;
-const TIME = /^(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$/;
+const THUMBPRINT = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/; // 256 bits: the last two of 258 are zero
+const TIME_FORM = /^(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$/;
+
+// A time of the calendar: there is no 30 February.
+function TIME(value) {
+  if (typeof value !== "string" || !TIME_FORM.test(value)) return false;
+  const [year, month, day] = [Number(value.slice(0, 4)), Number(value.slice(5, 7)), Number(value.slice(8, 10))];
+  const leap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
+  return day <= [31, leap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month - 1];
+}
 
 const integer = (value) => Number.isSafeInteger(value) && value >= 0;
 const orNull = (rule) => (value) => value === null || follows(value, rule);
@@ -120,15 +130,37 @@ function parse(data, rule, kind, what) {
 
 // ------------------------------------------------------------------------------------ the batch (FORMAT.md, 8 to 10)
 
-function readSmall(file, largest, kind) {
-  let size;
+// Open for reading what is a regular file; a pipe or device would give bytes without an end, or wait for ever.
+function openRegular(file) {
+  let number;
   try {
-    size = fs.statSync(file).size;
-  } catch {
-    throw new Refused("incomplete", `${path.basename(file)} cannot be read`);
+    number = fs.openSync(file, fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0));
+  } catch (error) {
+    if (error.code !== "ENOENT") throw error;
+    throw new Refused("incomplete", `${path.basename(file)} cannot be read: it is not there`);
   }
-  if (size > largest) throw new Refused(kind, `${path.basename(file)} is larger than any real one`);
-  return fs.readFileSync(file);
+  if (!fs.fstatSync(number).isFile()) {
+    fs.closeSync(number);
+    throw new Refused("incomplete", `${path.basename(file)} cannot be read: it is no regular file`);
+  }
+  return number;
+}
+
+// Return a small file's bytes; never reads more than one byte too many, however the file grows.
+function readSmall(file, largest, kind) {
+  const number = openRegular(file);
+  try {
+    const buffer = Buffer.allocUnsafe(Math.min(largest, fs.fstatSync(number).size + BLOCK) + 1);
+    let have = 0;
+    for (let got = 1; got > 0 && have < buffer.length; have += got) {
+      got = fs.readSync(number, buffer, have, buffer.length - have, null);
+    }
+    if (have > largest) throw new Refused(kind, `${path.basename(file)} is larger than any real one`);
+    if (have === buffer.length) throw new Refused(kind, `${path.basename(file)} grew while it was read`);
+    return buffer.subarray(0, have);
+  } finally {
+    fs.closeSync(number);
+  }
 }
 
 const isFile = (file) => fs.statSync(file, { throwIfNoEntry: false })?.isFile() ?? false;
@@ -156,8 +188,7 @@ function findBatch(given, batch) {
 function readBatch(folder, prefix, sender) {
   const signed = readSmall(path.join(folder, prefix + "manifest.json"), MAX_DOCUMENT, "signature");
   const signature = readSmall(path.join(folder, prefix + "manifest.json.sig"), 1024, "signature");
-  const pss = { key: sender, padding: crypto.constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
-  if (!crypto.verify("sha256", signed, pss, signature)) {
+  if (!isSigned(signed, signature, sender)) {
     throw new Refused("signature", "the manifest was not signed by this sender, or was changed");
   }
   const manifest = parse(signed, MANIFEST, "manifest", "the manifest");
@@ -168,7 +199,11 @@ function readBatch(folder, prefix, sender) {
   }
   const keys = parse(keysBytes, KEYS, "keys", "keys.json");
   checkKeys(keys, manifest);
-  return [manifest, new Map(keys.files.map((file) => [file.sealed_name, file.recipients]))];
+  return [manifest, new Map(keys.files.map((file) => [file.sealed_name, file.recipients])), sha256(signed)];
+}
+
+function isSigned(data, signature, sender) {
+  return crypto.verify("sha256", data, { key: sender, padding: crypto.constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 }, signature);
 }
 
 function checkManifest(manifest, prefix) {
@@ -208,21 +243,23 @@ function checkFiles(folder, manifest) {
     for (const [name, size, digest] of wanted) {
       const stored = path.join(folder, name);
       if (!isFile(stored)) throw new Refused("incomplete", `${name} is in the manifest but not in the folder`);
-      if ((size !== null && fs.statSync(stored).size !== size) || sha256OfFile(stored) !== digest) {
+      const [found, foundDigest] = measure(stored, size ?? 1024);
+      if ((size !== null && found !== size) || foundDigest !== digest) {
         throw new Refused("file", `${name} is not the file that the manifest names`);
       }
     }
   }
 }
 
-function sha256OfFile(stored) {
-  const source = new Source(stored);
+// Return size and SHA-256 of a file of which no more than one byte too many is read.
+function measure(stored, largest) {
+  const source = new Source(stored, largest + 1);
   try {
     while (source.read(BLOCK).length);
+    return [source.position, source.digest.digest("hex")];
   } finally {
     source.close();
   }
-  return source.digest.digest("hex");
 }
 
 function unlisted(folder, prefix, manifest) {
@@ -237,10 +274,11 @@ function unlisted(folder, prefix, manifest) {
 // ---------------------------------------------------------------------------------------- the files (FORMAT.md, 4 to 7)
 
 // Exact reads from a file, or fewer bytes at its end; reads ahead so that many small reads stay cheap. All that was read is
-// hashed: what was checked is what was opened.
+// hashed: what was checked is what was opened. It ends at `largest`, so that a file that grows without an end has one.
 class Source {
-  constructor(stored) {
-    this.file = fs.openSync(stored, "r");
+  constructor(stored, largest) {
+    this.file = openRegular(stored);
+    this.left = largest;
     this.ahead = Buffer.alloc(0);
     this.position = 0;
     this.digest = crypto.createHash("sha256");
@@ -251,11 +289,12 @@ class Source {
     const parts = [this.ahead];
     let have = this.ahead.length;
     while (have < count) {
-      const buffer = Buffer.allocUnsafe(Math.max(BLOCK, count - have));
-      const got = fs.readSync(this.file, buffer, 0, buffer.length, null);
+      const buffer = Buffer.allocUnsafe(Math.min(this.left, Math.max(BLOCK, count - have)));
+      const got = buffer.length && fs.readSync(this.file, buffer, 0, buffer.length, null);
       if (got === 0) break;
       parts.push(buffer.subarray(0, got));
       this.digest.update(parts.at(-1));
+      this.left -= got;
       have += got;
     }
     this.ahead = Buffer.concat(parts);
@@ -292,14 +331,18 @@ function unwrap(wrappedKeys, key) {
   for (const wrapped of wrappedKeys) {
     if (wrapped.length !== Math.ceil(key.asymmetricKeyDetails.modulusLength / 8)) continue;
     try {
-      const oaep = { key, padding: crypto.constants.RSA_PKCS1_OAEP_PADDING, oaepHash: "sha256" }; // also for MGF1
-      const fileKey = crypto.privateDecrypt(oaep, wrapped);
+      const fileKey = oaepDecrypt(key, wrapped);
       if (fileKey.length === 32) return fileKey;
     } catch {
       // not for this key
     }
   }
   return crypto.randomBytes(32);
+}
+
+// oaepHash is also MGF1's.
+function oaepDecrypt(key, wrapped) {
+  return crypto.privateDecrypt({ key, padding: crypto.constants.RSA_PKCS1_OAEP_PADDING, oaepHash: "sha256" }, wrapped);
 }
 
 const wrappedKeysOf = (recipients) => recipients.map((r) => Buffer.from(r.wrapped_key, "base64"));
@@ -456,37 +499,39 @@ function* decryptMessage(source, fileKey, nonce, plaintextBytes, tag) {
   }
 }
 
-// Open one file into out/NAME by way of out/NAME.part, which nobody else may have: it also keeps other runs away.
-function openFile(folder, manifest, file, recipients, key, out) {
-  const target = path.join(out, file.name);
-  const part = target + ".part";
-  const source = new Source(path.join(folder, file.sealed_name));
+const partOf = (out, file) => path.join(out, `${file.name}.part`);
+
+// Open one file into out/NAME.part, which nobody else may have: it also keeps other runs away.
+function writePart(folder, manifest, file, recipients, key, out) {
+  const part = partOf(out, file);
+  const source = new Source(path.join(folder, file.sealed_name), file.sealed_bytes + 1);
   try {
     const sink = openNew(part);
+    let whole = false;
     try {
-      try {
-        if (fs.lstatSync(target, { throwIfNoEntry: false })) {
-          throw new Refused("usage", `${file.name} is already in the output folder`);
-        }
-        const pieces =
-          file.format === "native" ? openNative(source, manifest, file, recipients, key)
-          : file.format === "detached" ? openDetached(source, file, keyFileChecked(folder, file, recipients), key)
-          : openCms(source, file, key);
-        for (const piece of pieces) writeAll(sink, piece);
-        if (source.position !== file.sealed_bytes || source.digest.digest("hex") !== file.sealed_sha256) {
-          throw new Refused("file", "it was replaced while it was opened");
-        }
-        fs.fsyncSync(sink);
-      } finally {
-        fs.closeSync(sink);
+      refuseExisting(out, file);
+      const pieces =
+        file.format === "native" ? openNative(source, manifest, file, recipients, key)
+        : file.format === "detached" ? openDetached(source, file, keyFileChecked(folder, file, recipients), key)
+        : openCms(source, file, key);
+      for (const piece of pieces) writeAll(sink, piece);
+      if (source.position !== file.sealed_bytes || source.digest.digest("hex") !== file.sealed_sha256) {
+        throw new Refused("file", "it was replaced while it was opened");
       }
-      fs.renameSync(part, target);
-    } catch (error) {
-      fs.rmSync(part, { force: true });
-      throw error;
+      fs.fsyncSync(sink);
+      whole = true;
+    } finally {
+      fs.closeSync(sink);
+      if (!whole) fs.rmSync(part, { force: true });
     }
   } finally {
     source.close();
+  }
+}
+
+function refuseExisting(out, file) {
+  if (fs.lstatSync(path.join(out, file.name), { throwIfNoEntry: false })) {
+    throw new Refused("usage", `${file.name} is already in the output folder`);
   }
 }
 
@@ -512,22 +557,116 @@ function keyFileChecked(folder, file, recipients) {
   return recipients;
 }
 
-function openBatch(given, key, sender, out, { batch, strict = false, say = console.log } = {}) {
+// The last batch of each feed that was opened: a line `partner.feed sequence manifest-sha256` for each, in one file.
+// FILE.part exists as long as this run does: two runs never judge by the same state.
+class State {
+  constructor(file, accept, say) {
+    this.file = file;
+    this.accept = accept;
+    this.say = say;
+    this.part = `${file}.part`;
+    this.known = new Map();
+    try {
+      fs.closeSync(fs.openSync(this.part, "wx"));
+    } catch (error) {
+      if (error.code !== "EEXIST") throw error;
+      throw new Refused("usage", `${this.part} is there: another run works with this state, or a killed one left it; then delete it`);
+    }
+    try {
+      this.load();
+    } catch (error) {
+      this.close();
+      throw error instanceof Refused ? new Refused("usage", `${file}: ${error.text}`) : error;
+    }
+  }
+
+  load() {
+    if (!fs.lstatSync(this.file, { throwIfNoEntry: false })) return;
+    const text = readSmall(this.file, 1048576, "usage").toString("latin1");
+    for (const line of text.split("\n").filter((each) => each)) {
+      const found = /^([A-Za-z0-9][A-Za-z0-9._-]{0,128}) (0|[1-9][0-9]{0,15}) ([0-9a-f]{64})$/.exec(line);
+      if (!found) throw new Refused("usage", "this is not a state file of these openers");
+      this.known.set(found[1], [Number(found[2]), found[3]]);
+    }
+  }
+
+  close() {
+    fs.rmSync(this.part, { force: true });
+  }
+
+  // Refuse, or with `accept` only report, a batch that does not follow the last one.
+  check(feed, manifest, digest) {
+    const { sequence, previous_manifest_sha256: previous } = manifest;
+    if (!this.known.has(feed)) {
+      this.say(`note: no batch of ${feed} was opened with this state before: there is nothing to compare with`);
+      return;
+    }
+    const [last, lastDigest] = this.known.get(feed);
+    let text;
+    if (sequence > last + 1) text = `sequence ${sequence} follows ${last}: ${sequence - last - 1} before it were skipped`;
+    else if (sequence < last) text = `sequence ${sequence} is older than ${last}, the last that was opened`;
+    else if (sequence === last) text = `sequence ${sequence} was opened before${digest === lastDigest ? "" : ", from another manifest"}`;
+    else if (previous !== null && previous !== lastDigest) {
+      text = `sequence ${sequence} names another manifest before it than the one that was opened`;
+    } else return;
+    if (!this.accept) throw new Refused("sequence", text);
+    this.say(`note: ${text}`);
+  }
+
+  // Write the state anew, if this batch is newer than what it holds.
+  remember(feed, manifest, digest) {
+    if (this.known.has(feed) && manifest.sequence <= this.known.get(feed)[0]) return;
+    this.known.set(feed, [manifest.sequence, digest]);
+    const lines = [...this.known].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, [sequence, seen]]) => `${name} ${sequence} ${seen}\n`);
+    const sink = fs.openSync(this.part, "w");
+    try {
+      writeAll(sink, Buffer.from(lines.join("")));
+      fs.fsyncSync(sink);
+    } finally {
+      fs.closeSync(sink);
+    }
+    fs.renameSync(this.part, this.file);
+  }
+}
+
+function openBatch(given, key, sender, out, { batch, strict = false, say = console.log, feed, state } = {}) {
   const [folder, prefix] = findBatch(given, batch);
-  const [manifest, recipients] = readBatch(folder, prefix, sender);
+  const [manifest, recipients, digest] = readBatch(folder, prefix, sender);
+  const own = `${manifest.partner}.${manifest.feed}`;
+  say(`batch ${manifest.batch}: sequence ${manifest.sequence}, manifest ${digest}, previous ${manifest.previous_manifest_sha256 ?? "none"}`);
+  if (feed !== undefined && feed !== own) throw new Refused("feed", `this is a batch of ${own}, not of ${feed}`);
+  state?.check(own, manifest, digest);
   checkFiles(folder, manifest);
   const extra = unlisted(folder, prefix, manifest);
   if (extra.length && strict) throw new Refused("extra", `${extra[0]} is in the folder but not in the manifest`);
   fs.mkdirSync(out, { recursive: true });
-  for (const file of manifest.files) {
-    try {
-      openFile(folder, manifest, file, recipients.get(file.sealed_name), key, out);
-    } catch (error) {
-      throw error instanceof Refused ? new Refused(error.kind, `${file.sealed_name}: ${error.text}`) : error;
+  openFiles(folder, manifest, recipients, key, out);
+  state?.remember(own, manifest, digest);
+  for (const file of manifest.files) say(`opened ${file.name} (${file.plaintext_bytes} bytes)`);
+  if (extra.length === 1) say(`note: ${extra[0]} is not in this manifest and was not touched`);
+  else if (extra.length) say(`note: ${extra.length} other files are in the folder and were not touched`);
+}
+
+// Open every file to NAME.part, then rename all; when one is refused, none is left.
+function openFiles(folder, manifest, recipients, key, out) {
+  const written = new Set();
+  try {
+    for (const file of manifest.files) {
+      try {
+        writePart(folder, manifest, file, recipients.get(file.sealed_name), key, out);
+      } catch (error) {
+        throw error instanceof Refused ? new Refused(error.kind, `${file.sealed_name}: ${error.text}`) : error;
+      }
+      written.add(file);
     }
-    say(`opened ${file.name} (${file.plaintext_bytes} bytes)`);
+    for (const file of manifest.files) {
+      refuseExisting(out, file);
+      fs.renameSync(partOf(out, file), path.join(out, file.name));
+      written.delete(file);
+    }
+  } finally {
+    for (const file of written) fs.rmSync(partOf(out, file), { force: true });
   }
-  for (const name of extra) say(`note: ${name} is not in this manifest and was not touched`);
 }
 
 // --------------------------------------------------------------------------------------------- keys and command line
@@ -537,7 +676,7 @@ function readPem(file) {
     return readSmall(file, 262144, "usage");
   } catch (error) {
     if (error instanceof Refused) throw new Refused("usage", `${path.dirname(file)}${path.sep}${error.text}`);
-    throw error;
+    throw new Refused("usage", `${file} cannot be read: ${error.code}`);
   }
 }
 
@@ -588,7 +727,7 @@ function runVectors(folder) {
     } catch (error) {
       got = error instanceof Refused ? error.kind : String(error.stack);
     }
-    const opened = Object.fromEntries(namesIn(out).map((each) => [each, sha256OfFile(path.join(out, each))]));
+    const opened = Object.fromEntries(namesIn(out).map((each) => [each, measure(path.join(out, each), 2 ** 52)[1]]));
     fs.rmSync(work, { recursive: true });
     const [want, have] = [`${vector.expect} ${canonical(vector.plaintexts)}`, `${got} ${canonical(opened)}`];
     if (want !== have) {
@@ -601,17 +740,19 @@ function runVectors(folder) {
 }
 
 const USAGE = `usage: node open.mjs FOLDER --key PRIVATE.pem --sender SENDER.pem --out DIR [--batch ID] [--strict]
+                     [--feed PARTNER.FEED] [--state FILE] [--accept-sequence]
        node open.mjs --vectors DIR
 
 FOLDER is where the batch lies, or its manifest.json. --batch chooses when the folder holds several. --strict refuses
-a folder that holds anything beside this batch. --vectors proves this program on the test vectors.`;
+a folder that holds anything beside this batch. --feed refuses batches of any other feed. --state remembers the last batch
+of each feed in FILE and refuses one out of order, or with --accept-sequence reports and opens it. --vectors proves this program on the test vectors.`;
 
 function main() {
   const text = { type: "string" };
   const flag = { type: "boolean" };
   let parsed;
   try {
-    const options = { key: text, sender: text, out: text, batch: text, vectors: text, strict: flag, help: { ...flag, short: "h" } };
+    const options = { key: text, sender: text, out: text, batch: text, vectors: text, feed: text, state: text, strict: flag, "accept-sequence": flag, help: { ...flag, short: "h" } };
     parsed = parseArgs({ options, allowPositionals: true });
   } catch (error) {
     console.error(`error: ${error.message}\n${USAGE}`);
@@ -627,14 +768,22 @@ function main() {
     console.error(USAGE);
     return 2;
   }
+  let state;
   try {
-    openBatch(positionals[0], loadPrivateKey(values.key), loadSender(values.sender), values.out, values);
+    const [key, sender] = [loadPrivateKey(values.key), loadSender(values.sender)];
+    if (values.state) state = new State(values.state, values["accept-sequence"], console.log);
+    openBatch(positionals[0], key, sender, values.out, { ...values, state });
   } catch (error) {
     if (!(error instanceof Refused) && !error.code) throw error;
-    console.error(`error: ${error.message}`);
-    return error.kind === "usage" ? 2 : 1;
+    console.error(error instanceof Refused ? `error: ${error.message}` : `error: io: ${error.message}`);
+    return error.kind === "usage" ? 2 : error instanceof Refused ? 1 : 3;
+  } finally {
+    state?.close();
   }
   return 0;
 }
 
-process.exitCode = main();
+// For tests alone.
+export { Memory, decryptChunks, decryptMessage, isSigned, oaepDecrypt };
+
+if (process.argv[1] && import.meta.url === pathToFileURL(fs.realpathSync(process.argv[1])).href) process.exitCode = main();

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Open a batch of sealed files: python open.py FOLDER --key PRIVATE.pem --sender SENDER.pem --out DIR
+"""Open a batch of sealed files: python3 open.py FOLDER --key PRIVATE.pem --sender SENDER.pem --out DIR
 
 Needs Python 3.8 and `cryptography` 38 or newer, nothing else. FORMAT.md is the specification; this program was written
 from it and shares no code with the sender. In this order:
 
   1. the manifest's signature is checked with the sender's certificate (or public key), which you got out of band;
   2. keys.json and every sealed file must be there, with the size and SHA-256 of the manifest;
-  3. each file is decrypted into NAME.part and renamed to NAME only when its last byte was authenticated, and when the
-     bytes that were decrypted had the size and SHA-256 of the manifest (a file may be replaced after step 2).
+  3. each file is decrypted into NAME.part. When the last byte of all files was authenticated, and the bytes that were
+     decrypted had the size and SHA-256 of the manifest (a file may be replaced after step 2), all are renamed to NAME.
 
-Nothing is opened before 1 and 2 hold for the whole batch. Exit codes: 0 opened, 1 refused, 2 wrong usage.
-It does not remember earlier batches: compare `sequence` with the last one yourself (FORMAT.md, section 10, step 2).
+Nothing is opened before 1 and 2 hold for the whole batch, and nothing stays when one file is refused. With --feed it takes
+this feed only; with --state FILE it remembers the last batch of each feed and refuses an older, a repeated or a skipped one
+(FORMAT.md, section 10). Exit codes: 0 opened, 1 refused, 2 wrong usage, 3 a file could not be read or written.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import json
 import os
 import re
 import signal
+import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -61,14 +63,24 @@ def cannot_open():
 
 # ---------------------------------------------------------------------------------------- strict JSON (FORMAT.md, 3)
 
-NAME = r'(?![. ])[^\x00-\x1f\x7f-\U0010ffff/\\":*?<>|]{1,200}(?<![. ])(?<!\.[Pp][Aa][Rr][Tt])'
+DEVICE = r"(?!(?i:CON|PRN|AUX|NUL|CLOCK\$|CONIN\$|CONOUT\$|COM[1-9]|LPT[1-9]) *(?:\.|$))"
+NAME = DEVICE + r'(?![. ])[^\x00-\x1f\x7f-\U0010ffff/\\":*?<>|]{1,200}(?<![. ])(?<!\.[Pp][Aa][Rr][Tt])'
 BATCH = r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}"
 WORD = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 KID = r"[!#-\[\]-~]{1,256}"
 HASH = r"[0-9a-f]{64}"
-THUMBPRINT = r"[A-Za-z0-9_-]{43}"
-TIME = r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z"
+THUMBPRINT = r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"  # 256 bits: the last two of 258 are zero
+TIME_FORM = r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z"
 BASE64 = r"[A-Za-z0-9+/]*={0,2}"
+
+
+def moment(value):
+    """A time of the calendar: there is no 30 February."""
+    if not (isinstance(value, str) and re.fullmatch(TIME_FORM, value)):
+        return False
+    year, month, day = int(value[:4]), int(value[5:7]), int(value[8:10])
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    return day <= (29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)[month - 2] if month > 1 else True
 
 
 def or_null(rule):
@@ -108,7 +120,7 @@ def check(value, rule):
 RECIPIENT = {"alg": "RSA-OAEP-256", "kid": KID, "wrapped_key": wrapped_key, "x5t#S256": THUMBPRINT}
 RECIPIENTS = array(RECIPIENT, 1, MAX_RECIPIENTS)
 HEADER = {
-    "batch": BATCH, "body": "cobblestone-256", "created": TIME, "name": NAME, "plaintext_bytes": integer,
+    "batch": BATCH, "body": "cobblestone-256", "created": moment, "name": NAME, "plaintext_bytes": integer,
     "recipients": RECIPIENTS, "type": "sealift-file", "version": exactly(1),
 }  # fmt: skip
 DETACHED = {"key_name": NAME, "key_sha256": HASH, "nonce": r"[0-9a-f]{24}", "tag": r"[0-9a-f]{32}"}
@@ -119,10 +131,10 @@ FILE = {
 }  # fmt: skip
 TOTALS = {"files": integer, "plaintext_bytes": integer, "rows": or_null(integer), "sealed_bytes": integer}
 MANIFEST = {
-    "batch": BATCH, "created": TIME, "feed": WORD, "files": array(FILE, 0, MAX_FILES), "keys_sha256": HASH,
+    "batch": BATCH, "created": moment, "feed": WORD, "files": array(FILE, 0, MAX_FILES), "keys_sha256": HASH,
     "partner": WORD, "previous_manifest_sha256": or_null(HASH), "record_head": or_null(HASH), "sequence": integer,
     "signature": "RSA-PSS-SHA256", "signing_key": KID, "totals": TOTALS, "type": "sealift-manifest",
-    "version": exactly(1), "window_end": TIME, "window_start": TIME,
+    "version": exactly(1), "window_end": moment, "window_start": moment,
 }  # fmt: skip
 KEYS_FILE = {"name": NAME, "recipients": RECIPIENTS, "sealed_name": NAME, "sealed_sha256": HASH}
 KEYS = {"batch": BATCH, "files": array(KEYS_FILE, 0, MAX_FILES), "type": "sealift-keys", "version": exactly(1)}
@@ -148,12 +160,24 @@ def parse(data, rule, kind, what):
 # -------------------------------------------------------------------------------------- the batch (FORMAT.md, 8 to 10)
 
 
-def read_small(path, largest, kind):
+def open_regular(path):
+    """Open for reading what is a regular file; a pipe or device would give bytes without an end, or wait for ever."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
-        with path.open("rb") as file:
-            data = file.read(largest + 1)
-    except OSError as error:
-        raise Refused("incomplete", f"{path.name} cannot be read: {error.strerror}") from error
+        number = os.open(str(path), flags)
+    except FileNotFoundError:
+        raise Refused("incomplete", f"{path.name} cannot be read: it is not there") from None
+    file = os.fdopen(number, "rb")
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        file.close()
+        raise Refused("incomplete", f"{path.name} cannot be read: it is no regular file")
+    return file
+
+
+def read_small(path, largest, kind):
+    """Return a small file's bytes; never reads more than one byte too many, however the file grows."""
+    with open_regular(path) as file:
+        data = file.read(largest + 1)
     if len(data) > largest:
         raise Refused(kind, f"{path.name} is larger than any real one")
     return data
@@ -184,7 +208,7 @@ def find_batch(path, batch):
 
 
 def read_batch(folder, prefix, sender):
-    """Verify and return the manifest and the recipients per sealed name."""
+    """Verify and return the manifest, the recipients per sealed name, and the manifest's SHA-256."""
     signed = read_small(folder / (prefix + "manifest.json"), MAX_DOCUMENT, "signature")
     signature = read_small(folder / (prefix + "manifest.json.sig"), 1024, "signature")
     try:
@@ -198,7 +222,8 @@ def read_batch(folder, prefix, sender):
         raise Refused("keys", "keys.json is not the one that the manifest names")
     keys = parse(keys_bytes, KEYS, "keys", "keys.json")
     check_keys(keys, manifest)
-    return manifest, {file["sealed_name"]: file["recipients"] for file in keys["files"]}
+    recipients = {file["sealed_name"]: file["recipients"] for file in keys["files"]}
+    return manifest, recipients, hashlib.sha256(signed).hexdigest()
 
 
 def check_manifest(manifest, prefix):
@@ -252,16 +277,22 @@ def check_files(folder, manifest):
             path = folder / name
             if not path.is_file():
                 raise Refused("incomplete", f"{name} is in the manifest but not in the folder")
-            if (size is not None and path.stat().st_size != size) or sha256_of(path) != digest:
+            found, found_digest = measure(path, 1024 if size is None else size)
+            if (size is not None and found != size) or found_digest != digest:
                 raise Refused("file", f"{name} is not the file that the manifest names")
 
 
-def sha256_of(path):
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(BLOCK), b""):
+def measure(path, largest):
+    """Return size and SHA-256 of a file of which no more than one byte too many is read."""
+    digest, done = hashlib.sha256(), 0
+    with open_regular(path) as file:
+        while done <= largest:
+            block = file.read(min(BLOCK, largest + 1 - done))
+            if not block:
+                break
             digest.update(block)
-    return digest.hexdigest()
+            done += len(block)
+    return done, digest.hexdigest()
 
 
 def unlisted(folder, prefix, manifest):
@@ -438,9 +469,9 @@ def decrypt_message(source, file_key, nonce, plaintext_bytes, tag):
         raise cannot_open() from None
 
 
-def open_file(folder, manifest, file, recipients, key, out):
-    """Open one file into out/NAME by way of out/NAME.part, which nobody else may have: it also keeps other runs away."""
-    target, part = out / file["name"], out / (file["name"] + ".part")
+def write_part(folder, manifest, file, recipients, key, out):
+    """Open one file into out/NAME.part, which nobody else may have: it also keeps other runs away."""
+    part = part_of(out, file)
     try:
         sink = part.open("xb")
     except FileExistsError:
@@ -448,12 +479,15 @@ def open_file(folder, manifest, file, recipients, key, out):
         raise Refused("usage", text) from None
     try:
         with sink:
-            refuse_existing(target)
+            refuse_existing(out / file["name"])
             write_plaintext(folder, manifest, file, recipients, key, sink)
-        part.replace(target)
     except BaseException:
         part.unlink()
         raise
+
+
+def part_of(out, file):
+    return out / (file["name"] + ".part")
 
 
 def refuse_existing(target):
@@ -462,7 +496,7 @@ def refuse_existing(target):
 
 
 def write_plaintext(folder, manifest, file, recipients, key, sink):
-    with (folder / file["sealed_name"]).open("rb") as stored:
+    with open_regular(folder / file["sealed_name"]) as stored:
         source = Source(stored)
         if file["format"] == "native":
             pieces = open_native(source, manifest, file, recipients, key)
@@ -480,24 +514,124 @@ def write_plaintext(folder, manifest, file, recipients, key, sink):
     os.fsync(sink.fileno())
 
 
-def open_batch(path, key, sender, out, batch=None, strict=False, say=print):
-    """Verify a whole batch, then open all its files. Returns the manifest."""
+class State:
+    """The last batch of each feed that was opened: a line `partner.feed sequence manifest-sha256` for each, in one file.
+
+    FILE.part exists as long as this run does: two runs never judge by the same state.
+    """
+
+    LINE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,128}) (0|[1-9][0-9]{0,15}) ([0-9a-f]{64})")
+
+    def __init__(self, path, accept=False, say=print):
+        self.path, self.accept, self.say = path, accept, say
+        self.part = path.with_name(path.name + ".part")
+        self.known = {}
+
+    def __enter__(self):
+        try:
+            self.part.open("xb").close()
+        except FileExistsError:
+            text = f"{self.part} is there: another run works with this state, or a killed one left it; then delete it"
+            raise Refused("usage", text) from None
+        try:
+            lines = read_small(self.path, 1048576, "usage").decode("ascii", "replace").splitlines()
+        except Refused as error:
+            if os.path.lexists(self.path):
+                self.part.unlink()
+                raise Refused("usage", f"{self.path}: {error.text}") from None
+            lines = []
+        found = [self.LINE.fullmatch(line) for line in lines]
+        if not all(found):
+            self.part.unlink()
+            raise Refused("usage", f"{self.path} is not a state file of these openers")
+        self.known = {line[1]: (int(line[2]), line[3]) for line in found}
+        return self
+
+    def __exit__(self, *_):
+        if self.part.exists():
+            self.part.unlink()
+
+    def check(self, feed, manifest, digest):
+        """Refuse, or with `accept` only report, a batch that does not follow the last one."""
+        sequence, previous = manifest["sequence"], manifest["previous_manifest_sha256"]
+        if feed not in self.known:
+            self.say(f"note: no batch of {feed} was opened with this state before: there is nothing to compare with")
+            return
+        last, last_digest = self.known[feed]
+        if sequence > last + 1:
+            text = f"sequence {sequence} follows {last}: {sequence - last - 1} before it were skipped"
+        elif sequence < last:
+            text = f"sequence {sequence} is older than {last}, the last that was opened"
+        elif sequence == last:
+            text = f"sequence {sequence} was opened before" + (
+                ", from another manifest" if digest != last_digest else ""
+            )
+        elif previous not in (None, last_digest):
+            text = f"sequence {sequence} names another manifest before it than the one that was opened"
+        else:
+            return
+        if not self.accept:
+            raise Refused("sequence", text)
+        self.say(f"note: {text}")
+
+    def remember(self, feed, manifest, digest):
+        """Write the state anew, if this batch is newer than what it holds."""
+        if feed in self.known and manifest["sequence"] <= self.known[feed][0]:
+            return
+        self.known[feed] = (manifest["sequence"], digest)
+        with self.part.open("wb") as file:
+            for name, (sequence, seen) in sorted(self.known.items()):
+                file.write(f"{name} {sequence} {seen}\n".encode())
+            file.flush()
+            os.fsync(file.fileno())
+        self.part.replace(self.path)
+
+
+def open_batch(path, key, sender, out, batch=None, strict=False, say=print, feed=None, state=None):
+    """Verify a whole batch, then open all its files or none. Returns the manifest."""
     folder, prefix = find_batch(path, batch)
-    manifest, recipients = read_batch(folder, prefix, sender)
+    manifest, recipients, digest = read_batch(folder, prefix, sender)
+    own = "{}.{}".format(manifest["partner"], manifest["feed"])
+    previous = manifest["previous_manifest_sha256"] or "none"
+    say(f"batch {manifest['batch']}: sequence {manifest['sequence']}, manifest {digest}, previous {previous}")
+    if feed not in (None, own):
+        raise Refused("feed", f"this is a batch of {own}, not of {feed}")
+    if state:
+        state.check(own, manifest, digest)
     check_files(folder, manifest)
     extra = unlisted(folder, prefix, manifest)
     if extra and strict:
         raise Refused("extra", f"{extra[0]} is in the folder but not in the manifest")
     out.mkdir(parents=True, exist_ok=True)
+    open_files(folder, manifest, recipients, key, out)
+    if state:
+        state.remember(own, manifest, digest)
     for file in manifest["files"]:
-        try:
-            open_file(folder, manifest, file, recipients[file["sealed_name"]], key, out)
-        except Refused as error:
-            raise Refused(error.kind, f"{file['sealed_name']}: {error.text}") from None
         say(f"opened {file['name']} ({file['plaintext_bytes']} bytes)")
-    for name in extra:
-        say(f"note: {name} is not in this manifest and was not touched")
+    if len(extra) == 1:
+        say(f"note: {extra[0]} is not in this manifest and was not touched")
+    elif extra:
+        say(f"note: {len(extra)} other files are in the folder and were not touched")
     return manifest
+
+
+def open_files(folder, manifest, recipients, key, out):
+    """Open every file to NAME.part, then rename all; when one is refused, none is left."""
+    written = []
+    try:
+        for file in manifest["files"]:
+            try:
+                write_part(folder, manifest, file, recipients[file["sealed_name"]], key, out)
+            except Refused as error:
+                raise Refused(error.kind, f"{file['sealed_name']}: {error.text}") from None
+            written.append(file)
+        for file in manifest["files"]:
+            refuse_existing(out / file["name"])
+            part_of(out, file).replace(out / file["name"])
+            written.remove(file)
+    finally:
+        for file in written:
+            part_of(out, file).unlink()
 
 
 # ----------------------------------------------------------------------------------------------- keys and command line
@@ -508,6 +642,8 @@ def read_pem(path):
         return read_small(path, 262144, "usage")
     except Refused as error:
         raise Refused("usage", f"{path.parent}{os.sep}{error.text}") from error
+    except OSError as error:
+        raise Refused("usage", f"{path} cannot be read: {error.strerror}") from error
 
 
 def load_private_key(path):
@@ -572,7 +708,7 @@ def run_vectors(folder):
                 )
             except Refused as error:
                 got = error.kind
-            opened = {n: sha256_of(out / n) for n in names_in(out)}
+            opened = {n: measure(out / n, 2**52)[1] for n in names_in(out)}
             got = f"{got} {json.dumps(opened, sort_keys=True)}"
         if got != expected:
             failed += 1
@@ -595,6 +731,11 @@ def main(argv=None):
     parser.add_argument("--out", type=Path, help="folder for the opened files")
     parser.add_argument("--batch", help="which batch, when the folder holds several")
     parser.add_argument("--strict", action="store_true", help="refuse a folder that holds anything beside this batch")
+    parser.add_argument("--feed", metavar="PARTNER.FEED", help="refuse batches of any other feed")
+    parser.add_argument("--state", type=Path, metavar="FILE", help="remember the last batch of each feed in this file")
+    parser.add_argument(
+        "--accept-sequence", action="store_true", help="with --state: report a batch out of order, but open it"
+    )
     parser.add_argument(
         "--vectors", type=Path, metavar="DIR", help="instead: prove this program on the test vectors in DIR"
     )
@@ -607,13 +748,17 @@ def main(argv=None):
     try:
         key = load_private_key(args.key)
         sender = load_sender(read_pem(args.sender))
-        open_batch(args.batch_path, key, sender, args.out, args.batch, args.strict)
+        if args.state:
+            with State(args.state, args.accept_sequence) as state:
+                open_batch(args.batch_path, key, sender, args.out, args.batch, args.strict, feed=args.feed, state=state)
+        else:
+            open_batch(args.batch_path, key, sender, args.out, args.batch, args.strict, feed=args.feed)
     except Refused as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if error.kind == "usage" else 1
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        print(f"error: io: {error}", file=sys.stderr)
+        return 3
     except KeyboardInterrupt:
         return 130
     return 0

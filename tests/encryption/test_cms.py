@@ -14,7 +14,7 @@ from encryption_support import NOW, der, file_info, make_certificate, pem, priva
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encryption import MalformedHeader, Recipient, open_cms, seal
+from encryption import InvalidValue, MalformedHeader, Recipient, open_cms, seal
 from encryption.cms import MAX_PLAINTEXT_BYTES, _element, envelope_head, read_envelope, recipient_info, tlv
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
@@ -248,3 +248,15 @@ def test_any_change_of_a_head_is_refused_or_changes_only_what_nothing_depends_on
     except MalformedHeader:
         return
     assert len(envelope.wrapped_keys) == 1
+
+
+def test_recipients_that_no_reader_takes_are_refused_before_anything_is_sealed() -> None:
+    """An issuer's name of 70 kB made a file that nobody could open."""
+    units = [x509.NameAttribute(x509.NameOID.ORGANIZATIONAL_UNIT_NAME, "x" * 64)] * 1_000
+    builder = x509.CertificateBuilder(x509.Name(units), x509.Name([]), rsa_key().public_key(), 5)
+    long_issuer = builder.not_valid_before(NOW).not_valid_after(NOW.replace(year=2030)).sign(rsa_key(), hashes.SHA256())
+
+    with pytest.raises(InvalidValue, match=r"the recipients take \d\d,\d{3} bytes in a CMS file") as caught:
+        seal([b""], file=file_info(0), recipients=[Recipient("k", long_issuer)], format="cms")
+
+    assert "shorter issuer" in caught.value.hint

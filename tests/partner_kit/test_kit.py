@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from cli.batch_folder import FileProblem
 from cli.partner_kit import OPENERS, assemble_kit, fingerprint
 from cli.seal import sign
 from encryption import Recipient, SignatureInvalid
+from encryption.doctor import diagnose
 
 NOW = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
 KIT = Path(__file__).resolve().parents[2] / "partner_kit"
@@ -32,6 +34,17 @@ def partner() -> rsa.RSAPrivateKey:
 @pytest.fixture(scope="module")
 def company() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, 3072)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_the_guide_s_command_makes_a_certificate_that_we_take(tmp_path: Path) -> None:
+    [command] = re.findall(r"^openssl req -x509 .*$", (KIT / "README.md").read_text(), re.MULTILINE)
+
+    subprocess.run([*shlex.split(command), "-noenc"], check=True, capture_output=True, cwd=tmp_path)
+
+    found = diagnose((tmp_path / "certificate.pem").read_bytes(), dt.datetime.now(dt.UTC))
+    assert (found.kind, found.problems) == ("a PEM certificate", ())
+    assert dict(found.facts)["usage"] == "key encipherment"
 
 
 def certificate(key: rsa.RSAPrivateKey) -> x509.Certificate:
@@ -152,4 +165,4 @@ def test_the_guide_names_every_opener_and_every_error_word() -> None:
     words = set(re.findall(r'Refused\(\s*"([a-z-]+)"', (KIT / "open.py").read_text())) - {"usage"}
     for word in words:
         assert f"`{word}`" in guide
-    assert len(guide.splitlines()) < 70
+    assert len(guide.splitlines()) < 80

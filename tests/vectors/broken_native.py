@@ -207,6 +207,7 @@ def malformed_headers() -> Iterator[Scenario]:
         ("batch_of_another_batch", "the header of another batch", setting("batch", "northwind.accruals.2026-11-20.1")),
         ("size_not_the_manifest_s", "a size that the manifest does not say", setting("plaintext_bytes", 19)),
         ("created_local_time", "a time that is not UTC", setting("created", "2026-11-22T02:00:00+01:00")),
+        ("created_30_february", "a date that no calendar has", setting("created", "2026-02-30T02:00:00Z")),
         ("created_month_13", "a month that there is not", setting("created", "2026-13-22T02:00:00Z")),
         ("no_recipients", "no recipients", setting("recipients", [])),
         ("recipients_object", "recipients as an object", setting("recipients", {})),
@@ -216,6 +217,7 @@ def malformed_headers() -> Iterator[Scenario]:
         ("alg_rsa1_5", "RSA with PKCS#1 v1.5", "alg", "RSA1_5"),
         ("kid_with_blank", "a kid with a blank", "kid", "a b"),
         ("kid_empty", "an empty kid", "kid", ""),
+        ("thumbprint_spare_bits", "a thumbprint whose spare bits are set", "x5t#S256", "A" * 42 + "B"),
         ("thumbprint_short", "a thumbprint of 42 characters", "x5t#S256", "A" * 42),
         ("wrapped_key_short", "a wrapped key of 128 bytes", "wrapped_key", base64.b64encode(bytes(128)).decode()),
         ("wrapped_key_huge", "a wrapped key of 30,000 bytes", "wrapped_key", base64.b64encode(bytes(30000)).decode()),
@@ -241,7 +243,7 @@ def malformed_headers() -> Iterator[Scenario]:
 
     def nine(document: Document) -> None:
         first = document["recipients"][0]
-        document["recipients"] = [first | {"x5t#S256": f"{index:043d}"} for index in range(9)]
+        document["recipients"] = [first | {"x5t#S256": f"{index:042d}A"} for index in range(9)]
 
     def twice(document: Document) -> None:
         document["recipients"] *= 2
