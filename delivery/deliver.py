@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from delivery.connection import Connection, ConnectionSettings, connect
-from delivery.errors import DeadlinePassed, DeliveryError, LoginBroken, Outcome, Unusable
+from delivery.errors import DeadlinePassed, DeliveryError, LoginBroken, OpenRefused, Outcome, Unusable
 from delivery.policy import Policy
 from delivery.progress import Journal
 from delivery.session import Story
@@ -34,7 +34,9 @@ def deliver(
     """Bring every file to the partner under its final name, `last_files` after all others and one after the other.
 
     Running it again is safe at any time: what has arrived is recognised, what was begun is continued. Transient faults
-    are retried with back-off until `policy.attempts` tries brought no progress or the deadline has passed. A file that
+    are retried with back-off until `policy.attempts` tries brought no progress or the deadline has passed. When a connection
+    breaks before one file was finished, or a file is not opened, half as many files are under way at once from then on: some
+    servers cut or refuse what they call too much, and say so nowhere. A file that
     cannot be delivered stops the delivery before the last files; the DeliveryError carries the outcomes so far.
     """
     run = _Delivery(files, last_files, settings, policy, journal, on_outcome)
@@ -65,6 +67,8 @@ class _Delivery:
         self._journal = journal
         self._on_outcome = on_outcome
         self._arrived: list[str] = []
+        self._depth = policy.depth
+        self._under_way = 0  # files that the present connection was given at once
         self._record = self.keep if journal is not None else None
         self._deadline = time.monotonic() + policy.deadline_seconds if policy.deadline_seconds is not None else None
         self._jobs = {source.name: Job(source=source, policy=policy) for source in [*files, *last_files]}
@@ -82,6 +86,7 @@ class _Delivery:
     def until_done(self, pool: ThreadPoolExecutor, sleep: Callable[[float], None]) -> None:
         failures, logins, before = 0, 0, self._moved()
         while any(job.outcome is None for job in self._jobs.values()):
+            self._under_way, finished = 0, len(self.outcomes)
             try:
                 with connect(self._settings, deadline=self._deadline) as connection:
                     self._send_all(connection, pool)
@@ -89,19 +94,39 @@ class _Delivery:
                 self.keep([])
                 # Trying a login again and again gets an account locked.
                 logins = logins + 1 if isinstance(error, LoginBroken) else 0
-                if not error.transient or isinstance(error, DeadlinePassed) or logins == _MOST_LOGINS:
+                is_less = self._goes_on_with_less(error, finished)
+                if not is_less and (not error.transient or isinstance(error, DeadlinePassed) or logins == _MOST_LOGINS):
                     raise
                 moved = self._moved()  # against the furthest so far: a file begun anew makes the same way again
-                failures, before = (1 if moved > before else failures + 1), max(before, moved)
-                wait = min(_LONGEST_WAIT, self._policy.backoff_seconds * 2 ** (failures - 1)) * random.uniform(0.5, 1)  # noqa: S311 - spreads load
+                if not is_less:  # a smaller depth is another try, not the same once more; there are eight at most
+                    failures = 1 if moved > before else failures + 1
+                before = max(before, moved)
+                wait = self._wait(failures)
                 if failures >= self._policy.attempts or (self._deadline and time.monotonic() + wait > self._deadline):
+                    self._name_depth(error)
                     raise
                 sleep(wait)
+
+    def _wait(self, failures: int) -> float:
+        longest = min(_LONGEST_WAIT, self._policy.backoff_seconds * (1 << max(0, failures - 1)))
+        return longest * random.uniform(0.5, 1)  # noqa: S311 - spreads load
+
+    def _goes_on_with_less(self, error: DeliveryError, finished: int) -> bool:
+        """Halve the depth when it may be what the server does not bear; tell whether it could be halved."""
+        broke = error.transient and not isinstance(error, DeadlinePassed) and len(self.outcomes) == finished
+        if self._under_way < 2 or not (broke or isinstance(error, OpenRefused)):
+            return False
+        self._depth = self._under_way // 2
+        return True
+
+    def _name_depth(self, error: DeliveryError) -> None:
+        if self._depth < self._policy.depth:
+            error.hint += f" (also with {self._depth} of `depth` {self._policy.depth} files at once)"
 
     def _send_all(self, connection: Connection, pool: ThreadPoolExecutor) -> None:
         waiting = [job for job in (self._jobs[name] for name in self._first) if job.outcome is None]
         split = [job for job in waiting if self._is_split(job)]
-        self._send_many([job for job in waiting if not self._is_split(job)], connection, pool, self._policy.depth)
+        self._send_many([job for job in waiting if not self._is_split(job)], connection, pool, self._depth)
         for job in split:
             send_split(job, connection, pool, self._record)
             self._done(job)
@@ -114,6 +139,7 @@ class _Delivery:
         session = connection.session
         if session.limits.open_handles:
             depth = max(1, min(depth, session.limits.open_handles - 8))
+        self._under_way = min(depth, len(jobs))
 
         def stories() -> Iterator[tuple[int, Story[Outcome], Callable[[Outcome | DeliveryError], None]]]:
             for job in jobs:
@@ -126,7 +152,8 @@ class _Delivery:
 
         session.run_all(stories(), depth=depth, budget_bytes=_BUDGET_BYTES, record=self._record)
         if failed:
-            raise next((error for error in failed if not error.transient), failed[0])
+            fatal = [error for error in failed if not error.transient]
+            raise next((error for error in fatal if not isinstance(error, OpenRefused)), (fatal or failed)[0])
 
     def _is_split(self, job: Job) -> bool:
         return self._policy.connections > 1 and job.source.size >= self._policy.split_bytes

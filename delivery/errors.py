@@ -15,6 +15,7 @@
     │   ├── RemoteFull         no space (or quota) left
     │   ├── RemoteReadOnly     no right to write there
     │   ├── FolderMissing      the folder is not there (any more)
+    │   ├── OpenRefused        no file was opened; too many at once, perhaps
     │   └── RenameRefused      uploaded, but may not take its final name
     ├── NameTaken              another file has that name
     ├── Vanished               written, then gone
@@ -119,6 +120,10 @@ class RemoteFull(RemoteRefused):
 
 class RemoteReadOnly(RemoteRefused):
     pass
+
+
+class OpenRefused(RemoteRefused):
+    """The server opened no file and did not say why; it may limit how many are open at once."""
 
 
 class FolderMissing(RemoteRefused):

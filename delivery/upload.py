@@ -22,6 +22,7 @@ from delivery.errors import (
     FolderMissing,
     Moved,
     NameTaken,
+    OpenRefused,
     Outcome,
     ProtocolViolation,
     RemoteFull,
@@ -39,6 +40,7 @@ from delivery.source import Checksum, Prefetch, Source
 from delivery.wire import Attributes, Data, Extended, Handle, Reply, Status
 
 Verified = Literal["hash", "sample", "size", "record"]
+OPEN_HINT = "ask the partner for their server's log; if it limits open files, set `depth` for this partner"
 KEEP_BYTES = 64 << 20  # acknowledged between two records of a big file: what a killed worker may have to send again
 _SAMPLE_BYTES = 32768  # what every server must answer in one READ
 
@@ -279,7 +281,7 @@ def write(
     if not isinstance(opened, Handle):
         if not plan.create and isinstance(opened, Status) and opened.is_missing:
             raise Moved(f"{job.temporary} was there and is gone", hint="another worker may have renamed it: look again")
-        raise (yield from cause(opened, session, job, f"cannot create {job.temporary}"))
+        raise (yield from cause_at_open(opened, session, job, f"cannot create {job.temporary}"))
     handle, kept = opened.value, job.acknowledged.total
     try:
         for offset, data in pieces:
@@ -321,7 +323,7 @@ def prove_size(job: Job, handle: bytes) -> Generator[Step, Any, None]:
     if isinstance(reply, Attributes) and reply.size == job.source.size:
         return
     (reply,) = yield [wire.fstat(handle)]  # some servers answer before they have taken the writes that came earlier
-    if isinstance(reply, Status):
+    if not isinstance(reply, Attributes) or reply.size is None:  # others know the size by its name only
         (reply,) = yield [wire.stat(job.temporary)]
     if not isinstance(reply, Attributes) or reply.size != job.source.size:
         found = _bytes(reply.size) if isinstance(reply, Attributes) else str(reply)
@@ -459,7 +461,7 @@ def mark(job: Job) -> Generator[Step, Any, None]:
     path = job.final + job.policy.marker
     (opened,) = yield [wire.open_file(path, wire.FOR_WRITING | wire.CREATE, job.policy.permissions)]
     if not isinstance(opened, Handle):
-        raise RemoteRefused(f"cannot create the marker {path}: {opened}", hint="ask the partner")
+        raise OpenRefused(f"cannot create the marker {path}: {opened}", hint=OPEN_HINT)
     (reply,) = yield [wire.close(opened.value)]
     expect_ok(reply, f"cannot create the marker {path}")
 
@@ -511,6 +513,12 @@ def cause(reply: Reply | None, session: Session, job: Job, what: str) -> Generat
             message + free, hint="ask the partner to make room, then deliver again: it goes on where it stopped"
         )
     return RemoteRefused(message, hint="ask the partner what their server's log says")
+
+
+def cause_at_open(reply: Reply, session: Session, job: Job, what: str) -> Generator[Step, Any, DeliveryError]:
+    """Find the reason why a file was not opened; a bare "failure" may mean that too many are open."""
+    found = yield from cause(reply, session, job, what)
+    return OpenRefused(found.message, hint=OPEN_HINT) if type(found) is RemoteRefused else found
 
 
 def expect_ok(reply: Reply, what: str) -> None:

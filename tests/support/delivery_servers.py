@@ -165,13 +165,17 @@ class Faults:
     no_reading: bool = False
     reject: bool = False  # renames what arrives to *_rejected
     scramble: bool = False  # answers out of order
+    fstat_without_size: bool = False
+    most_handles: int | None = None  # open files of one connection; one more is a bare "failure"
+    drop_at_open: int | None = None  # the connection is cut at this many opens
 
 
 class _Files(asyncssh.SFTPServer):
     def __init__(self, chan: Any, server: AsyncSsh) -> None:
         super().__init__(chan, chroot=os.fsencode(server.files))
         self._server = server
-        self._names: dict[int, bytes] = {}
+        self._opens = 0
+        self._own: list[Any] = []
 
     @property
     def faults(self) -> Faults:
@@ -183,11 +187,27 @@ class _Files(asyncssh.SFTPServer):
             raise asyncssh.SFTPPermissionDenied("read-only file system")
         if not writes and self.faults.no_reading:
             raise asyncssh.SFTPPermissionDenied("no reading here")
+        self._opens += 1
+        if self.faults.drop_at_open is not None and self._opens >= self.faults.drop_at_open:
+            self.connection.abort()
+        if self.faults.most_handles is not None and self._open_now() >= self.faults.most_handles:
+            raise asyncssh.SFTPFailure("Failure")
         if writes:
             self._server.opened.append(path.decode())
         file = super().open(path, pflags, attrs)
         self._server.handles.append(file)
+        self._own.append(file)
         return file
+
+    def _open_now(self) -> int:
+        self._own = [file for file in self._own if not file.closed]
+        return len(self._own)
+
+    def fstat(self, file_obj: Any) -> Any:
+        found = super().fstat(file_obj)
+        if self.faults.fstat_without_size:
+            return asyncssh.SFTPAttrs(permissions=asyncssh.SFTPAttrs.from_local(found).permissions)  # type: ignore[arg-type]
+        return found
 
     async def write(self, file_obj: Any, offset: int, data: bytes) -> int:
         faults, server = self.faults, self._server
