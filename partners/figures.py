@@ -1,0 +1,102 @@
+"""The figures of a file and of a batch: what the database, the writer and the reader each count, and must agree on.
+
+Sums are whole numbers of units of 10^-12, so that they are exact whatever the column's scale.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+
+UNIT = 10**12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFigures:
+    """What one file holds: `sums` by number column, as far as they can be known."""
+
+    part: int
+    rows: int
+    lines: int
+    sums: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """The last object of the staged rows: what the database counted in the same statement.
+
+    `ties` is how many rows share their place in the order with the row before, `repeated` how often a value of a unique
+    column occurs again, `types` the database's type of each number column's sum, `totals` the figures of the mart's totals.
+    """
+
+    rows: int
+    sums: Mapping[str, int]
+    ties: int = 0
+    repeated: Mapping[str, int] = field(default_factory=dict)
+    types: Mapping[str, str] = field(default_factory=dict)
+    totals: tuple[int, Mapping[str, int]] | None = None
+
+    @classmethod
+    def parse(cls, line: str) -> Control | None:
+        """Return the control object of a staged line, or None when the line is none."""
+        try:
+            data = json.loads(line)
+            totals = data.get("totals")
+            return cls(
+                rows=int(data["rows"]),
+                sums={name: _units(value) for name, value in data["sums"].items()},
+                ties=int(data.get("ties", 0)),
+                repeated={name: int(value) for name, value in data.get("repeated", {}).items()},
+                types=dict(data.get("types", {})),
+                totals=(int(totals["rows"]), {name: _units(value) for name, value in totals["sums"].items()})
+                if totals is not None
+                else None,
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation):
+            return None
+
+    def faults(self, rows: int, sums: Mapping[str, int], *, has_totals: bool = False) -> Iterator[str]:
+        """Yield where the database's figures differ from what was written, or show that a file would not be right."""
+        for name, kind in self.types.items():
+            if kind in ("double precision", "real", "float"):
+                yield f"column {name} is a floating-point number in the table: cast it to numeric in the mart"
+        if self.rows != rows:
+            yield f"the database counted {self.rows} rows, the files hold {rows}"
+        for name, value in self.sums.items():
+            if name in sums and sums[name] != value:
+                yield f"the database's sum of {name} differs from the written one"
+        if self.ties:
+            yield f"order_by does not decide the order of {self.ties + 1} or more rows: name a unique column in it"
+        for name, count in self.repeated.items():
+            if count:
+                yield f"column {name} must be unique, and {count} of its values occur again"
+        if has_totals:
+            yield from self._total_faults()
+
+    def _total_faults(self) -> Iterator[str]:
+        rows, sums = self.totals or (0, {})
+        if rows != self.rows:
+            yield f"the mart's control totals count {rows} rows, the extract {self.rows}"
+        for name, value in sums.items():
+            if self.sums.get(name, 0) != value:
+                yield f"the mart's control total of {name} differs from the sum of the extract"
+
+
+def _units(value: object) -> int:
+    """Return a number's text in units of 10^-12; NULL, the sum of no rows, is 0."""
+    if value is None:
+        return 0
+    number = Decimal(str(value))
+    whole = number.scaleb(12).to_integral_exact() if number.is_finite() else None
+    if whole is None or Decimal(whole).scaleb(-12) != number:
+        raise ValueError("not an exact number")
+    return int(whole)
+
+
+def as_decimal(units: int) -> str:
+    """Return a sum as plain decimal text without trailing zeros."""
+    whole, part = divmod(abs(units), UNIT)
+    text = f"{whole}.{part:012d}".rstrip("0").rstrip(".")
+    return f"-{text}" if units < 0 else text
