@@ -24,7 +24,7 @@ from batches.manifest import is_finished, sealed_names
 from batches.record import BatchId, Record, StagedFile
 from batches.stores import BLOCK_BYTES, Stores
 from encryption.sealing import Format
-from partners.model import SAFE_FILE_NAME
+from partners.naming import SAFE_FILE_NAME
 
 MESSAGE_VERSION = 1
 MESSAGES_AT_ONCE = 16

@@ -19,7 +19,7 @@ from batches import record as records
 from batches.errors import InvalidRequest, OtherWindow, UnknownBatch
 from batches.record import BatchId, Record
 from batches.stores import Stores
-from partners import Layout, Partner, UnknownFeed, load_partner, render_query
+from partners import Partner, PartnerInvalid, ShortForm, UnknownFeed, load_partner, render_query
 
 SftpAddresses = Mapping[str, Mapping[str, object]]
 
@@ -111,6 +111,12 @@ def _new_record(
     now: datetime,
 ) -> Record:
     feed = partner.feeds[batch.feed]
+    if not isinstance(feed.layout, ShortForm):
+        raise PartnerInvalid(
+            f"{batch.partner}: feed {batch.feed} has a layout of records, which the night does not write yet",
+            "use the short form of the layout, or ./sealift partner render",
+        )
+    facts = partner.facts(batch.feed, batch.business_date, batch.revision, now)
     sequence = _take_sequence(stores, batch)
     return Record(
         batch=str(batch),
@@ -119,7 +125,7 @@ def _new_record(
         window_end=window[1],
         planned_at=now,
         run_id=run_id,
-        files=[feed.name_file(batch.business_date, sequence)],
+        files=[feed.name_file(facts, sequence)],
         query=render_query(feed, batch.business_date),
         layout=feed.layout,
         format=feed.format,
@@ -162,7 +168,7 @@ def _take_sequence(stores: Stores, batch: BatchId) -> int:
         return taken[key]
 
 
-def _adf_layout(layout: Layout) -> dict[str, Any]:
+def _adf_layout(layout: ShortForm) -> dict[str, Any]:
     """Return the layout in the words of Data Factory's delimited text dataset."""
     encodings = {"utf-8": "UTF-8 without BOM", "us-ascii": "US-ASCII", "iso-8859-1": "ISO-8859-1"}
     return {

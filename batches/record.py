@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from batches.errors import InvalidRequest, UnknownBatch
 from encryption import EXTENSIONS
-from partners import Layout
+from partners import ShortForm
 
 _BATCH_ID = re.compile(r"([a-z][a-z0-9-]{0,29})\.([a-z][a-z0-9-]{0,29})\.(\d{4}-\d{2}-\d{2})\.([1-9]\d{0,3})")
 
@@ -102,7 +102,7 @@ class Record(_Json):
     run_id: str | None = None
     files: list[str]
     query: str
-    layout: Layout
+    layout: ShortForm
     format: str
     route: str
     folder: str

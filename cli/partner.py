@@ -1,4 +1,4 @@
-"""`./sealift partner lint | schema | check | kit`: are the partner files right, does the server work, what does it receive?"""
+"""`./sealift partner lint | schema | preview | render | check | kit`: are the files right, the server, the kit?"""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from azure.identity import DefaultAzureCredential
 
+from cli import partner_layouts
 from cli.console import CommandFailed
 from cli.partner_kit import assemble_kit, fingerprint
 from delivery import BytesSource, ConnectionSettings
@@ -27,9 +28,10 @@ _MARKS = {"ok": "+", "note": "!", "failed": "x", "skipped": "-"}
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser("sealift partner", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="lint | schema | check | kit")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="lint | schema | preview | render | check | kit")
     verbs.add_parser("lint", help="read every partner file and say what is wrong")
     verbs.add_parser("schema", help="print the JSON Schema of a partner file, for editors")
+    partner_layouts.add_verbs(verbs)
     check = verbs.add_parser("check", help="connect as production does and report step by step")
     check.add_argument("name", help="the partner: partners/NAME.yaml")
     check.add_argument("--feed", help="check this feed's folder only (default: every feed's)")
@@ -45,6 +47,8 @@ def main(argv: list[str]) -> int:
     kit.add_argument("name", help="the partner: partners/NAME.yaml")
     kit.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     arguments = parser.parse_args(argv)
+    if arguments.verb in ("preview", "render"):
+        return partner_layouts.run(arguments)
     if arguments.verb == "kit":
         return _kit(arguments)
     if arguments.verb == "schema":

@@ -5,8 +5,9 @@ and a window into the query and the file name of one batch.
 """
 
 from partners.errors import PartnerError, PartnerInvalid, UnknownFeed, UnknownPartner
+from partners.layout import Column, Layout, ShortForm
 from partners.loading import load_partner, load_partners
-from partners.model import Column, Feed, Layout, Partner, Sftp
+from partners.model import Feed, Partner, Sftp
 from partners.query import render_query
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "PartnerError",
     "PartnerInvalid",
     "Sftp",
+    "ShortForm",
     "UnknownFeed",
     "UnknownPartner",
     "load_partner",

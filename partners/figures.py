@@ -6,9 +6,9 @@ Sums are whole numbers of units of 10^-12, so that they are exact whatever the c
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, localcontext
 
 UNIT = 10**12
 
@@ -22,6 +22,16 @@ class FileFigures:
     lines: int
     sums: Mapping[str, int]
 
+    def differences(self, other: FileFigures) -> Iterator[str]:
+        """Yield what another witness counted differently; sums that only one of them can know are left out."""
+        if self.rows != other.rows:
+            yield "the number of rows"
+        if self.lines != other.lines:
+            yield "the number of lines"
+        for name in self.sums.keys() & other.sums.keys():
+            if self.sums[name] != other.sums[name]:
+                yield f"the sum of {name}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
@@ -32,29 +42,27 @@ class Control:
     """
 
     rows: int
-    sums: Mapping[str, int]
+    sums: Mapping[str, int | None]
     ties: int = 0
     repeated: Mapping[str, int] = field(default_factory=dict)
     types: Mapping[str, str] = field(default_factory=dict)
-    totals: tuple[int, Mapping[str, int]] | None = None
+    totals: Sequence[tuple[int, Mapping[str, int | None]]] = ()
 
     @classmethod
     def parse(cls, line: str) -> Control | None:
         """Return the control object of a staged line, or None when the line is none."""
         try:
             data = json.loads(line)
-            totals = data.get("totals")
+            totals = [(int(one["rows"]), _all_units(one["sums"])) for one in data.get("totals") or []]
             return cls(
                 rows=int(data["rows"]),
-                sums={name: _units(value) for name, value in data["sums"].items()},
+                sums=_all_units(data["sums"]),
                 ties=int(data.get("ties", 0)),
                 repeated={name: int(value) for name, value in data.get("repeated", {}).items()},
                 types=dict(data.get("types", {})),
-                totals=(int(totals["rows"]), {name: _units(value) for name, value in totals["sums"].items()})
-                if totals is not None
-                else None,
+                totals=totals,
             )
-        except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def faults(self, rows: int, sums: Mapping[str, int], *, has_totals: bool = False) -> Iterator[str]:
@@ -76,7 +84,10 @@ class Control:
             yield from self._total_faults()
 
     def _total_faults(self) -> Iterator[str]:
-        rows, sums = self.totals or (0, {})
+        if len(self.totals) > 1:
+            yield f"the mart's control totals have {len(self.totals)} rows for this batch, and one is wanted"
+            return
+        rows, sums = self.totals[0] if self.totals else (0, {})
         if rows != self.rows:
             yield f"the mart's control totals count {rows} rows, the extract {self.rows}"
         for name, value in sums.items():
@@ -84,15 +95,21 @@ class Control:
                 yield f"the mart's control total of {name} differs from the sum of the extract"
 
 
-def _units(value: object) -> int:
-    """Return a number's text in units of 10^-12; NULL, the sum of no rows, is 0."""
+def _all_units(values: Mapping[str, object]) -> dict[str, int | None]:
+    return {name: _units(value) for name, value in values.items()}
+
+
+def _units(value: object) -> int | None:
+    """Return a number's text in units of 10^-12, None for what is no exact number; NULL, the sum of no rows, is 0."""
     if value is None:
         return 0
-    number = Decimal(str(value))
-    whole = number.scaleb(12).to_integral_exact() if number.is_finite() else None
-    if whole is None or Decimal(whole).scaleb(-12) != number:
-        raise ValueError("not an exact number")
-    return int(whole)
+    try:
+        number = Decimal(str(value))
+        with localcontext(prec=200):
+            units = number.scaleb(12)
+            return int(units) if number.is_finite() and units == units.to_integral_value() else None
+    except InvalidOperation:
+        return None
 
 
 def as_decimal(units: int) -> str:

@@ -173,7 +173,7 @@ class Record(_Model):
     record: Annotated[str, StringConstraints(min_length=1, max_length=60)] = Field(
         description="The record's name in messages and tables."
     )
-    at: Place = Field(description="Where it stands. Titles stand at the start when nothing is written here.")
+    at: Place = Field(default="row", description="Where it stands. Default: row; titles stand at the start.")
     when: Condition | None = Field(
         default=None, description="Row records only: written for rows with these values. Default: for every row."
     )
@@ -363,7 +363,7 @@ def scale_of(field: RecordField, columns: Mapping[str, Column]) -> int:
     if field.scale is not None:
         return field.scale
     name = field.column or field.sum
-    return (columns[name].scale or 0) if name in columns and not field.digits else 0
+    return (columns[name].scale or 0) if name is not None and name in columns and not field.digits else 0
 
 
 def meets(condition: Mapping[str, str | list[str]]) -> dict[str, frozenset[str]]:

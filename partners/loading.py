@@ -49,9 +49,17 @@ def load_partners(
     return partners
 
 
-def _read(path: Path, sftp: Mapping[str, object]) -> Partner:
+def read_partner(path: Path) -> Partner:
+    """Return the partner of a file anywhere, such as one that is being written; its name need not be the file's.
+
+    Raises PartnerInvalid.
+    """
+    return _read(path, {}, is_draft=True)
+
+
+def _read(path: Path, sftp: Mapping[str, object], *, is_draft: bool = False) -> Partner:
     """Return the partner of one file; whatever the file holds, the only error is PartnerInvalid with file and lines."""
-    shown = plain(f"partners/{path.name}")
+    shown = plain(str(path) if is_draft else f"partners/{path.name}")
     try:
         document = Document(_content(path))
         data = document.data
@@ -67,7 +75,7 @@ def _read(path: Path, sftp: Mapping[str, object]) -> Partner:
     except Exception as error:
         words = f"{shown}:1: its check ended with {type(error).__name__}"
         raise PartnerInvalid(words, "take out the latest change of the file, then ./sealift partner lint") from error
-    if partner.name != path.stem:
+    if partner.name != path.stem and not is_draft:
         line = document.line_of(("name",))
         raise PartnerInvalid(
             f"{shown}:{line}: name: is {partner.name!r}", "the file is called as the partner: <name>.yaml"

@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import posixpath
+<<<<<<< HEAD
 import re
 from collections.abc import Callable, Iterator, Mapping
+=======
+from collections.abc import Iterator, Mapping
+>>>>>>> 4c0fd98 (Preview and render a feed's file from its layout)
 from contextlib import contextmanager
-from datetime import date, datetime
-from string import Formatter
+from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 import delivery
+<<<<<<< HEAD
 from delivery import Policy
 from partners.deadlines import Calendar
+=======
+from partners.checking import Fault, layout_faults, unknown_name
+from partners.layout import AnyLayout, Column, Identifier, Layout, ShortForm
+from partners.naming import BatchFacts, name_faults, name_file
+>>>>>>> 4c0fd98 (Preview and render a feed's file from its layout)
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
 SecretName = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")]
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
 RemoteFolder = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/-]*$")]
 # The ends of the calendar would make a deadline that no clock can show.
 PlainDate = Annotated[date, Field(ge=date(2000, 1, 1), le=date(2199, 12, 31))]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-# A file name must be safe as a blob name, on every partner's file system and inside a JSON string of a pipeline.
-SAFE_FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}\Z")
-
-
-# Widths are bounded: format() would make a name of a thousand million characters before anything could refuse it.
-_FILE_NAME_FORMATS = {
-    "date": re.compile(r"(?:%[A-Za-z]|[A-Za-z0-9._-]){0,40}\Z"),
-    "sequence": re.compile(r"(?:0?(?:[1-9]|1\d|20))?d?\Z"),
-}
-_FILE_NAME_FIELDS = "file_name {!r} may use {{date:%Y%m%d}} and {{sequence:06d}} only"
 
 
 class _Model(BaseModel):
@@ -104,37 +102,74 @@ class Sftp(_Model):
         return delivery.parse_host_key(self.host_keys[0]).adf_fingerprint
 
 
+<<<<<<< HEAD
 class Layout(_Model):
     """The delimited text of a feed, stated in full so that no writer's default decides."""
+=======
+class TemporaryName(_Model):
+    """Where a file lies at the partner until it is whole: a suffix or prefix of its name, a folder, or its final name."""
 
-    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1, pattern=r"^[^\r\n\"\\]$")] = ","
-    quote: Literal['"', "'"] = '"'
-    escape: Literal['"', "'", "\\"] = '"'
-    quote_all: bool = False
-    line_end: Literal["lf", "crlf"] = "crlf"
-    header: bool = True
-    null: Annotated[str, StringConstraints(max_length=16, pattern=r"^[^\r\n]*$")] = ""
-    encoding: Literal["utf-8", "us-ascii", "iso-8859-1"] = "utf-8"
+    kind: Literal["suffix", "prefix", "folder", "none"] = "suffix"
+    text: str = ".part"
+    tagged: bool = True
+
+
+class DeliveryRules(_Model):
+    """How a partner wants files that take the route `function`; `delivery.Policy` says what each rule means."""
+
+    temporary: TemporaryName = TemporaryName()
+    overwrite: Literal["never", "replace"] = "never"
+    verify: Literal["size", "hash"] = "size"
+    confirm: bool = True
+    permissions: Annotated[int, Field(ge=0, le=0o7777)] | None = None
+    marker: Annotated[str, StringConstraints(max_length=32, pattern=r"^[^/]*$")] = ""
+    resume: bool = True
+    fsync: bool = False
+    depth: Annotated[int, Field(ge=1, le=256)] = 64
+    connections: Annotated[int, Field(ge=1, le=16)] = 1
+    attempts: Annotated[int, Field(ge=1, le=20)] = 6
+    backoff_seconds: Annotated[float, Field(ge=0, le=600)] = 1.0
+    deadline_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
-    def _check_quote(self) -> Layout:
-        if self.delimiter == self.quote:
-            raise ValueError("delimiter and quote are the same: nothing could tell where a field ends")
+    def _check_rules(self) -> DeliveryRules:
+        rules = self.model_dump()
+        with _as_delivery_judges():
+            delivery.Policy(temporary=delivery.TemporaryName(**rules.pop("temporary")), **rules)
         return self
 
 
-class Column(_Model):
-    """One column of a file and how its value is written."""
+class Numbering(_Model):
+    """The numbers of a feed's files: gap-free, and the same each time a batch is made."""
+>>>>>>> 4c0fd98 (Preview and render a feed's file from its layout)
 
-    name: Identifier
-    type: Literal["text", "integer", "decimal", "date", "timestamp"] = "text"
-    scale: Annotated[int, Field(ge=0, le=12)] | None = None
+    scope: Literal["feed", "partner"] = Field(
+        default="feed",
+        description="Whether the feed counts alone or shares its numbers with the partner's other feeds.",
+    )
+    first: Annotated[int, Field(ge=0, le=10**15)] = Field(default=1, alias="from", description="The first number.")
+    last: Annotated[int, Field(ge=1, le=10**15)] = Field(default=10**15, alias="to", description="The last number.")
+    when_full: Literal["refuse", "restart"] = Field(
+        default="refuse", description="After the last number: refuse, or begin again with the first."
+    )
 
     @model_validator(mode="after")
-    def _check_scale(self) -> Column:
-        if (self.scale is not None) != (self.type == "decimal"):
-            raise ValueError("scale belongs to type: decimal, and a decimal needs one")
+    def _check_range(self) -> Numbering:
+        if self.first >= self.last:
+            raise ValueError("from must be less than to")
         return self
+
+
+class ControlTotals(_Model):
+    """The mart's own totals of a batch: read in the same statement as the rows, they must equal what it counts."""
+
+    table: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*$")] = Field(
+        description="A table with one row for a partner and business date; the feed's `where` and `business_date` choose it."
+    )
+    rows: Identifier = Field(description="The column that counts the rows.")
+    sums: dict[Identifier, Identifier] = Field(
+        default={}, description="The column of the total, by column of the feed."
+    )
 
 
 class Holidays(_Model):
@@ -223,7 +258,9 @@ class Feed(_Model):
     business_date: Identifier
     order_by: Annotated[list[Identifier], Field(min_length=1)]
     columns: Annotated[list[Column], Field(min_length=1)]
-    layout: Layout = Layout()
+    layout: AnyLayout = ShortForm()
+    control: ControlTotals | None = None
+    sequence: Numbering = Numbering()
     file_name: str
     folder: RemoteFolder = "/"
     format: Literal["native", "detached", "cms"] = "native"
@@ -248,11 +285,36 @@ class Feed(_Model):
             raise ValueError(f"columns name {', '.join(sorted(doubled))} more than once")
         if any(part in ("..", ".") for part in self.folder.split("/")):
             raise ValueError("folder must be an absolute path without . and ..")
-        if "{sequence" not in self.file_name:
-            raise ValueError("file_name needs {sequence}: two batches must never share a name")
-        if self.name_file(date(2000, 12, 31), 1) == self.name_file(date(2000, 12, 31), 9_999_999):
-            raise ValueError("file_name must show all of {sequence}: two batches must never share a name")
         return self
+
+    @model_validator(mode="after")
+    def _check_layout(self) -> Feed:
+        """Refuse what would else fail at night; every fault with its place, all in one round."""
+        full = self.full_layout
+        faults: list[Fault] = [
+            (("file_name",), text) for text in name_faults(self.file_name, in_parts=bool(full.rows_per_file))
+        ]
+        if isinstance(self.layout, Layout):
+            faults += [(("layout", *place), text) for place, text in layout_faults(full, self.columns, self.order_by)]
+        faults += self._control_faults()
+        if faults:
+            raise ValidationError.from_exception_data(
+                "Feed",
+                [
+                    InitErrorDetails(type=PydanticCustomError("feed", "{text}", {"text": text}), loc=place, input=None)
+                    for place, text in faults
+                ],
+            )
+        return self
+
+    def _control_faults(self) -> list[Fault]:
+        numbers = [column.name for column in self.columns if column.is_number]
+        named = self.control.sums if self.control else {}
+        return [
+            (("control", "sums", name), unknown_name(name, numbers, "number column of this feed"))
+            for name in named
+            if name not in numbers
+        ]
 
     @model_validator(mode="after")
     def _check_working_days(self) -> Feed:
@@ -265,22 +327,14 @@ class Feed(_Model):
                     calendar.next_working_day(day)
         return self
 
-    def name_file(self, business_date: date, sequence: int) -> str:
-        """Return the name of the batch's file, such as NW_ACCRUALS_20261121_000001.txt."""
-        try:
-            parsed = list(Formatter().parse(self.file_name))
-            sound = all(
-                field is None or (not kind and _FILE_NAME_FORMATS[field].match(spec or ""))
-                for _, field, spec, kind in parsed
-            )
-            name = self.file_name.format(date=business_date, sequence=sequence) if sound else ""
-        except (KeyError, IndexError, ValueError, AttributeError):
-            name = ""
-        if not name:
-            raise ValueError(_FILE_NAME_FIELDS.format(self.file_name))
-        if not SAFE_FILE_NAME.match(name):
-            raise ValueError(f"file_name gives {name!r}; use letters, digits, '.', '_' and '-', at most 120")
-        return name
+    @property
+    def full_layout(self) -> Layout:
+        """The layout in full, also where the file has the short form."""
+        return self.layout if isinstance(self.layout, Layout) else self.layout.in_full(self.columns)
+
+    def name_file(self, facts: BatchFacts, sequence: int, part: int = 1) -> str:
+        """Return the name of a file, such as NW_ACCRUALS_20261121_000001.txt. Raises ValueError."""
+        return name_file(self.file_name, facts, sequence, part)
 
 
 class Partner(_Model):
@@ -301,7 +355,7 @@ class Partner(_Model):
             raise ValueError("delivery.folder: the folder is each feed's own; write it there")
         names: dict[str, str] = {}
         for name, feed in self.feeds.items():
-            path = posixpath.normpath(posixpath.join(feed.folder, feed.name_file(date(2000, 12, 31), 1)))
+            path = posixpath.normpath(posixpath.join(feed.folder, feed.name_file(_sample_facts(self), 1)))
             if path in names:
                 raise ValueError(f"feeds {names[path]} and {name} write the same file_name into {feed.folder}")
             names[path] = name
@@ -317,3 +371,18 @@ class Partner(_Model):
     def business_date(self, window_start: datetime) -> date:
         """Return the date on which the window starts, in the partner's time zone."""
         return window_start.astimezone(ZoneInfo(self.time_zone)).date()
+
+    def facts(self, feed: str, business_date: date, revision: int, made: datetime) -> BatchFacts:
+        """Return what the files of a batch know besides their rows; `made` is the instant of planning, aware."""
+        return BatchFacts(
+            batch=f"{self.name}.{feed}.{business_date}.{revision}",
+            partner=self.name,
+            business_date=business_date,
+            made=made,
+            time_zone=self.time_zone,
+            revision=revision,
+        )
+
+
+def _sample_facts(partner: Partner) -> BatchFacts:
+    return partner.facts("sample", date(2000, 12, 31), 1, datetime(2000, 12, 31, 23, 59, 58, tzinfo=UTC))

@@ -16,7 +16,7 @@ SAFE_FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}\Z")
 FIELDS = ("date", "made", "sequence", "letter", "part", "partner")
 DATE_TOKENS = "Yymdj"
 TIME_TOKENS = "HIMSpfz"
-_NUMBER_FORMAT = re.compile(r"(0?[1-9]\d?)?d?")
+_NUMBER_FORMAT = re.compile(r"(?:0?(?:[1-9]|1\d|20))?d?")
 _NAMESPACE = uuid.UUID("5f0c1a0e-6a5b-5d0c-9d5e-3f6f2b7c4e11")
 
 
@@ -43,15 +43,15 @@ class BatchFacts:
         return chr(ord("A") + self.revision - 1)
 
 
-def tokens(format: str) -> Iterator[tuple[str, str]]:
+def tokens(form: str) -> Iterator[tuple[str, str]]:
     """Yield a date pattern's parts as ("%", letter) or ("", text). Raises ValueError for an unknown directive."""
     at = 0
-    while at < len(format):
-        if format[at] != "%":
-            yield "", format[at]
+    while at < len(form):
+        if form[at] != "%":
+            yield "", form[at]
             at += 1
             continue
-        letter = format[at + 1 : at + 2]
+        letter = form[at + 1 : at + 2]
         if letter == "%":
             yield "", "%"
         elif letter and letter in DATE_TOKENS + TIME_TOKENS:
@@ -62,9 +62,15 @@ def tokens(format: str) -> Iterator[tuple[str, str]]:
         at += 2
 
 
-def format_date(value: date, format: str) -> str:
+def format_date(value: date, form: str) -> str:
     """Write a date or an aware datetime by a pattern, the same on every machine: strftime follows locale and platform."""
-    return "".join(TOKENS[text](value) if mark else text for mark, text in tokens(format))
+    return "".join(TOKENS[text](value) if mark else text for mark, text in tokens(form))
+
+
+def _offset_of(moment: datetime) -> str:
+    shift = moment.utcoffset()
+    minutes = int(shift.total_seconds() // 60) if shift else 0
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}{abs(minutes) % 60:02d}"
 
 
 TOKENS: dict[str, Callable[[Any], str]] = {
@@ -79,21 +85,15 @@ TOKENS: dict[str, Callable[[Any], str]] = {
     "S": lambda day: f"{day.second:02d}",
     "p": lambda day: "PM" if day.hour >= 12 else "AM",
     "f": lambda day: f"{day.microsecond:06d}",
-    "z": lambda day: _offset(day),
+    "z": _offset_of,
 }
-
-
-def _offset(moment: datetime) -> str:
-    shift = moment.utcoffset()
-    minutes = int(shift.total_seconds() // 60) if shift else 0
-    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}{abs(minutes) % 60:02d}"
 
 
 def name_file(pattern: str, facts: BatchFacts, sequence: int, part: int = 1) -> str:
     """Return the name of one file. Raises ValueError with what is wrong with the pattern, or with the name that it gives."""
     made = facts.made.astimezone(ZoneInfo(facts.time_zone))
     name = ""
-    for text, field, format, conversion in _parse(pattern):
+    for text, field, form, conversion in _parse(pattern):
         name += text
         if field is None:
             continue
@@ -101,9 +101,9 @@ def name_file(pattern: str, facts: BatchFacts, sequence: int, part: int = 1) -> 
             raise ValueError(f"file_name {pattern!r} may use {_known()} only")
         match field:
             case "date" | "made":
-                name += format_date(facts.business_date if field == "date" else made, format or "%Y%m%d")
+                name += format_date(facts.business_date if field == "date" else made, form or "%Y%m%d")
             case "sequence" | "part":
-                name += f"{sequence if field == 'sequence' else part:{_number_format(pattern, format)}}"
+                name += f"{sequence if field == 'sequence' else part:{_number_format(pattern, form)}}"
             case "letter":
                 name += facts.letter
             case "partner":
@@ -116,15 +116,15 @@ def name_file(pattern: str, facts: BatchFacts, sequence: int, part: int = 1) -> 
 def name_faults(pattern: str, *, in_parts: bool) -> Iterator[str]:
     """Yield what is wrong with a file name's pattern, above all what would let two files share a name."""
     try:
-        parts = [(field, format or "") for _, field, format, _ in _parse(pattern) if field is not None]
+        parts = [(field, form or "") for _, field, form, _ in _parse(pattern) if field is not None]
         name_file(pattern, _SAMPLE, 1)
     except ValueError as error:
         yield str(error)
         return
     fields = [field for field, _ in parts]
     directives = {
-        field: "".join(text for mark, text in tokens(format or "%Y%m%d") if mark)
-        for field, format in parts
+        field: "".join(text for mark, text in tokens(form or "%Y%m%d") if mark)
+        for field, form in parts
         if field in ("date", "made")
     }
     if any(token in TIME_TOKENS for token in directives.get("date", "")):
@@ -151,12 +151,12 @@ def _parse(pattern: str) -> list[tuple[str, str | None, str | None, str | None]]
         raise ValueError(f"file_name {pattern!r} may use {_known()} only") from None
 
 
-def _number_format(pattern: str, format: str | None) -> str:
-    if not _NUMBER_FORMAT.fullmatch(format or ""):
+def _number_format(pattern: str, form: str | None) -> str:
+    if not _NUMBER_FORMAT.fullmatch(form or ""):
         raise ValueError(
             f"file_name {pattern!r}: write {{sequence:06d}} for a number of six digits with zeros in front"
         )
-    return format or "d"
+    return form or "d"
 
 
 def _known() -> str:
@@ -171,7 +171,7 @@ def _is_whole_day(directives: str) -> bool:
 def _is_instant(directives: str) -> bool:
     return (
         _is_whole_day(directives)
-        and ("H" in directives or "I" in directives and "p" in directives)
+        and ("H" in directives or ("I" in directives and "p" in directives))
         and "M" in directives
         and "S" in directives
     )

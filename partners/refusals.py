@@ -29,6 +29,8 @@ class Refusal:
 
     def __str__(self) -> str:
         where = f"row {self.row}, " if self.row is not None else ""
+        if not self.number:
+            return f"{where}{f'column {self.name}: ' if self.name else ''}{self.reason}"
         return f"{where}record {self.record}, field {self.number} '{self.name}': {self.reason}"
 
 

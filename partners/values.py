@@ -22,7 +22,7 @@ ToText = Callable[[Row], str]
 
 # Numbers are whole multiples of 10^-12: sums of them are exact.
 DECIMALS = 12
-UNIT = 10**DECIMALS
+UNIT: int = 10**DECIMALS
 
 _NUMBER = re.compile(r"(-?)(\d{1,60})(?:\.(\d{1,60}))?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -32,11 +32,11 @@ _MOMENT = re.compile(
 _POSITIVE = "{ABCDEFGHI"
 _NEGATIVE = "}JKLMNOPQR"
 # Letters that have a plain form which their decomposition does not give.
-_PLAIN = {
+_PLAIN: dict[str, str] = {
     "ß": "ss", "ẞ": "SS", "Æ": "AE", "æ": "ae", "Œ": "OE", "œ": "oe", "Ø": "O", "ø": "o", "Ł": "L", "ł": "l", "Đ": "D",
-    "đ": "d", "Ð": "D", "ð": "d", "Þ": "TH", "þ": "th", "Ħ": "H", "ħ": "h", "ı": "i", "ĸ": "k", "Ŋ": "N", "ŋ": "n",
-    "Ŧ": "T", "ŧ": "t", "‘": "'", "’": "'", "‚": "'", "‛": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-",
-    "−": "-", "‐": "-", "‑": "-", "⁄": "/", "…": "...", "\u00a0": " ", "\u202f": " ", "«": '"', "»": '"',
+    "đ": "d", "Ð": "D", "ð": "d", "Þ": "TH", "þ": "th", "Ħ": "H", "ħ": "h", "ı": "i", "ĸ": "k", "Ŋ": "N", "ŋ": "n",  # noqa: RUF001 - look-alikes are what this is about
+    "Ŧ": "T", "ŧ": "t", "‘": "'", "’": "'", "‚": "'", "‛": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-",  # noqa: RUF001 - look-alikes are what this is about
+    "−": "-", "‐": "-", "‑": "-", "⁄": "/", "…": "...", "\u00a0": " ", "\u202f": " ", "«": '"', "»": '"',  # noqa: RUF001 - look-alikes are what this is about
 }  # fmt: skip
 
 
@@ -304,7 +304,7 @@ def column_text(field: RecordField, page: Page) -> ToText:
         if field.blank_when and is_blank(row):
             return finish("") if nothing is None else nothing
         if not value and "" not in (field.map or {}):
-            if not field.optional and (field.required_when is None or is_required(row)):
+            if is_required(row) if field.required_when else not field.optional:
                 raise Unfit("is missing")
             if nothing is not None:
                 return nothing

@@ -77,7 +77,7 @@ def with_file_name(pattern: str) -> str:
         ("x" * 300_000, ":1: the file has 262,145 bytes"),
         ("\n".join(f"k{n}: 1" for n in range(10_000)), "more faults"),
         ("\x1b[31m: 1", ":1: "),
-        (with_file_name("NW_{sequence:0999999999d}.txt"), ": feeds.accruals: Value error, file_name"),
+        (with_file_name("NW_{sequence:0999999999d}.txt"), ": feeds.accruals.file_name: file_name"),
         (with_file_name("NW_{sequence}_{date:%999999999Y}.txt"), "file_name"),
         (with_file_name("NW_{sequence:{sequence}d}.txt"), "file_name"),
         (with_file_name("NW_{sequence!r}.txt"), "file_name"),

@@ -1,5 +1,7 @@
 """Shapes rows without services: staged lines as the database gives them, files in memory, and the reader over them."""
 
+# ruff: noqa: E501 - a layout reads best on one line; look-alike letters are on purpose
+
 from __future__ import annotations
 
 import json
@@ -7,7 +9,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import yaml
 
@@ -45,15 +47,16 @@ def layout_of(text: str | Mapping[str, object]) -> Layout:
     return Layout.model_validate(yaml.safe_load(text) if isinstance(text, str) else text)
 
 
-def staged(columns: Sequence[Column], rows: Sequence[Row], **control: object) -> list[str]:
+def staged(columns: Sequence[Column], rows: Sequence[Row], control: Mapping[str, object] | None = None) -> list[str]:
     """Return the lines of an extract: rows with their number, then what the database counted."""
     lines = [json.dumps([number, *row], ensure_ascii=False) for number, row in enumerate(rows, 1)]
     sums: dict[str, str] = {}
     for index, column in enumerate(columns):
         if column.is_number:
             values = [Decimal(row[index] or 0) for row in rows if _is_number(row[index])]
-            sums[column.name] = str(sum(values, Decimal(0)))
-    return [*lines, json.dumps({"rows": len(rows), "sums": sums} | control)]
+            with localcontext(prec=200):
+                sums[column.name] = str(sum(values, Decimal(0)))
+    return [*lines, json.dumps({"rows": len(rows), "sums": sums} | dict(control or {}))]
 
 
 def _is_number(value: str | None) -> bool:
