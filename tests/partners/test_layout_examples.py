@@ -49,7 +49,7 @@ LLOYDS = """
 """
 
 
-def credits(count: int) -> list[dict[str, str]]:
+def some_credits(count: int) -> list[dict[str, str]]:
     return [
         {"name": "J O'NEIL", "account": f"{16779531 + n}", "sort": "057456", "ref": f"INV {n}", "amount": f"{19241 + n}.69", "asap": "Y" if n % 4 == 0 else "N", "pay_on": "2026-12-03", "e2e": f"E2E/{n:03d}"}
         for n in range(count)
@@ -57,7 +57,7 @@ def credits(count: int) -> list[dict[str, str]]:
 
 
 def test_lloyds_totals_stand_in_the_header_of_each_part(tmp_path: Path) -> None:
-    rows = credits(60)
+    rows = some_credits(60)
 
     render(tmp_path, LLOYDS, rows)
 
@@ -73,7 +73,7 @@ def test_lloyds_totals_stand_in_the_header_of_each_part(tmp_path: Path) -> None:
 
 
 def test_rows_that_do_not_fit_are_reported_and_leave_no_file(tmp_path: Path) -> None:
-    rows = credits(3)
+    rows = some_credits(3)
     rows[1]["name"] = "DOE, JANE"
     rows[2]["account"] = "1677"
 
