@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-<<<<<<< HEAD
-import re
 from collections.abc import Callable, Iterator, Mapping
-=======
-from collections.abc import Iterator, Mapping
->>>>>>> 4c0fd98 (Preview and render a feed's file from its layout)
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal
@@ -18,14 +13,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 import delivery
-<<<<<<< HEAD
 from delivery import Policy
-from partners.deadlines import Calendar
-=======
 from partners.checking import Fault, layout_faults, unknown_name
+from partners.deadlines import Calendar
 from partners.layout import AnyLayout, Column, Identifier, Layout, ShortForm
 from partners.naming import BatchFacts, name_faults, name_file
->>>>>>> 4c0fd98 (Preview and render a feed's file from its layout)
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
 SecretName = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")]
@@ -102,46 +94,8 @@ class Sftp(_Model):
         return delivery.parse_host_key(self.host_keys[0]).adf_fingerprint
 
 
-<<<<<<< HEAD
-class Layout(_Model):
-    """The delimited text of a feed, stated in full so that no writer's default decides."""
-=======
-class TemporaryName(_Model):
-    """Where a file lies at the partner until it is whole: a suffix or prefix of its name, a folder, or its final name."""
-
-    kind: Literal["suffix", "prefix", "folder", "none"] = "suffix"
-    text: str = ".part"
-    tagged: bool = True
-
-
-class DeliveryRules(_Model):
-    """How a partner wants files that take the route `function`; `delivery.Policy` says what each rule means."""
-
-    temporary: TemporaryName = TemporaryName()
-    overwrite: Literal["never", "replace"] = "never"
-    verify: Literal["size", "hash"] = "size"
-    confirm: bool = True
-    permissions: Annotated[int, Field(ge=0, le=0o7777)] | None = None
-    marker: Annotated[str, StringConstraints(max_length=32, pattern=r"^[^/]*$")] = ""
-    resume: bool = True
-    fsync: bool = False
-    depth: Annotated[int, Field(ge=1, le=256)] = 64
-    connections: Annotated[int, Field(ge=1, le=16)] = 1
-    attempts: Annotated[int, Field(ge=1, le=20)] = 6
-    backoff_seconds: Annotated[float, Field(ge=0, le=600)] = 1.0
-    deadline_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-
-    @model_validator(mode="after")
-    def _check_rules(self) -> DeliveryRules:
-        rules = self.model_dump()
-        with _as_delivery_judges():
-            delivery.Policy(temporary=delivery.TemporaryName(**rules.pop("temporary")), **rules)
-        return self
-
-
 class Numbering(_Model):
     """The numbers of a feed's files: gap-free, and the same each time a batch is made."""
->>>>>>> 4c0fd98 (Preview and render a feed's file from its layout)
 
     scope: Literal["feed", "partner"] = Field(
         default="feed",

@@ -16,7 +16,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOYED = ("function_app", "batches", "partners", "delivery", "encryption", "fault")
 
-<<<<<<< HEAD
 # What a package may import of ours. A package that is not named as a key may be imported by nobody but tests.
 MAY_IMPORT: dict[str, set[str]] = {
     "fault": set(),
@@ -43,15 +42,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "local",
         "partners",
     },
-=======
-# What a package may import of ours, and which libraries. A partner's host keys are checked by the package that uses them.
-MAY_IMPORT = {
-    "encryption": {"cryptography"},
-    "delivery": {"cryptography", "paramiko", "holidays"},
-    "partners": {"delivery", "pydantic", "pydantic_core", "yaml"},
-    "batches": {"azure", "cryptography", "delivery", "encryption", "opentelemetry", "partners", "pydantic"},
-    "function_app": {"azure", "batches", "encryption", "partners", "pydantic"},
->>>>>>> 4c0fd98 (Preview and render a feed's file from its layout)
 }
 
 # Which libraries a deployed package may import.

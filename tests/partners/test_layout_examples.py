@@ -20,15 +20,41 @@ from partners.loading import FOLDER
 HEAD = (FOLDER / "cedarway.yaml").read_text().split("feeds:")[0].replace("name: cedarway", "name: trial")
 
 
-def render(folder: Path, feed: str, rows: list[dict[str, str]], *more: str, code: int = 0, repository: Path | None = None) -> subprocess.CompletedProcess[str]:
+def render(
+    folder: Path, feed: str, rows: list[dict[str, str]], *more: str, code: int = 0, repository: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Write a partner file and a CSV file, run the command, return what it printed."""
-    (folder / "any.yaml").write_text(HEAD + "feeds:\n  one:\n    title: One\n    table: marts.one\n    business_date: business_date\n    route: function\n    folder: /in\n" + feed)
+    (folder / "any.yaml").write_text(
+        HEAD
+        + "feeds:\n  one:\n    title: One\n    table: marts.one\n    business_date: business_date\n    route: function\n    folder: /in\n"
+        + feed
+    )
     with (folder / "rows.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    command = [sys.executable, "-m", "cli", "partner", "render", str(folder / "any.yaml"), "one", "--rows", str(folder / "rows.csv")]
-    given = ["--business-date", "2026-11-27", "--made", "2026-11-28T03:04:05Z", "--sequence", "9", "--out", str(folder / "out"), *more]
+    command = [
+        sys.executable,
+        "-m",
+        "cli",
+        "partner",
+        "render",
+        str(folder / "any.yaml"),
+        "one",
+        "--rows",
+        str(folder / "rows.csv"),
+    ]
+    given = [
+        "--business-date",
+        "2026-11-27",
+        "--made",
+        "2026-11-28T03:04:05Z",
+        "--sequence",
+        "9",
+        "--out",
+        str(folder / "out"),
+        *more,
+    ]
     done = subprocess.run([*command, *given], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == code, done.stderr
     return done
@@ -51,7 +77,16 @@ LLOYDS = """
 
 def some_credits(count: int) -> list[dict[str, str]]:
     return [
-        {"name": "J O'NEIL", "account": f"{16779531 + n}", "sort": "057456", "ref": f"INV {n}", "amount": f"{19241 + n}.69", "asap": "Y" if n % 4 == 0 else "N", "pay_on": "2026-12-03", "e2e": f"E2E/{n:03d}"}
+        {
+            "name": "J O'NEIL",
+            "account": f"{16779531 + n}",
+            "sort": "057456",
+            "ref": f"INV {n}",
+            "amount": f"{19241 + n}.69",
+            "asap": "Y" if n % 4 == 0 else "N",
+            "pay_on": "2026-12-03",
+            "e2e": f"E2E/{n:03d}",
+        }
         for n in range(count)
     ]
 
@@ -67,7 +102,9 @@ def test_lloyds_totals_stand_in_the_header_of_each_part(tmp_path: Path) -> None:
         lines = [f"H,20261127,{9 + part:010d},{len(mine)},{total}", "D,SEALIFT PAYMENTS,123456-12345678"]
         for row in mine:
             day = "" if row["asap"] == "Y" else "20261203"
-            lines.append(f"C,{row['name']},{row['account']},{row['sort']},{row['ref']},{row['amount']},{row['asap']},{day},{row['e2e']}")
+            lines.append(
+                f"C,{row['name']},{row['account']},{row['sort']},{row['ref']},{row['amount']},{row['asap']},{day},{row['e2e']}"
+            )
         data = (tmp_path / "out" / f"LB_20261127_{9 + part:010d}.csv").read_bytes()
         assert data == ("\r\n".join(lines) + "\r\n").encode("ascii")
 
@@ -79,7 +116,10 @@ def test_rows_that_do_not_fit_are_reported_and_leave_no_file(tmp_path: Path) -> 
 
     done = render(tmp_path, LLOYDS, rows, code=1)
 
-    assert "row 2, record C, field 2 'beneficiary name': holds the delimiter, and this layout quotes nothing" in done.stderr
+    assert (
+        "row 2, record C, field 2 'beneficiary name': holds the delimiter, and this layout quotes nothing"
+        in done.stderr
+    )
     assert "row 3, record C, field 3 'account number': does not match the pattern" in done.stderr
     assert "JANE" not in done.stderr + done.stdout
     assert list((tmp_path / "out").iterdir()) == []
@@ -106,7 +146,15 @@ VIVA = """
 
 def test_viva_totals_by_indicator_stand_in_the_trailer(tmp_path: Path) -> None:
     rows = [
-        {"presentment": f"00000000-0000-4000-8000-{n:012d}", "token": f"{n:040d}", "auth": "" if n % 2 else f"10000000-0000-4000-8000-{n:012d}", "kind": "00", "reversal": "R" if n == 3 else "", "indicator": "CD"[n % 3 == 0], "amount": f"{212 + n}.50"}
+        {
+            "presentment": f"00000000-0000-4000-8000-{n:012d}",
+            "token": f"{n:040d}",
+            "auth": "" if n % 2 else f"10000000-0000-4000-8000-{n:012d}",
+            "kind": "00",
+            "reversal": "R" if n == 3 else "",
+            "indicator": "CD"[n % 3 == 0],
+            "amount": f"{212 + n}.50",
+        }
         for n in range(10)
     ]
 
@@ -157,10 +205,23 @@ def punched(cents: int, width: int) -> str:
     return digits[:-1] + ("}JKLMNOPQR" if cents < 0 else "{ABCDEFGHI")[int(digits[-1])]
 
 
-@pytest.mark.parametrize(("encoding", "end", "line_end"), [("ascii", "lf", "\n"), ("cp037", "none", ""), ("cp500", "lf", "\n"), ("cp1140", "crlf", "\r\n")])
-def test_records_of_250_bytes_have_overpunched_totals_in_the_header(tmp_path: Path, encoding: str, end: str, line_end: str) -> None:
+@pytest.mark.parametrize(
+    ("encoding", "end", "line_end"),
+    [("ascii", "lf", "\n"), ("cp037", "none", ""), ("cp500", "lf", "\n"), ("cp1140", "crlf", "\r\n")],
+)
+def test_records_of_250_bytes_have_overpunched_totals_in_the_header(
+    tmp_path: Path, encoding: str, end: str, line_end: str
+) -> None:
     amounts = [12345, -678, 0, -1000000, 99]
-    rows = [{"id": f"A{12345678 + n:08d}", "name": f"NAME {n}", "amount": f"{'-' if c < 0 else ''}{abs(c) // 100}.{abs(c) % 100:02d}", "opened": "2026-07-01T03:30:00+00:00"} for n, c in enumerate(amounts)]
+    rows = [
+        {
+            "id": f"A{12345678 + n:08d}",
+            "name": f"NAME {n}",
+            "amount": f"{'-' if c < 0 else ''}{abs(c) // 100}.{abs(c) % 100:02d}",
+            "opened": "2026-07-01T03:30:00+00:00",
+        }
+        for n, c in enumerate(amounts)
+    ]
 
     render(tmp_path, PUNCHED.replace("{end}", end).replace("{encoding}", encoding), rows, "--revision", "2")
 
@@ -169,7 +230,9 @@ def test_records_of_250_bytes_have_overpunched_totals_in_the_header(tmp_path: Pa
     for n, (row, cents) in enumerate(zip(rows, amounts, strict=True), 1):
         expected.append(f"02{row['id']:<12}{row['name']:<40}{punched(cents, 11)}20260630233000{n:09d}{'':162}")
     assert {len(line) for line in expected} == {250}
-    assert (tmp_path / "out" / "OP_26331_B.dat").read_bytes() == "".join(line + line_end for line in expected).encode(encoding)
+    assert (tmp_path / "out" / "OP_26331_B.dat").read_bytes() == "".join(line + line_end for line in expected).encode(
+        encoding
+    )
 
 
 NACHA = (Path(__file__).parent / "nacha.yaml").read_text()
@@ -177,7 +240,17 @@ NACHA = (Path(__file__).parent / "nacha.yaml").read_text()
 
 def test_groups_have_hash_totals_and_the_file_whole_blocks(tmp_path: Path) -> None:
     rows = [
-        {"batch_no": f"{n // 5 + 1}", "company": f"ACME {n // 5}", "entry_no": f"{n}", "code": "22" if n % 3 else "27", "routing": f"{98765432 + n:08d}{n % 10}", "account": f"ACC-{n}", "amount": f"{1000 + n}.05", "person": f"Zoë Łódź {n}", "direction": "C" if n % 3 else "D"}
+        {
+            "batch_no": f"{n // 5 + 1}",
+            "company": f"ACME {n // 5}",
+            "entry_no": f"{n}",
+            "code": "22" if n % 3 else "27",
+            "routing": f"{98765432 + n:08d}{n % 10}",
+            "account": f"ACC-{n}",
+            "amount": f"{1000 + n}.05",
+            "person": f"Zoë Łódź {n}",
+            "direction": "C" if n % 3 else "D",
+        }
         for n in range(13)
     ]
 
@@ -192,7 +265,9 @@ def test_groups_have_hash_totals_and_the_file_whole_blocks(tmp_path: Path) -> No
 
     for batch in range(3):
         mine = rows[batch * 5 : batch * 5 + 5]
-        lines.append(f"5200{'ACME ' + str(batch):<16}{'':20}1234567890PPDPAYROLL   {'':6}261127{'':3}109100001{batch + 1:07d}")
+        lines.append(
+            f"5200{'ACME ' + str(batch):<16}{'':20}1234567890PPDPAYROLL   {'':6}261127{'':3}109100001{batch + 1:07d}"
+        )
         lines += [
             f"6{row['code']}{row['routing']}{row['account']:<17}{int(Decimal(row['amount']) * 100):010d}{'':15}{'Zoe Lodz ' + row['entry_no']:<22}  009100001{int(row['entry_no']) + 1:07d}"
             for row in mine
@@ -203,7 +278,9 @@ def test_groups_have_hash_totals_and_the_file_whole_blocks(tmp_path: Path) -> No
     lines.append(f"9{3:06d}{blocks:06d}{13:08d}{totals(rows)}{'':39}")
     lines += ["9" * 94] * (blocks * 10 - count)
     assert {len(line) for line in lines} == {94}
-    assert (tmp_path / "out" / "ACH_20261127_A.txt").read_bytes() == "".join(line + "\r\n" for line in lines).encode("ascii")
+    assert (tmp_path / "out" / "ACH_20261127_A.txt").read_bytes() == "".join(line + "\r\n" for line in lines).encode(
+        "ascii"
+    )
 
 
 TITLES = """
@@ -242,7 +319,9 @@ def test_titles_keep_their_letters_and_rows_are_sorted_by_size(tmp_path: Path) -
 
 @pytest.mark.parametrize("kind", ["gzip", "zip"])
 def test_compressed_files_have_the_same_bytes_each_time(tmp_path: Path, kind: str) -> None:
-    feed = TITLES.replace("last_line: open", f"compress: {kind}").replace(".csv", ".csv.zip" if kind == "zip" else ".csv.gz")
+    feed = TITLES.replace("last_line: open", f"compress: {kind}").replace(
+        ".csv", ".csv.zip" if kind == "zip" else ".csv.gz"
+    )
     rows = [{"id": f"{n}", "name": "x", "points": "1", "day": "2026-11-27"} for n in range(2000)]
 
     (tmp_path / "a").mkdir()
@@ -263,15 +342,24 @@ def test_compressed_files_have_the_same_bytes_each_time(tmp_path: Path, kind: st
 
 
 def test_a_preview_shows_each_record_under_its_ruler_and_the_table_of_its_fields(tmp_path: Path) -> None:
-    (tmp_path / "any.yaml").write_text(HEAD + "feeds:\n  one:\n    title: One\n    table: marts.one\n    business_date: business_date\n    route: function\n    folder: /in\n" + NACHA)
+    (tmp_path / "any.yaml").write_text(
+        HEAD
+        + "feeds:\n  one:\n    title: One\n    table: marts.one\n    business_date: business_date\n    route: function\n    folder: /in\n"
+        + NACHA
+    )
 
     def preview(*more: str) -> str:
         command = [sys.executable, "-m", "cli", "partner", "preview", str(tmp_path / "any.yaml"), "one", *more]
         return subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]).stdout
 
     shown = preview("--rows", "3").splitlines()
-    assert "            ----+----1----+----2----+----3----+----4----+----5----+----6----+----7----+----8----+----9----" in shown
-    assert "            12 3         4         5     6   78  9 |11                     12                     13" in shown
+    assert (
+        "            ----+----1----+----2----+----3----+----4----+----5----+----6----+----7----+----8----+----9----"
+        in shown
+    )
+    assert (
+        "            12 3         4         5     6   78  9 |11                     12                     13" in shown
+    )
     assert sum(line.startswith("entry") for line in shown) == 3
     table = preview("--spec").splitlines()
     assert table[0].split() == ["record", "number", "field", "from", "to", "length", "source"]
