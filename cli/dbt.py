@@ -33,7 +33,6 @@ ROOT = Path(__file__).resolve().parent.parent
 HISTORY = ROOT / "out" / "dbt"
 # The name that the local container group asks for: with SEALIFT_CONTAINER_ENGINE=podman the image itself is run.
 IMAGE = "sealift.azurecr.io/dbt:local"
-BASE_IMAGE = "python:3.12-slim"
 ENGINES = ("podman", "docker", "az")
 
 
@@ -81,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     image = verbs.add_parser("image", help="build the container image")
     image.set_defaults(verb=_image)
     image.add_argument("--tag", default=IMAGE, help=f"{IMAGE} if left out")
-    image.add_argument("--base-image", default=BASE_IMAGE, metavar="IMAGE")
+    image.add_argument("--base-image", metavar="IMAGE", help="instead of the one that the Dockerfile pins")
     image.add_argument("--engine", choices=ENGINES, help="the first that is installed, if left out")
     image.add_argument("--registry", metavar="NAME", help="build in this Azure registry (az acr build)")
     return parser
@@ -181,7 +180,7 @@ def _image(arguments: argparse.Namespace) -> int:
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
-def image_command(engine: str | None, registry: str | None, tag: str, base_image: str) -> list[str]:
+def image_command(engine: str | None, registry: str | None, tag: str, base_image: str | None = None) -> list[str]:
     """Return the command that builds the image; raise DbtRefused when there is nothing to build it with."""
     if registry or engine == "az":
         if not registry:
@@ -197,7 +196,7 @@ def image_command(engine: str | None, registry: str | None, tag: str, base_image
                 "install one, or build in Azure: ./sealift dbt image --registry NAME",
             )
         build = [program, "build", "--tag", tag]
-    arguments = {"BASE_IMAGE": base_image, "GIT_SHA": _git_sha()}
+    arguments = ({"BASE_IMAGE": base_image} if base_image else {}) | {"GIT_SHA": _git_sha()}
     build += [option for name, value in arguments.items() for option in ("--build-arg", f"{name}={value}")]
     return [*build, "--file", "dbt_runner/Dockerfile", "dbt_runner"]
 

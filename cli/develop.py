@@ -66,6 +66,15 @@ def bench_main(argv: list[str]) -> int:
     return code
 
 
+LOCKS = (
+    "requirements",
+    "requirements-dev",
+    "requirements-node",
+    "dbt_runner/requirements",
+    ".github/requirements-linters",
+)
+
+
 def lock_main(argv: list[str]) -> int:  # noqa: ARG001 - every verb takes its arguments
     """Compile every requirements list from its .in file, for all supported Pythons at once."""
     environment = os.environ | {"UV_CUSTOM_COMPILE_COMMAND": "./sealift lock"}
@@ -77,7 +86,7 @@ def lock_main(argv: list[str]) -> int:  # noqa: ARG001 - every verb takes its ar
         "--no-emit-index-url",
         "--no-strip-extras",
     ]
-    for name in ("requirements", "requirements-dev", "requirements-node", "dbt_runner/requirements"):
+    for name in LOCKS:
         command = ["uv", "pip", "compile", *options, "--no-emit-find-links", "-q", f"{name}.in", "-o", f"{name}.txt"]
         try:
             subprocess.run(command, cwd=ROOT, env=environment, check=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import uuid
@@ -11,7 +12,7 @@ import pytest
 from azure.storage.blob import ContainerClient
 from dbt_site import ONE, ROOT, Site, group_definition, wait_for
 
-from cli.dbt import BASE_IMAGE, image_command
+from cli.dbt import image_command
 from local.container_groups.container import Backend
 from local.container_groups.server import ContainerGroups
 
@@ -26,16 +27,22 @@ def engine() -> str:
     pytest.skip("no container engine runs here (podman or docker)")
 
 
+def pinned_base() -> str:
+    [found] = re.findall(r"^FROM (\S+) AS pinned$", (ROOT / "dbt_runner" / "Dockerfile").read_text(), re.MULTILINE)
+    return str(found)
+
+
 @pytest.fixture(scope="module")
 def image(engine: str) -> str:
     """Build the image on the base that SEALIFT_BASE_IMAGE names, or on the default one if this machine has it.
 
     SEALIFT_BUILD_OPTIONS are further options, such as the volume with the settings of a package registry.
     """
-    base = os.environ.get("SEALIFT_BASE_IMAGE", BASE_IMAGE)
+    named = os.environ.get("SEALIFT_BASE_IMAGE")
+    base = named or pinned_base()
     if subprocess.run([engine, "image", "inspect", base], capture_output=True).returncode:
         pytest.skip(f"the base image {base} is not on this machine; SEALIFT_BASE_IMAGE names another")
-    command = image_command(engine, None, "sealift-dbt:test", base)
+    command = image_command(engine, None, "sealift-dbt:test", named)
     command[2:2] = os.environ.get("SEALIFT_BUILD_OPTIONS", "").split()
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr[-2000:]

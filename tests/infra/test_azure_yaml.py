@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import jsonschema
 import pytest
 import yaml
 from infra_templates import ROOT, Template
+
+from infra.hooks.image import content_tag
 
 AZURE_YAML: dict[str, Any] = yaml.safe_load((ROOT / "azure.yaml").read_text())
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -106,7 +109,7 @@ def test_only_what_the_app_needs_is_in_its_package(tmp_path: Path) -> None:
         (tmp_path / stranger).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / stranger).touch()
 
-    assert needed == {"function_app", "batches", "delivery", "encryption", "partners"}
+    assert needed == {"function_app", "batches", "delivery", "encryption", "fault", "partners"}
     assert packaged(tmp_path) == wanted
 
 
@@ -136,10 +139,70 @@ def test_a_workflow_has_no_secret_and_few_rights(path: Path) -> None:
         for step in job["steps"]:
             # A tag can be moved; a commit cannot.
             if "uses" in step:
-                assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", step["uses"]), step["uses"]
+                assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}|\./\.github/actions/\w+", step["uses"]), step["uses"]
+            # A script from the network never runs unseen: archives are checked by hash, packages by their locks.
+            assert not re.search(r"\|\s*(ba|z|da)?sh\b", step.get("run", "")), step["run"]
+            assert "pip install" not in step.get("run", "") or "--require-hashes" in step["run"], step["run"]
             # Text from outside reaches a shell through the environment only.
             assert "${{ github.event" not in step.get("run", "")
 
 
-def test_there_is_a_workflow_to_test_to_plan_to_apply_and_to_see_drift() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["apply", "ci", "drift", "plan"]
+def test_there_is_a_workflow_to_test_to_plan_to_apply_to_see_drift_and_to_audit() -> None:
+    assert [path.stem for path in WORKFLOWS] == ["apply", "audit", "ci", "drift", "plan"]
+
+
+@pytest.mark.parametrize("name", ["apply", "drift", "plan"])
+def test_azd_is_there_before_anybody_signs_in(name: str) -> None:
+    [job] = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text())["jobs"].values()
+    used = [step.get("uses", "").split("@")[0] for step in job["steps"]]
+
+    assert used.index("./.github/actions/azd") < used.index("azure/login")
+
+
+def test_the_archive_of_azd_is_checked_before_anything_of_it_runs() -> None:
+    [step] = yaml.safe_load((ROOT / ".github" / "actions" / "azd" / "action.yml").read_text())["runs"]["steps"]
+    lines = step["run"].splitlines()
+
+    assert re.fullmatch(r"[0-9a-f]{64}", step["env"]["AZD_SHA256"])
+    checked = next(at for at, line in enumerate(lines) if "sha256sum --check" in line)
+    assert checked < next(at for at, line in enumerate(lines) if line.startswith("tar "))
+    assert step["env"]["AZD_VERSION"] in yaml.safe_load((ROOT / "azure.yaml").read_text())["requiredVersions"]["azd"]
+
+
+def test_every_lock_is_audited_and_gets_proposals() -> None:
+    locks = {
+        str(path.relative_to(ROOT))
+        for path in [*ROOT.glob("requirements*.txt"), *ROOT.glob("*/requirements*.txt"), *ROOT.glob(".github/*.txt")]
+    }
+    audit = yaml.safe_load((ROOT / ".github" / "workflows" / "audit.yml").read_text())["jobs"]
+    proposals = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())["updates"]
+    folders = {
+        (each["package-ecosystem"], folder)
+        for each in proposals
+        for folder in each.get("directories", [each.get("directory")])
+    }
+
+    assert set(audit["python"]["strategy"]["matrix"]["lock"]) == locks
+    assert {("pip", f"/{Path(lock).parent}".rstrip(".")) for lock in locks} <= folders
+    assert {("npm", "/local/azurite"), ("docker", "/dbt_runner"), ("github-actions", "/")} <= folders
+    assert (ROOT / "local" / "azurite" / "package-lock.json").exists()
+    assert any("npm audit" in step.get("run", "") for step in audit["node"]["steps"])
+
+
+def test_the_image_s_base_is_pinned_by_its_digest() -> None:
+    text = (ROOT / "dbt_runner" / "Dockerfile").read_text()
+    bases = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
+
+    assert re.fullmatch(r"python:3\.\d+-slim@sha256:[0-9a-f]{64}", bases[0])
+    assert set(bases[1:]) == {"${BASE_IMAGE}"}
+    assert "ARG BASE_IMAGE=pinned\n" in text
+
+
+def test_a_new_base_makes_a_new_tag_so_that_the_image_is_built_anew(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "dbt_runner" / "Dockerfile", tmp_path)
+    before = content_tag(tmp_path)
+    text = (tmp_path / "Dockerfile").read_text()
+
+    (tmp_path / "Dockerfile").write_text(re.sub(r"@sha256:[0-9a-f]{64}", "@sha256:" + "0" * 64, text))
+
+    assert content_tag(tmp_path) != before
