@@ -88,7 +88,7 @@ def give_up(stores: Stores, body: str, *, now: datetime) -> None:
 def _named_batch(body: str) -> BatchId | None:
     try:
         return BatchId.parse(str(json.loads(body)["batch"]))
-    except (ValueError, KeyError, TypeError, InvalidRequest):
+    except (ValueError, KeyError, TypeError, RecursionError, InvalidRequest):
         return None
 
 
