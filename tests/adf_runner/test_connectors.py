@@ -393,15 +393,15 @@ def test_metadata_of_a_missing_file_is_an_error_when_exists_is_not_asked(cloud: 
 
 
 def test_metadata_of_files_and_folders(cloud: Cloud) -> None:
-    cloud.container.upload_blob("meta/a.txt", b"hello", overwrite=True)
-    cloud.container.upload_blob("meta/sub/b.txt", b"b", overwrite=True)
+    cloud.container.upload_blob("described/a.txt", b"hello", overwrite=True)
+    cloud.container.upload_blob("described/sub/b.txt", b"b", overwrite=True)
 
     file = run_one(
         cloud,
         BLOB_BINARY,
-        metadata("blob", "meta/a.txt", "exists", "itemName", "itemType", "size", "contentMD5", "lastModified"),
+        metadata("blob", "described/a.txt", "exists", "itemName", "itemType", "size", "contentMD5", "lastModified"),
     )
-    folder = run_one(cloud, BLOB_BINARY, metadata("blob", "meta", "childItems", "itemType"))
+    folder = run_one(cloud, BLOB_BINARY, metadata("blob", "described", "childItems", "itemType"))
 
     output = file.activities[0].output
     assert (output["exists"], output["itemName"], output["itemType"], output["size"]) == (True, "a.txt", "File", 5)
