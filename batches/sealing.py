@@ -24,8 +24,9 @@ from batches.manifest import finish_if_sealed, is_finished
 from batches.record import BatchId, StagedFile
 from batches.stores import Stores
 from batches.transfer import BlockWriter, read_blob
-from encryption import EXTENSIONS, FileInfo, Recipient, SealedFile, seal
+from encryption import EXTENSIONS, FileInfo, SealedFile, seal
 from encryption.vault import Vault
+from encryption.wrapping import Receiver
 from fault import Fault
 from partners import load_partner
 
@@ -127,7 +128,7 @@ def _seal(stores: Stores, vault: Vault, message: SealMessage, file: StagedFile, 
         assert _result_of(target) is not None, "a commit is refused only where a blob is"
 
 
-def _recipients(vault: Vault, batch: BatchId, now: datetime) -> list[Recipient]:
+def _recipients(vault: Vault, batch: BatchId, now: datetime) -> list[Receiver]:
     """Read the certificates that the file key is wrapped for: the only place where they are read."""
     partner = load_partner(batch.partner)
     recipients = vault.recipients(partner.certificate, now)

@@ -23,7 +23,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "seal": ("cli.seal:seal_main", "seal a file for one or more certificates"),
     "open": ("cli.seal:open_main", "open a sealed file with a private key"),
     "inspect": ("cli.seal:inspect_main", "show a sealed file's header; needs no key"),
-    "keys": ("cli.keys:main", "check | import: what a key file is, and a partner's certificate into the vault"),
+    "keys": (
+        "cli.keys:main",
+        "check | import | export: what a key file is, certificates into the vault, our OpenPGP key out",
+    ),
     "partner": ("cli.partner:main", "kit | lint | schema | check: what a partner receives and how it is reached"),
     "dbt": ("cli.dbt:main", "run | runs | show | docs | image: dbt on demand"),
     "deploy": ("infra.deploy:main", "plan | apply | drift: bring adf/ to Azure"),

@@ -111,6 +111,10 @@ def open_one(path: Path, private_key: RSAPrivateKey, out: Path, watch: Watch = u
     chunks = watch(path, read_chunks(path))
     if path.suffix == ".cms":
         target, pieces = _target(out, path.stem), open_cms(chunks, private_key)
+    elif path.suffix in (".pgp", ".gpg", ".asc"):
+        raise FileProblem(
+            f"{path.name} is an OpenPGP file", f"gpg --decrypt opens it: gpg -o {path.stem} -d {path.name}"
+        )
     elif path.suffix in (".enc", ".key"):
         raise FileProblem(
             f"{path.name} is a detached file: its nonce is in the manifest", "open the batch's manifest.json"
@@ -202,6 +206,8 @@ def _open(
             tag=file.detached.tag,
             plaintext_bytes=file.plaintext_bytes,
         )
+    if file.format == "openpgp":
+        raise FileProblem(f"{file.sealed_name} is an OpenPGP file", "the batch is verified; open its files with gpg")
     if file.format == "cms":
         return open_cms(chunks, private_key, plaintext_bytes=file.plaintext_bytes)
     header = read_header(read_chunks(source))

@@ -1,4 +1,4 @@
-"""`./sealift keys`: what a key file or vault secret is, and a partner's certificate into the vault."""
+"""`./sealift keys`: what a key file or vault secret is, a partner's certificate into the vault, our OpenPGP key out of it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
-from cli.batch_folder import FileProblem
-from cli.seal import read_file
+from cli.batch_folder import FileProblem, writing
+from cli.seal import openpgp_signer, read_file
 from encryption.certificates import own_certificates, read_certificates, subject_of
 from encryption.diagnosis import Diagnosis
 from encryption.doctor import diagnose
 from encryption.errors import SecretMissing, SeveralOwners
+from encryption.openpgp import Signer, grouped, is_openpgp, own_certificate
+from encryption.openpgp.doctor import add_to
 
 
 def main(argv: list[str]) -> int:
@@ -23,14 +25,22 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         "sealift keys", description="Look at a partner's certificate, and put it into the vault."
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="check | import")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="check | import | export")
     check = verbs.add_parser("check", help="say what a file or vault secret is, and what to do about it")
     check.add_argument("source", metavar="FILE|SECRET")
     add = verbs.add_parser("import", help="check a certificate and store it as the secret NAME-certificate")
     add.add_argument("partner", metavar="NAME")
     add.add_argument("file", type=Path, metavar="FILE")
     add.add_argument("--replace", action="store_true", help="do not keep the certificates that the secret holds now")
+    give = verbs.add_parser("export", help="write our own OpenPGP certificate, which partners verify our files with")
+    give.add_argument("--openpgp", action="store_true", required=True, help="in OpenPGP's form, armoured")
+    give.add_argument("--key", default=None, metavar="NAME", help=f"the vault's key (default: {_openpgp_key()})")
+    give.add_argument("--sign-key", type=Path, metavar="KEY.pem", help="a private key of this machine instead")
+    give.add_argument("--user-id", default="Sealift", metavar="TEXT", help="such as 'Acme <files@acme.example>'")
+    give.add_argument("--out", type=Path, default=Path("sealift.pgp.asc"), metavar="FILE")
     arguments = parser.parse_args(argv)
+    if arguments.verb == "export":
+        return _export(arguments)
     if arguments.verb == "import":
         return _import(arguments.partner, arguments.file, replace=arguments.replace)
     path = Path(arguments.source)
@@ -39,6 +49,41 @@ def main(argv: list[str]) -> int:
     found = diagnose(read_file(path) if path.is_file() else _secret(arguments.source), datetime.now(UTC))
     _print_diagnosis(found)
     return 0 if found.is_usable else 1
+
+
+def _openpgp_key() -> str:
+    return os.environ.get("OPENPGP_SIGNING_KEY", "sealift-openpgp")
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    """Write our OpenPGP certificate and print its fingerprint, which partners compare by telephone."""
+    if arguments.sign_key:
+        signer, certificate = _certificate(openpgp_signer(arguments.sign_key), arguments.user_id)
+    else:
+        signer, certificate = _certificate_of_vault(arguments.key or _openpgp_key(), arguments.user_id)
+    with writing(arguments.out) as sink:
+        sink.write(certificate)
+    print(f"wrote {arguments.out}: send it to the partner, and read out the fingerprint by telephone")
+    print(f"  fingerprint {grouped(signer.key.fingerprint.hex().upper())}")
+    return 0
+
+
+def _certificate(signer: Signer, user_id: str) -> tuple[Signer, bytes]:
+    return signer, own_certificate(signer, user_id)
+
+
+def _certificate_of_vault(key_name: str, user_id: str) -> tuple[Signer, bytes]:
+    from azure.identity import DefaultAzureCredential
+
+    from encryption.vault import Vault
+
+    if "KEY_VAULT_URL" not in os.environ:
+        raise FileProblem("KEY_VAULT_URL is not set", "set it to the vault's address and log in with `az login`")
+    vault = Vault(os.environ["KEY_VAULT_URL"], DefaultAzureCredential())
+    try:
+        return _certificate(vault.openpgp_signer(key_name), user_id)
+    finally:
+        vault.close()
 
 
 def _print_diagnosis(found: Diagnosis) -> None:
@@ -75,6 +120,8 @@ def _import(partner: str, path: Path, *, replace: bool) -> int:
         return 1
     if "KEY_VAULT_URL" not in os.environ:
         raise FileProblem("KEY_VAULT_URL is not set", "set it to the vault's address and log in with `az login`")
+    if is_openpgp(found.pem):
+        return _import_openpgp(name, found.pem, now, replace=replace)
     new = own_certificates(read_certificates(found.pem))
     certificates = list(new)
     if not replace:
@@ -90,4 +137,23 @@ def _import(partner: str, path: Path, *, replace: bool) -> int:
     with SecretClient(os.environ["KEY_VAULT_URL"], DefaultAzureCredential()) as client:
         client.set_secret(name, pem.decode(), content_type="application/x-pem-file")
     print(f"the secret {name} now holds {len(kept)} certificate(s); the newest valid one is used from the next file on")
+    return 0
+
+
+def _import_openpgp(name: str, new: bytes, now: datetime, *, replace: bool) -> int:
+    """Add an OpenPGP certificate to a secret, beside those in it that are still of use."""
+    from azure.identity import DefaultAzureCredential
+    from azure.keyvault.secrets import SecretClient
+
+    present = None
+    if not replace:
+        with suppress(SecretMissing):
+            present = _secret(name)
+    text = add_to(present, new, now)
+    if not (found := diagnose(text, now)).is_usable:
+        _print_diagnosis(found)
+        return 1
+    with SecretClient(os.environ["KEY_VAULT_URL"], DefaultAzureCredential()) as client:
+        client.set_secret(name, text.decode(), content_type="application/pgp-keys")
+    print(f"the secret {name} now holds {found.kind}; the newest usable one is used from the next file on")
     return 0

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives import serialization
 
 from cli.batch_folder import FileProblem, verify_batch
 from cli.seal import seal_file, write_manifest
-from encryption import Recipient, load_verification_key
+from encryption import load_verification_key
+from encryption.wrapping import Receiver
 
 ROOT = Path(__file__).resolve().parent.parent
 SENDER = "sender.pem"
@@ -26,7 +27,7 @@ def assemble_kit(
     out: Path,
     *,
     now: datetime,
-    recipients: Sequence[Recipient] = (),
+    recipients: Sequence[Receiver] = (),
     sign: Callable[[bytes], bytes] | None = None,
     signing_key: str = "sealift-signing",
     formats: Sequence[str] = ("native",),
@@ -64,7 +65,7 @@ def fingerprint(verification_pem: bytes) -> str:
 def _seal_test_batch(
     partner: str,
     folder: Path,
-    recipients: list[Recipient],
+    recipients: list[Receiver],
     sign: Callable[[bytes], bytes],
     signing_key: str,
     kind: str,

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, utils
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from cli.batch_folder import FileProblem, Watch, open_batch, open_one, read_chunks, unwatched, verify_batch, writing
@@ -26,19 +27,30 @@ from encryption import (
     FileInfo,
     Manifest,
     ManifestFile,
-    Recipient,
+    OpenPgp,
     SealedFile,
     keys_json,
-    load_recipients,
     load_verification_key,
     read_header,
     seal,
 )
 from encryption.cms import read_envelope
 from encryption.manifest import PSS
+from encryption.openpgp import Signer
+from encryption.openpgp.keys import ALGORITHM_NAMES, key_of
+from encryption.openpgp.packets import read_message
+from encryption.receiving import load_receivers
+from encryption.rsa_numbers import check_rsa_numbers
+from encryption.sealing import OPENPGP_EXTENSIONS
+from encryption.wrapping import Receiver
 
 BY_HAND = "by-hand"
+ARMOURED = b"-----BEGIN PGP MESSAGE-----"
+OPENPGP_NOTE = ("note", "name, signature and content are encrypted: only a recipient sees them")
+ARMOUR_NOTE = ("note", "gpg --dearmor shows the packets inside: inspect its output")
 SHOW_PROGRESS_FROM_BYTES = 64 * 1024 * 1024
+# A PEM key has no date, and an OpenPGP fingerprint depends on one: counted as made then, a key always has the same fingerprint.
+PEM_KEY_MADE = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def seal_main(argv: list[str]) -> int:
@@ -46,7 +58,12 @@ def seal_main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser("sealift seal", description="Seal files for one or more certificates.")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument(
-        "--to", action="append", required=True, type=Path, metavar="CERT.pem", help="repeat for more recipients"
+        "--to",
+        action="append",
+        required=True,
+        type=Path,
+        metavar="CERT",
+        help="X.509 or OpenPGP; repeat for more recipients",
     )
     parser.add_argument("--format", choices=FORMATS, default="native")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -54,17 +71,24 @@ def seal_main(argv: list[str]) -> int:
     parser.add_argument(
         "--sign", type=Path, metavar="KEY.pem", help="make a whole batch: write keys.json, manifest and signature"
     )
+    openpgp = parser.add_argument_group("with --format openpgp")
+    openpgp.add_argument("--sign-key", type=Path, metavar="KEY.pem", help="sign the file itself with this RSA key")
+    openpgp.add_argument("--armour", action="store_true", help="write text (ASCII armour)")
+    openpgp.add_argument("--compress", action="store_true", help="compress before encrypting")
+    openpgp.add_argument("--extension", choices=OPENPGP_EXTENSIONS, default=".pgp")
     arguments = parser.parse_args(argv)
     if arguments.format == "detached" and not arguments.sign:
         parser.error("a detached file cannot be opened without a signed manifest: give --sign KEY.pem")
+    if arguments.format != "openpgp" and (arguments.sign_key or arguments.armour or arguments.compress):
+        parser.error("--sign-key, --armour and --compress belong to --format openpgp")
     now = datetime.now(UTC)
-    recipients = [each for path in arguments.to for each in load_recipients(read_file(path), None, now)]
+    recipients = [each for path in arguments.to for each in load_receivers(read_file(path), None, now)]
     signer = load_private_key(arguments.sign) if arguments.sign else None
+    kind = _openpgp(arguments, signer) if arguments.format == "openpgp" else arguments.format
     arguments.out.mkdir(parents=True, exist_ok=True)
     with _progress(arguments.files) as watch:
         sealed = [
-            seal_file(path, arguments.out, recipients, arguments.format, arguments.batch, now, watch)
-            for path in arguments.files
+            seal_file(path, arguments.out, recipients, kind, arguments.batch, now, watch) for path in arguments.files
         ]
     for each in sealed:
         print(f"sealed {each.sealed_name}  {each.sealed_bytes:,} bytes  SHA-256 {each.sealed_sha256}")
@@ -73,11 +97,28 @@ def seal_main(argv: list[str]) -> int:
     return 0
 
 
+def _openpgp(arguments: argparse.Namespace, manifest_key: RSAPrivateKey | None) -> OpenPgp:
+    """Return how the OpenPGP files are wished. One RSA key must not sign both in the manifest's way and in OpenPGP's."""
+    signer = openpgp_signer(arguments.sign_key) if arguments.sign_key else None
+    if signer and manifest_key and signer.key.material == manifest_key.public_key():
+        raise FileProblem("--sign and --sign-key are the same RSA key", "use a key of its own for OpenPGP signatures")
+    return OpenPgp(signer=signer, armour=arguments.armour, compress=arguments.compress, extension=arguments.extension)
+
+
+def openpgp_signer(path: Path) -> Signer:
+    """Return a signer of OpenPGP files whose private RSA key is in a PEM file. Raises FileProblem, KeyTooSmall, WeakKey."""
+    key = load_private_key(path)
+    numbers = key.public_key().public_numbers()
+    check_rsa_numbers(f"the signing key {path}", numbers.n, numbers.e)
+    scheme = padding.PKCS1v15(), utils.Prehashed(hashes.SHA256())
+    return Signer(key_of(key.public_key(), PEM_KEY_MADE), lambda digest: key.sign(digest, *scheme))
+
+
 def seal_file(
     path: Path,
     out: Path,
-    recipients: list[Recipient],
-    kind: str,
+    recipients: list[Receiver],
+    kind: str | OpenPgp,
     batch: str,
     now: datetime,
     watch: Watch = unwatched,
@@ -197,6 +238,12 @@ def describe(path: Path) -> list[tuple[str, str]]:
             expected = file.tell() + envelope.plaintext_bytes + 18
         keys = [("recipient", f"RSA-OAEP-256, {len(each) * 8} bits") for each in envelope.wrapped_keys]
         return [("format", "cms"), ("plaintext", f"{envelope.plaintext_bytes:,} bytes"), _whole(path, expected), *keys]
+    with path.open("rb") as file:
+        start = file.read(len(ARMOURED))
+    if start == ARMOURED:
+        return [("format", "openpgp, in ASCII armour"), ("size", f"{path.stat().st_size:,} bytes"), ARMOUR_NOTE]
+    if start[:1] == b"\xc1":
+        return _describe_openpgp(path)
     header = read_header(read_chunks(path))
     body = 56 + header.file.plaintext_bytes + 16 * (header.file.plaintext_bytes // 16384 + 1)
     return [
@@ -208,6 +255,18 @@ def describe(path: Path) -> list[tuple[str, str]]:
         _whole(path, len(header.to_bytes()) + body),
         *(("recipient", f"{each.alg}  {each.kid}  x5t#S256 {each.thumbprint}") for each in header.recipients),
     ]
+
+
+def _describe_openpgp(path: Path) -> list[tuple[str, str]]:
+    with path.open("rb") as file:
+        message = read_message(file.read)
+    keys = [
+        ("recipient", f"key {key_id}, {ALGORITHM_NAMES.get(algorithm, f'algorithm {algorithm}')}")
+        for key_id, algorithm in message.key_ids
+    ]
+    packets = ", ".join(["key packet (1)"] * len(keys) + ["encrypted with integrity check (18, version 1)"])
+    size = ("size", f"{path.stat().st_size:,} bytes, {message.head_bytes:,} of them key packets")
+    return [("format", "openpgp"), ("packets", packets), size, *keys, OPENPGP_NOTE]
 
 
 def _whole(path: Path, expected: int) -> tuple[str, str]:

@@ -12,12 +12,14 @@ from encryption.errors import (
     CannotOpen,
     CertificateExpired,
     CertificateNotYetValid,
+    CertificateRevoked,
     EncryptionError,
     FileTooLarge,
     InvalidValue,
     KeyTooSmall,
     MalformedHeader,
     MalformedManifest,
+    NoEncryptionKey,
     NotRsa,
     PublishedKey,
     RecipientError,
@@ -26,6 +28,7 @@ from encryption.errors import (
     SignatureInvalid,
     SizeMismatch,
     UnreadableCertificate,
+    UnsupportedKey,
     VaultError,
     VaultForbidden,
     VaultUnreachable,
@@ -35,6 +38,7 @@ from encryption.errors import (
 from encryption.header import FileInfo, Header
 from encryption.manifest import Manifest, ManifestFile, keys_json, read_keys_json, verify_signature
 from encryption.opening import open_cms, open_detached, open_sealed, read_header
+from encryption.openpgp import OpenPgp
 from encryption.sealing import EXTENSIONS, FORMATS, RESULT_KEY, SealedFile, Sealing, seal
 from encryption.wrapping import WrappedKey
 
@@ -45,6 +49,7 @@ __all__ = [
     "CannotOpen",
     "CertificateExpired",
     "CertificateNotYetValid",
+    "CertificateRevoked",
     "EncryptionError",
     "FileInfo",
     "FileTooLarge",
@@ -55,7 +60,9 @@ __all__ = [
     "MalformedManifest",
     "Manifest",
     "ManifestFile",
+    "NoEncryptionKey",
     "NotRsa",
+    "OpenPgp",
     "PublishedKey",
     "Recipient",
     "RecipientError",
@@ -66,6 +73,7 @@ __all__ = [
     "SignatureInvalid",
     "SizeMismatch",
     "UnreadableCertificate",
+    "UnsupportedKey",
     "VaultError",
     "VaultForbidden",
     "VaultUnreachable",

@@ -16,14 +16,17 @@ from typing import Any
 
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
-from azure.keyvault.keys import KeyClient
+from azure.keyvault.keys import KeyClient, KeyVaultKey
 from azure.keyvault.keys.crypto import SignatureAlgorithm
 from azure.keyvault.secrets import SecretClient
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
-from encryption.certificates import Recipient, expiry_warning, load_recipients
 from encryption.errors import SecretMissing, VaultError, VaultForbidden, VaultUnreachable
+from encryption.openpgp import Signer
+from encryption.openpgp.keys import key_of
+from encryption.receiving import load_receivers, receiver_warning
+from encryption.wrapping import Receiver
 
 log = logging.getLogger(__name__)
 
@@ -54,26 +57,44 @@ class Vault:
         """Return the text of a secret that is no certificate: a key or password for a partner's server."""
         return self.certificate_pem(name)[0].decode()
 
-    def recipients(self, secret_name: str, now: datetime) -> list[Recipient]:
-        """Return the newest valid certificate of a secret; logs a warning from 30 days before it ends.
+    def recipients(self, secret_name: str, now: datetime) -> list[Receiver]:
+        """Return the newest valid certificate of a secret, X.509 or OpenPGP; logs a warning from 30 days before it ends.
 
         Raises the leaves of RecipientError and VaultError.
         """
         pem, secret_id = self.certificate_pem(secret_name)
-        found = load_recipients(pem, secret_id, now)
-        if words := expiry_warning(pem, now):
+        found = load_receivers(pem, secret_id, now)
+        if words := receiver_warning(pem, now):
             log.warning("secret '%s': %s", secret_name, words)
         return found
 
     def expiry_warning(self, secret_name: str, now: datetime) -> str | None:
         """Return what a status page should say about a certificate's end, or None."""
-        return expiry_warning(self.certificate_pem(secret_name)[0], now)
+        return receiver_warning(self.certificate_pem(secret_name)[0], now)
 
     def sign(self, key_name: str, data: bytes) -> bytes:
         """Return RSA-PSS-SHA256 over `data`, made inside Key Vault: only the hash goes there."""
         with _told(f"key '{key_name}'"):
             client = self._keys.get_cryptography_client(key_name)
             return client.sign(SignatureAlgorithm.ps256, hashlib.sha256(data).digest()).signature
+
+    def openpgp_signer(self, key_name: str) -> Signer:
+        """Return the newest version of a key as a signer of OpenPGP files: one call now, and one for each signature.
+
+        It makes PKCS#1 v1.5 signatures, so it must not be the key that signs manifests. The key's OpenPGP fingerprint depends on
+        when Key Vault made that version, which never changes. Raises VaultError.
+        """
+        with _told(f"key '{key_name}'"):
+            found = self._keys.get_key(key_name)
+            client = self._keys.get_cryptography_client(key_name, key_version=found.properties.version)
+        if found.properties.created_on is None:
+            raise VaultError(f"key '{key_name}' has no date of creation", hint="use a key that Key Vault has made")
+
+        def sign_digest(digest: bytes) -> bytes:
+            with _told(f"key '{key_name}'"):
+                return client.sign(SignatureAlgorithm.rs256, digest).signature
+
+        return Signer(key_of(_rsa_key(found, key_name), found.properties.created_on), sign_digest)
 
     def key_id(self, key_name: str) -> str:
         """Return the signing key's id with version, as the manifest names it."""
@@ -83,12 +104,18 @@ class Vault:
     def public_key_pem(self, key_name: str, version: str | None = None) -> bytes:
         """Return the public half of a signing key, which verifies manifests; by default of its newest version."""
         with _told(f"key '{key_name}'"):
-            key = self._keys.get_key(key_name, version).key
-        if not key or not key.n or not key.e:  # type: ignore[attr-defined]  # JsonWebKey sets its members from the answer
-            raise VaultError(f"key '{key_name}' is not an RSA key", hint="make it as RSA 3072: infra/ does")
-        n, e = (int.from_bytes(each, "big") for each in (key.n, key.e))  # type: ignore[attr-defined]
+            found = self._keys.get_key(key_name, version)
         encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        return RSAPublicNumbers(e, n).public_key().public_bytes(encoding, form)
+        return _rsa_key(found, key_name).public_bytes(encoding, form)
+
+
+def _rsa_key(found: KeyVaultKey, key_name: str) -> RSAPublicKey:
+    """Return the public half of a key of the vault."""
+    key = found.key
+    if not key or not key.n or not key.e:  # type: ignore[attr-defined]  # JsonWebKey sets its members from the answer
+        raise VaultError(f"key '{key_name}' is not an RSA key", hint="make it as RSA 3072: infra/ does")
+    n, e = (int.from_bytes(each, "big") for each in (key.n, key.e))  # type: ignore[attr-defined]
+    return RSAPublicNumbers(e, n).public_key()
 
 
 @contextmanager

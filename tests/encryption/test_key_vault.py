@@ -11,15 +11,19 @@ from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import DefaultAzureCredential
 from azure.keyvault.keys import KeyVaultKey
-from encryption_support import NOW, make_certificate, pem, rsa_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from encryption_support import NOW, desk, file_info, make_certificate, pem, pgp_recipient, rsa_key
 
 from encryption import (
     CertificateExpired,
+    OpenPgp,
     SecretMissing,
     VaultError,
     VaultForbidden,
     VaultUnreachable,
     load_verification_key,
+    seal,
     verify_signature,
 )
 from encryption.vault import Vault
@@ -34,8 +38,9 @@ def service(
     authority: CertificateAuthority, identity: IdentityEndpoint, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[KeyVault]:
     with KeyVault(authority, identity, folder=tmp_path_factory.mktemp("vault")) as vault:
-        vault.allow("function-app", secrets=["*-certificate"], keys=["sealift-signing"])
+        vault.allow("function-app", secrets=["*-certificate"], keys=["sealift-signing", "sealift-openpgp"])
         vault.create_key("sealift-signing")
+        vault.create_key("sealift-openpgp")
         vault.create_key("closed")
         yield vault
 
@@ -203,3 +208,40 @@ def test_a_signing_key_that_is_not_rsa_is_refused(vault: Vault, monkeypatch: pyt
 
     with pytest.raises(VaultError, match="'k' is not an RSA key"):
         vault.public_key_pem("k")
+
+
+def test_an_openpgp_file_is_signed_inside_the_vault_by_a_key_with_a_stable_fingerprint(
+    vault: Vault, service: KeyVault
+) -> None:
+    signer, again = vault.openpgp_signer("sealift-openpgp"), vault.openpgp_signer("sealift-openpgp")
+    options = OpenPgp(signer=signer)
+
+    data = b"".join(seal([b"hello"], file=file_info(5), recipients=[pgp_recipient()], format=options))
+
+    sender = load_pem_public_key(vault.public_key_pem("sealift-openpgp"))
+    assert isinstance(sender, RSAPublicKey)
+    assert desk().open(data, sender).content == b"hello"
+    assert signer.key.fingerprint == again.key.fingerprint
+    assert signer.key.created == vault._keys.get_key("sealift-openpgp").properties.created_on
+
+
+def test_an_openpgp_certificate_in_a_secret_becomes_the_recipient(vault: Vault, service: KeyVault) -> None:
+    service.set_secret("pgp-certificate", desk().certificate().decode())
+
+    (found,) = vault.recipients("pgp-certificate", NOW)
+
+    assert found.thumbprint == pgp_recipient().thumbprint
+    assert vault.expiry_warning("pgp-certificate", NOW) is None
+
+
+def test_an_openpgp_signature_by_a_key_of_others_is_forbidden(vault: Vault) -> None:
+    with pytest.raises(VaultForbidden, match="may not use key 'closed'"):
+        vault.openpgp_signer("closed")
+
+
+def test_a_key_without_a_date_of_creation_cannot_sign_openpgp(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    undated = KeyVaultKey("https://vault.example/keys/k/1", jwk={"kty": "RSA", "n": b"n", "e": b"e"})
+    monkeypatch.setattr(vault._keys, "get_key", lambda *_: undated)
+
+    with pytest.raises(VaultError, match="'k' has no date of creation"):
+        vault.openpgp_signer("k")
