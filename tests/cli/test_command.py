@@ -88,7 +88,7 @@ def test_a_path_that_cannot_be_used_is_named_with_the_mend(tmp_path: Path) -> No
 def test_who_is_not_logged_in_is_told_so_at_once(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     # On a machine of Azure there may be an identity of its own: nobody is asked but these variables, which are not set.
     environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential"}
-    command = [sys.executable, "-m", "local", *arguments]
+    command = [sys.executable, "-m", "cli", *arguments]
 
     told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
 
