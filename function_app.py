@@ -191,12 +191,12 @@ def confirm(req: func.HttpRequest) -> Answer:
     request = ConfirmRequest.model_validate_json(_body(req))
     stores = batches.open_stores()
     record = batches.read(stores.batches, _batch_id(req))
-    if batches.state_of(stores, record) not in ("sealed", "delivered", "acknowledged", "rejected"):
+    if batches.state_of(stores, record) not in ("sealed", "delivered", "acknowledged", "rejected", "empty"):
         raise batches.NotDelivered(f"batch {record.batch} is not sealed", "seal and deliver it first")
     receipt = batches.confirm(
         stores,
         record,
-        expected=batches.remote_files(stores, record),
+        expected=[] if record.emptied_at else batches.remote_files(stores, record),
         arrived={file.name: file.bytes for file in request.arrived},
         run_id=_run_id(req, request),
         now=_now(),

@@ -11,17 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from azure.core.exceptions import ResourceNotFoundError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from batches import ledger
 from batches import record as records
 from batches.errors import ContentChanged, InvalidRequest, NotStaged
 from batches.log import current_traceparent, log_event
 from batches.manifest import is_finished, sealed_names
-from batches.record import BatchId, Record, StagedFile
+from batches.record import ROWS, BatchId, Record, StagedFile, StagedRows
 from batches.stores import BLOCK_BYTES, Stores
 from encryption.sealing import Format
 from partners.naming import SAFE_FILE_NAME
@@ -50,6 +50,21 @@ class SealMessage(BaseModel):
     files: list[StagedFile]
     format: Format
     last: bool
+    planned_at: AwareDatetime | None = None
+    parts: int | None = None
+    run_id: str | None = None
+    traceparent: str | None = None
+
+
+class ShapeMessage(BaseModel):
+    """Rows to shape, as they were accepted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int
+    shape: Literal["rows"] = "rows"
+    batch: str
+    etag: str
     run_id: str | None = None
     traceparent: str | None = None
 
@@ -57,15 +72,19 @@ class SealMessage(BaseModel):
 def request_sealing(
     stores: Stores, batch: BatchId, *, rows: Mapping[str, int], run_id: str | None, now: datetime
 ) -> Record:
-    """Accept the raw files as the batch's content and queue what is not sealed yet.
+    """Accept what was extracted as the batch's content and queue it: rows to be shaped, or files that are not sealed yet.
 
     `rows` is the number of rows by file, where the caller knows it. Asking again is harmless.
     Raises UnknownBatch, NotStaged, ContentChanged, InvalidRequest.
     """
     record = records.read(stores.batches, batch)
+    if record.emptied_at is not None:
+        return record
     if is_finished(stores, batch):
         _refuse_other_content(stores, record)
         return record
+    if record.staged is None and (extracted := _staged_rows(stores, record)) is not None:
+        return _queue_shaping(stores, record, extracted, run_id, now)
     staged = _accept(stores, record, rows)
 
     def accept(current: Record) -> Record:
@@ -88,15 +107,83 @@ def request_sealing(
         bytes=sum(file.size_bytes for file in staged),
         content_sha256=hashlib.sha256(repr(_content(record.staged or [])).encode()).hexdigest(),
     )
+    queue_sealing(stores, record, run_id=run_id, now=now)
+    return record
+
+
+def queue_sealing(stores: Stores, record: Record, *, run_id: str | None, now: datetime) -> None:
+    """Queue the accepted files that are not sealed yet."""
+    batch = record.id
     _forget_failures(stores, batch)
     sealed = sealed_names(stores, record)
     todo = [file for file in record.staged or [] if record.sealed_name(file.name) not in sealed]
     common: dict[str, Any] = {"version": MESSAGE_VERSION, "batch": str(batch), "format": record.format}
-    common |= {"run_id": run_id, "traceparent": current_traceparent()}
+    common |= {
+        "run_id": run_id,
+        "traceparent": current_traceparent(),
+        "parts": len(record.files),
+        "planned_at": record.planned_at,
+    }
     messages = [SealMessage(**common, files=files, last=files[-1] is todo[-1]) for files in _group(todo)]
     with ThreadPoolExecutor(MESSAGES_AT_ONCE) as pool:
         deque(pool.map(lambda message: stores.seal_queue.send_message(message.model_dump_json()), messages), maxlen=0)
     log_event("seal.requested", batch=str(batch), files=len(record.files), queued=len(todo), run_id=run_id, at=now)
+
+
+def parse_shape_message(body: str) -> ShapeMessage | None:
+    """Return the message when it asks for shaping, None for any other. Raises InvalidRequest for another version."""
+    try:
+        message = ShapeMessage.model_validate_json(body)
+    except ValidationError:
+        return None
+    if message.version != MESSAGE_VERSION:
+        raise InvalidRequest(
+            f"the queue message has version {message.version}, this app knows {MESSAGE_VERSION}",
+            "let the app that wrote it finish, or ask for sealing again: POST /api/batches/{id}/seal",
+        )
+    return message
+
+
+def _staged_rows(stores: Stores, record: Record) -> StagedRows | None:
+    """Return the extracted rows as they are in the raw container, None when there are none."""
+    try:
+        found = stores.raw.get_blob_client(f"{record.id.folder}/{ROWS}").get_blob_properties()
+    except ResourceNotFoundError:
+        return None
+    return StagedRows(etag=_quoted(found.etag), size_bytes=found.size)
+
+
+def _queue_shaping(stores: Stores, record: Record, staged: StagedRows, run_id: str | None, now: datetime) -> Record:
+    """Pin the rows and queue a message that shapes them."""
+
+    def pin(current: Record) -> Record:
+        if current.rows is not None and current.rows != staged:
+            raise ContentChanged(
+                f"the rows of batch {record.batch} were extracted again while they are being shaped",
+                "wait until the batch is sealed or has failed, then run the window again",
+            )
+        return records.resume(current).model_copy(update={"rows": staged})
+
+    record = records.update(stores.batches, record.id, pin)
+    ledger.note(
+        stores.batches,
+        record.id,
+        "extracted",
+        now=now,
+        run_id=run_id,
+        once=True,
+        bytes=staged.size_bytes,
+        etag=staged.etag,
+    )
+    message = ShapeMessage(
+        version=MESSAGE_VERSION,
+        batch=record.batch,
+        etag=staged.etag,
+        run_id=run_id,
+        traceparent=current_traceparent(),
+    )
+    stores.seal_queue.send_message(message.model_dump_json())
+    log_event("shape.requested", batch=record.batch, bytes=staged.size_bytes, run_id=run_id, at=now)
     return record
 
 
@@ -135,6 +222,8 @@ def _group(files: Iterable[StagedFile]) -> Iterator[list[StagedFile]]:
 def _accept(stores: Stores, record: Record, rows: Mapping[str, int]) -> list[StagedFile]:
     """Return the batch's raw files as they are now. Raises NotStaged."""
     prefix = f"{record.id.folder}/"
+    if not record.files:
+        raise NotStaged(f"{ROWS} of batch {record.batch} is not in the raw container", "extract it first")
     found = {blob.name.removeprefix(prefix): blob for blob in stores.raw.list_blobs(name_starts_with=prefix)}
     if missing := [name for name in record.files if name not in found]:
         raise NotStaged(
@@ -155,6 +244,7 @@ def _accept(stores: Stores, record: Record, rows: Mapping[str, int]) -> list[Sta
 def _refuse_other_content(stores: Stores, record: Record) -> None:
     """Raise ContentChanged when plaintext lies in raw that is not what was sealed; that none is there is as it should be."""
     accepted = {file.name: file.etag for file in record.staged or []}
+    accepted |= {ROWS: record.rows.etag} if record.rows else {}
     for blob in stores.raw.list_blobs(name_starts_with=f"{record.id.folder}/"):
         if accepted.get(blob.name.rpartition("/")[2]) != _quoted(blob.etag):
             raise ContentChanged(

@@ -8,6 +8,7 @@ BatchError
 ├── OtherWindow      the batch id is taken by another window (409)
 ├── NotDelivered     the partner's side is not complete (409)
 ├── NotRepeatable    there is nothing that could be delivered or done again (409)
+├── NumbersFull      the range of a partner's file numbers is used up (409)
 └── PlaintextRemains storage keeps deleted plaintext (409)
 """
 
@@ -52,6 +53,10 @@ class NotDelivered(BatchError):
 
 class NotRepeatable(BatchError):
     """What was asked to happen again cannot: it never happened, or it is already on its way."""
+
+
+class NumbersFull(BatchError):
+    """The numbers that were agreed on with the partner are used up."""
 
 
 class PlaintextRemains(BatchError):

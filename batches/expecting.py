@@ -166,7 +166,7 @@ def _read_fact(stores: Stores, record: Record) -> Facts:
     return Facts(
         batch=record.batch,
         state=state_of(stores, record),
-        delivered_at=datetime.fromisoformat(receipt["delivered_at"]) if receipt else None,
+        delivered_at=datetime.fromisoformat(receipt["delivered_at"]) if receipt else record.emptied_at,
         failure=record.failure.cause if record.failure else "",
     )
 

@@ -73,7 +73,7 @@ def finish(stores: Stores, vault: Vault, record: Record, sealed: Mapping[str, Se
 
 def finish_if_sealed(stores: Stores, vault: Vault, record: Record, now: datetime) -> bool:
     """Finish the batch if all its files are sealed; tell whether it is finished."""
-    if len(sealed_names(stores, record)) < len(record.files):
+    if record.staged is None or len(sealed_names(stores, record)) < len(record.files):
         return False
     return finish(stores, vault, record, list_sealed(stores, record), now)
 

@@ -90,7 +90,11 @@ def replay(stores: Stores, batch: BatchId, *, start: Literal["seal", "deliver"],
         raise NotRepeatable(
             f"batch {batch} is sealed", f"./sealift batch replay {batch} --from deliver goes on from there"
         )
-    if start == "seal" and record.staged is None:
+    if record.emptied_at is not None:
+        raise NotRepeatable(
+            f"batch {batch} had no rows, and its feed sends no file then", "plan a correction: a new revision"
+        )
+    if start == "seal" and record.staged is None and record.rows is None:
         raise NotRepeatable(
             f"batch {batch} was never accepted for sealing", "run deliver_batch for its window: that extracts it first"
         )

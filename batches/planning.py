@@ -8,18 +8,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 
-from batches import ledger
+from batches import ledger, recipe
 from batches import record as records
 from batches.errors import InvalidRequest, OtherWindow, UnknownBatch
-from batches.record import BatchId, Record
+from batches.numbering import open_book
+from batches.recipe import Recipe
+from batches.record import ROWS, BatchId, Record
 from batches.stores import Stores
-from partners import Partner, PartnerInvalid, ShortForm, UnknownFeed, load_partner, render_query
+from partners import Partner, UnknownFeed, load_partner, stage_query
 
 SftpAddresses = Mapping[str, Mapping[str, object]]
 
@@ -46,7 +50,7 @@ def plan(
 
     def resume(current: Record) -> Record:
         _refuse_other_window(current, window_start, window_end)
-        return records.resume(current)
+        return records.resume(_renewed(stores, whose, current))
 
     try:
         record = records.update(stores.batches, batch, resume)
@@ -55,6 +59,8 @@ def plan(
             stores.batches, _new_record(stores, whose, batch, (window_start, window_end), run_id, now)
         )
         _refuse_other_window(record, window_start, window_end)
+    with suppress(UnknownBatch):  # a batch that an older version sealed has no recipe
+        open_book(stores, record, recipe.read(stores.batches, batch))
     ledger.note(
         stores.batches,
         batch,
@@ -79,8 +85,7 @@ def describe(record: Record, sftp: SftpAddresses) -> dict[str, Any]:
         "sequence": record.sequence,
         "query": record.query,
         "files": record.files,
-        "raw": {"folder": record.id.folder, "file": record.files[0]},
-        "layout": _adf_layout(record.layout),
+        "raw": {"folder": record.id.folder, "file": ROWS},
         "route": record.route,
         "sftp": {
             "host": partner.sftp.host,
@@ -91,6 +96,15 @@ def describe(record: Record, sftp: SftpAddresses) -> dict[str, Any]:
             "folder": record.folder,
         },
     }
+
+
+def _renewed(stores: Stores, partner: Partner, record: Record) -> Record:
+    """Return a batch that an older version planned and did not extract with today's query and recipe."""
+    if record.layout is None or record.staged is not None:
+        return record
+    recipe.write(stores.batches, record.id, Recipe.of(partner, record.id.feed))
+    query = stage_query(partner.feeds[record.id.feed], record.id.business_date)
+    return record.model_copy(update={"layout": None, "query": query})
 
 
 def _refuse_other_window(record: Record, start: datetime, end: datetime) -> None:
@@ -111,12 +125,9 @@ def _new_record(
     now: datetime,
 ) -> Record:
     feed = partner.feeds[batch.feed]
-    if not isinstance(feed.layout, ShortForm):
-        raise PartnerInvalid(
-            f"{batch.partner}: feed {batch.feed} has a layout of records, which the night does not write yet",
-            "use the short form of the layout, or ./sealift partner render",
-        )
-    facts = partner.facts(batch.feed, batch.business_date, batch.revision, now)
+    made = Recipe.of(partner, batch.feed)
+    _check_names(made, batch, now)
+    made = recipe.write(stores.batches, batch, made)
     sequence = _take_sequence(stores, batch)
     return Record(
         batch=str(batch),
@@ -125,13 +136,44 @@ def _new_record(
         window_end=window[1],
         planned_at=now,
         run_id=run_id,
-        files=[feed.name_file(facts, sequence)],
-        query=render_query(feed, batch.business_date),
-        layout=feed.layout,
+        # The names of a batch with several files, or perhaps none, are known when its rows are.
+        files=[made.name_file(batch, now, sequence)] if made.numbers_batches else [],
+        query=stage_query(feed, batch.business_date),
         format=feed.format,
         route=feed.route,
         folder=feed.folder,
     )
+
+
+def release_sequence(stores: Stores, batch: BatchId) -> None:
+    """Give the number of a batch without files back, when it is the feed's last: manifests are numbered without a gap."""
+    key = f"{batch.business_date}.{batch.revision}"
+    blob = stores.batches.get_blob_client(f"{batch.partner}/{batch.feed}/sequence.json")
+    while True:
+        taken, etag = _read_sequences(stores, batch)
+        if key not in taken or taken[key] < max(taken.values()):
+            return
+        del taken[key]
+        body = json.dumps(taken, indent=1).encode()
+        try:
+            blob.upload_blob(body, overwrite=True, etag=etag, match_condition=MatchConditions.IfNotModified)
+        except ResourceModifiedError:
+            continue
+        return
+
+
+def _check_names(made: Recipe, batch: BatchId, now: datetime) -> None:
+    """Refuse what would fail after the extract: a revision without a letter, a correction with the name that it corrects."""
+    try:
+        name = made.name_file(batch, now, 1)
+        before = made.name_file(replace(batch, revision=batch.revision - 1), now, 2) if batch.revision > 1 else None
+    except ValueError as error:
+        raise InvalidRequest(str(error), "agree on other names with the partner") from None
+    if name == before:
+        raise InvalidRequest(
+            f"revision {batch.revision} of {batch.partner} {batch.feed} would have the file name of the one that it corrects",
+            "write {letter} or {sequence} into file_name",
+        )
 
 
 def read_sequences(stores: Stores, batch: BatchId) -> dict[str, int]:
@@ -166,18 +208,3 @@ def _take_sequence(stores: Stores, batch: BatchId) -> int:
         except (ResourceExistsError, ResourceModifiedError):
             continue
         return taken[key]
-
-
-def _adf_layout(layout: ShortForm) -> dict[str, Any]:
-    """Return the layout in the words of Data Factory's delimited text dataset."""
-    encodings = {"utf-8": "UTF-8 without BOM", "us-ascii": "US-ASCII", "iso-8859-1": "ISO-8859-1"}
-    return {
-        "columnDelimiter": layout.delimiter,
-        "rowDelimiter": {"lf": "\n", "crlf": "\r\n"}[layout.line_end],
-        "quoteChar": layout.quote,
-        "escapeChar": layout.escape,
-        "quoteAllText": layout.quote_all,
-        "firstRowAsHeader": layout.header,
-        "nullValue": layout.null,
-        "encodingName": encodings[layout.encoding],
-    }

@@ -80,7 +80,7 @@ def sweep(stores: Stores, now: datetime, *, older_than: timedelta, who: str | No
             folders[blob.name.rpartition("/")[0]].append(blob.name)
     for folder, old in folders.items():
         record = _record_of(stores, folder)
-        if record is not None and read_receipt(stores, record, delivery=1) is not None:
+        if record is not None and (record.emptied_at or read_receipt(stores, record, delivery=1) is not None):
             purge(stores, record, now, who=who)
             purged.append(record.batch)
         else:

@@ -19,6 +19,9 @@ from batches.errors import InvalidRequest, UnknownBatch
 from encryption import EXTENSIONS
 from partners import ShortForm
 
+# The staged rows of a batch, in its folder of the raw container.
+ROWS = "rows.jsonl"
+
 _BATCH_ID = re.compile(r"([a-z][a-z0-9-]{0,29})\.([a-z][a-z0-9-]{0,29})\.(\d{4}-\d{2}-\d{2})\.([1-9]\d{0,3})")
 
 
@@ -64,12 +67,27 @@ class _Json(BaseModel):
 
 
 class StagedFile(_Json):
-    """A plaintext file as it was accepted for sealing: nothing else is ever sealed for this batch."""
+    """A plaintext file as it was accepted for sealing: nothing else is ever sealed for this batch.
+
+    `sums` are the writer's, in units of 10^-12, by number column; a file that was not shaped here has none and is not read back.
+    """
 
     name: str
     etag: str
     size_bytes: int
     rows: int | None = None
+    part: int = 1
+    sequence: int | None = None
+    rows_before: int = 0
+    lines: int | None = None
+    sums: dict[str, str] | None = None
+
+
+class StagedRows(_Json):
+    """The rows of a batch as they were accepted for shaping: its files are made from no others."""
+
+    etag: str
+    size_bytes: int
 
 
 class Failure(_Json):
@@ -102,11 +120,13 @@ class Record(_Json):
     run_id: str | None = None
     files: list[str]
     query: str
-    layout: ShortForm
+    layout: ShortForm | None = None  # of batches that were planned by versions before 0.2; now in layout.json
     format: str
     route: str
     folder: str
+    rows: StagedRows | None = None
     staged: list[StagedFile] | None = None
+    emptied_at: AwareDatetime | None = None
     failure: Failure | None = None
     failures_before: list[Failure] = []
     resends: list[Resend] = []
@@ -163,7 +183,7 @@ def fail(record: Record, *, step: str, cause: str, hint: str, now: datetime, run
     """Return the record with its failure; the first cause stands, later ones are its consequences."""
     if record.failure:
         return record
-    failure = Failure(step=step, cause=cause[:500], hint=hint[:500], at=now, run_id=run_id)
+    failure = Failure(step=step, cause=cause[:4000], hint=hint[:500], at=now, run_id=run_id)
     return record.model_copy(update={"failure": failure})
 
 

@@ -9,19 +9,22 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobClient
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from batches import recipe
 from batches import record as records
-from batches.accepting import SealMessage, parse_message
+from batches.accepting import SealMessage, parse_message, parse_shape_message
 from batches.errors import InvalidRequest
 from batches.failing import record_failure
 from batches.log import count_sealed, log_event, log_failure, step
 from batches.manifest import finish_if_sealed, is_finished
 from batches.record import BatchId, StagedFile
+from batches.shaping import give_up_shaping, shape_rows
 from batches.stores import Stores
 from batches.transfer import BlockWriter, read_blob
 from encryption import EXTENSIONS, FileInfo, SealedFile, seal
@@ -29,6 +32,9 @@ from encryption.vault import Vault
 from encryption.wrapping import Receiver
 from fault import Fault
 from partners import load_partner
+from partners.compressing import Decompressor
+from partners.figures import FileFigures
+from partners.rereading import Place, Rereader
 
 
 class FileFailure(BaseModel):
@@ -44,12 +50,16 @@ class FileFailure(BaseModel):
 
 def seal_files(stores: Stores, vault: Vault, body: str, *, now: datetime, attempt: int = 1) -> None:
     """Work one queue message. Faults that a retry cannot mend are recorded; any other is raised, and the queue retries."""
+    if (rows := parse_shape_message(body)) is not None:
+        shape_rows(stores, rows, now=now, attempt=attempt)
+        return
     message = parse_message(body)
+    reading = _Reading(stores, message)
     about = {"run_id": message.run_id, "batch": message.batch, "attempt": attempt}
     for file in message.files:
         with step("seal file", traceparent=message.traceparent, **about, file=file.name):
             try:
-                _seal(stores, vault, message, file, now)
+                _seal(stores, vault, message, file, reading, now)
             except Fault as error:
                 if error.transient:
                     raise
@@ -74,6 +84,9 @@ def fail_file(stores: Stores, message: SealMessage, file: StagedFile, *, cause: 
 def give_up(stores: Stores, body: str, *, now: datetime) -> None:
     """Record what a message that failed after every retry was about: its files, or the batch that a strange one names."""
     try:
+        if (rows := parse_shape_message(body)) is not None:
+            give_up_shaping(stores, rows, now=now)
+            return
         message = parse_message(body)
     except InvalidRequest as error:
         batch = _named_batch(body)
@@ -103,13 +116,52 @@ def _finish_or_fail(stores: Stores, vault: Vault, message: SealMessage, now: dat
         record_failure(stores, batch, step="seal", cause=str(error), hint=error.hint, run_id=message.run_id, now=now)
 
 
-def _seal(stores: Stores, vault: Vault, message: SealMessage, file: StagedFile, now: datetime) -> None:
-    """Seal one file with a fresh key and commit it, unless it is sealed already."""
+class _Reading:
+    """Reads the files of a message back while they are sealed; compiled with the first of them."""
+
+    def __init__(self, stores: Stores, message: SealMessage) -> None:
+        self._stores = stores
+        self._message = message
+        self._compiled: tuple[Rereader, str | None] | None = None
+
+    def through(self, file: StagedFile, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the pieces, and refuse to end when the file is not what its layout says. Raises Mismatch."""
+        if file.sums is None:  # not shaped here
+            yield from pieces
+            return
+        rereader, compress = self._compile()
+        place = Place(
+            part=file.part, sequence=file.sequence or 0, rows_before=file.rows_before, parts=self._message.parts
+        )
+        reader = rereader.file(place)
+        unpacked = Decompressor(compress) if compress else None
+        for piece in pieces:
+            for data in unpacked.feed(piece) if unpacked else (piece,):
+                reader.feed(data)
+            yield piece
+        sums = {name: int(value) for name, value in file.sums.items()}
+        reader.check(FileFigures(part=file.part, rows=file.rows or 0, lines=file.lines or 0, sums=sums))
+
+    def _compile(self) -> tuple[Rereader, str | None]:
+        if self._compiled is None:
+            batch = BatchId.parse(self._message.batch)
+            made = recipe.read(self._stores.batches, batch)
+            assert self._message.planned_at is not None, "messages about shaped files say when they were planned"
+            rereader = Rereader(made.layout, made.columns, made.facts(batch, self._message.planned_at))
+            self._compiled = rereader, made.layout.compress
+        return self._compiled
+
+
+def _seal(
+    stores: Stores, vault: Vault, message: SealMessage, file: StagedFile, reading: _Reading, now: datetime
+) -> None:
+    """Seal one file with a fresh key and commit it, unless it is sealed already. It is read back on the way."""
     batch, target, started = BatchId.parse(message.batch), _target(stores, message, file), time.monotonic()
     if _result_of(target) is not None:
         return
+    plain = read_blob(stores.raw.get_blob_client(f"{batch.folder}/{file.name}"), file.size_bytes, file.etag)
     sealing = seal(
-        read_blob(stores.raw.get_blob_client(f"{batch.folder}/{file.name}"), file.size_bytes, file.etag),
+        reading.through(file, plain),
         file=FileInfo(batch=message.batch, name=file.name, plaintext_bytes=file.size_bytes, created=now),
         recipients=_recipients(vault, batch, now),
         format=message.format,

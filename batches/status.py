@@ -1,6 +1,9 @@
 """The state of a batch, derived from what exists: receipt, signature, accepted files, failure. Nothing is stored for it.
 
 planned -> sealing -> sealed -> (delivering) -> delivered -> (acknowledged | rejected)
+        or -> empty: there were no rows, and the feed sends no file then
+
+While sealing, the extracted rows are first shaped into files.
 
 Any before delivered may become failed, until the batch is planned, sealed or delivered again; delivering is the route `function`.
 """
@@ -28,7 +31,9 @@ def state_of(stores: Stores, record: Record) -> str:
         return "failed"
     if is_finished(stores, record.id):
         return "delivering" if record.delivering == record.delivery else "sealed"
-    return "sealing" if record.staged else "planned"
+    if record.emptied_at is not None:
+        return "empty"
+    return "sealing" if record.staged or record.rows else "planned"
 
 
 def read_status(stores: Stores, vault: Vault, batch: BatchId, now: datetime) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from partners.errors import PartnerError, PartnerInvalid, UnknownFeed, UnknownPa
 from partners.layout import Column, Layout, ShortForm
 from partners.loading import load_partner, load_partners
 from partners.model import Feed, Partner, Sftp
-from partners.query import render_query
+from partners.query import stage_query
 
 __all__ = [
     "Column",
@@ -23,5 +23,5 @@ __all__ = [
     "UnknownPartner",
     "load_partner",
     "load_partners",
-    "render_query",
+    "stage_query",
 ]

@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from pathlib import Path
 
-from partners.compressing import compressed
+from partners.compressing import Compressor
 from partners.errors import PartnerError
 from partners.figures import FileFigures, as_decimal
 from partners.layout import Column
@@ -86,8 +86,10 @@ class _File:
     def keep(self) -> None:
         if self._compress:
             with self.plain.open("rb") as source, self._packed.open("wb") as packed:
-                for piece in compressed(self._compress, self.path.name, iter(lambda: source.read(1 << 20), b"")):
-                    packed.write(piece)
+                compressor = Compressor(self._compress, self.path.name)
+                while piece := source.read(1 << 20):
+                    packed.write(compressor.feed(piece))
+                packed.write(compressor.close())
             self._packed.replace(self.path)
             self.plain.unlink()
         else:

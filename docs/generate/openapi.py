@@ -133,7 +133,7 @@ TIME: Schema = {"type": "string", "format": "date-time"}
 BATCH: Schema = {"type": "string", "pattern": r"^[a-z][a-z0-9-]*\.[a-z][a-z0-9-]*\.\d{4}-\d{2}-\d{2}\.\d+$"}
 SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 STATE: Schema = {
-    "enum": ["planned", "sealing", "sealed", "delivering", "delivered", "acknowledged", "rejected", "failed"]
+    "enum": ["planned", "sealing", "empty", "sealed", "delivering", "delivered", "acknowledged", "rejected", "failed"]
 }
 
 
@@ -196,7 +196,7 @@ ANSWERS: dict[str, Schema] = {
         "type": "object",
         "description": "All that Data Factory needs to extract and deliver. Secrets are named, never contained.",
         "properties": {"batch": BATCH, "state": STATE, "sequence": COUNT, "query": TEXT, "files": array(TEXT)},
-        "required": ["batch", "state", "sequence", "query", "files", "raw", "layout", "route", "sftp"],
+        "required": ["batch", "state", "sequence", "query", "files", "raw", "route", "sftp"],
     },
     "Accepted": members(batch=BATCH, state=STATE),
     "Resent": members(batch=BATCH, state=STATE, delivery=COUNT),

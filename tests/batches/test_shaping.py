@@ -1,0 +1,397 @@
+"""Staged rows become files in the raw container, once, whatever is killed; then they are sealed and read back."""
+
+# ruff: noqa: E501 - a layout reads best on one line
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.core.pipeline.transport import RequestsTransport
+from azure.storage.queue import QueueClient
+from batch_world import DAY, NOW, PARTNER_KEY, START, World
+
+import batches
+from batches import Record
+from batches.record import ROWS
+from encryption import open_sealed
+from partners.loading import FOLDER, load_partner
+
+LAYOUT = """
+    layout: {delimited: ",", quote: never, line_end: lf, rows_per_file: 2, empty: %s, records: [
+      {record: H, at: start, fields: [{constant: H}, {number: sequence}, {number: part}, {number: parts}, {count: rows}, {sum: amount}]},
+      {record: R, at: row, fields: [{constant: R}, {column: id}, {column: amount}]}]}
+    file_name: "X_{date:%%Y%%m%%d}_{sequence:04d}.txt"
+"""
+
+
+@pytest.fixture
+def feed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Give northwind a feed with the layout of a test."""
+
+    def write(empty: str = "skip", more: str = "", layout: str = LAYOUT) -> None:
+        head = (FOLDER / "northwind.yaml").read_text().split("feeds:")[0]
+        text = (
+            f"{head}feeds:\n  accruals:\n    title: x\n    table: marts.x\n    business_date: d\n    order_by: [id]\n"
+            f"    columns: [id, {{name: amount, type: decimal, scale: 2}}]\n{layout % empty}{more}"
+        )
+        (tmp_path / "northwind.yaml").write_text(text)
+
+    write()
+    for module in ("batches.planning", "batches.sealing"):
+        monkeypatch.setattr(f"{module}.load_partner", partial(load_partner, folder=tmp_path))
+    return write
+
+
+def extract(world: World, record: Record, amounts: list[str], **control: object) -> None:
+    """Be the Copy activity: write the rows and the control object."""
+    lines = [json.dumps([number, f"id{number}", amount]) for number, amount in enumerate(amounts, 1)]
+    counted = {"rows": len(amounts), "sums": {"amount": f"{sum(float(a) for a in amounts):.2f}"}, "ties": 0}
+    body = "\n".join([*lines, json.dumps(counted | control)]) + "\n"
+    world.stores.raw.upload_blob(f"{record.id.folder}/{ROWS}", body.encode(), overwrite=True)
+
+
+def finish(world: World, record: Record) -> dict[str, Any]:
+    """Ask for sealing and work all messages; return the status."""
+    world.request(record)
+    while world.work():
+        pass
+    return world.status(record)
+
+
+def opened(world: World, record: Record) -> dict[str, str]:
+    found = batches.read(world.stores.batches, record.id)
+    return {
+        name: b"".join(open_sealed([world.blob(found, found.sealed_name(name))], PARTNER_KEY)).decode()
+        for name in found.files
+    }
+
+
+FILES = {
+    "X_20261121_0001.txt": "H,1,1,2,2,3.50\nR,id1,1.00\nR,id2,2.50\n",
+    "X_20261121_0002.txt": "H,2,2,2,1,3.00\nR,id3,3.00\n",
+}
+
+
+def test_rows_become_sealed_files_and_no_staged_row_is_left(world: World, feed: Any) -> None:
+    record = world.plan()
+    assert record.files == []
+    extract(world, record, ["1.00", "2.50", "3.00"])
+
+    assert finish(world, record)["state"] == "sealed"
+
+    assert opened(world, record) == FILES
+    assert not world.stores.raw.get_blob_client(f"{record.id.folder}/{ROWS}").exists()
+    entries = {entry["step"]: entry["details"] for entry in batches.history(world.stores, record.id)}
+    assert list(entries) == ["planned", "extracted", "shaped", "sealed"]
+    assert entries["shaped"] == {"files": 2, "rows": 3, "sums": {"amount": "6.5"}, "control_totals_agree": None}
+    assert batches.verify(world.stores, world.vault, record.id)["ok"]
+    assert world.confirm(batches.read(world.stores.batches, record.id))["files"]
+    assert world.raw_versions() == []
+
+
+def test_the_next_batch_takes_the_next_numbers_and_a_repeated_window_keeps_its_own(world: World, feed: Any) -> None:
+    first, second = world.plan(), world.plan(START + DAY)
+    extract(world, first, ["1.00"] * 5)
+    finish(world, first)
+    extract(world, second, ["1.00"] * 2)
+    finish(world, second)
+
+    assert list(opened(world, first)) == [f"X_20261121_{n:04d}.txt" for n in (1, 2, 3)]
+    assert list(opened(world, second)) == ["X_20261122_0004.txt"]
+    assert finish(world, first)["state"] == "sealed"
+    assert list(opened(world, first)) == [f"X_20261121_{n:04d}.txt" for n in (1, 2, 3)]
+
+
+def test_rows_that_do_not_fit_fail_the_batch_leave_no_file_and_can_be_extracted_again(world: World, feed: Any) -> None:
+    record = world.plan()
+    extract(world, record, ["1.00", "2.00", "3.001"])
+
+    status = finish(world, record)
+
+    assert status["state"] == "failed"
+    assert "row 3, record R, field 3 'amount': has more than 2 decimals" in status["failure"]["cause"]
+    assert "3.001" not in json.dumps(status)
+    assert [blob.name.rpartition("/")[2] for blob in world.stores.raw.list_blobs()] == [ROWS]
+    assert batches.state_of(world.stores, world.plan()) == "planned"
+    extract(world, record, ["1.00", "2.50", "3.00"])
+    assert finish(world, record)["state"] == "sealed"
+    assert opened(world, record) == FILES
+
+
+def test_a_skipped_batch_ends_empty_is_neither_late_nor_sent_and_takes_no_number(world: World, feed: Any) -> None:
+    record = world.plan()
+    extract(world, record, [])
+
+    status = finish(world, record)
+
+    assert (status["state"], status["send"], status["last"]) == ("empty", [], [])
+    assert world.raw_versions() == []
+    assert finish(world, record)["state"] == "empty"
+    found = batches.read(world.stores.batches, record.id)
+    assert batches.confirm(world.stores, found, expected=[], arrived={}, run_id=None, now=NOW)["files"] == []
+    following = world.plan(START + DAY)
+    extract(world, following, ["1.00"])
+    finish(world, following)
+    assert list(opened(world, following)) == ["X_20261122_0001.txt"]
+    assert following.sequence == 1, "manifests are numbered without a gap"
+
+
+def test_a_batch_without_rows_fails_where_the_feed_says_so(world: World, feed: Any) -> None:
+    feed("fail")
+    record = world.plan()
+    extract(world, record, [])
+
+    status = finish(world, record)
+
+    assert status["state"] == "failed"
+    assert "empty: fail" in status["failure"]["cause"]
+
+
+@pytest.mark.parametrize(
+    ("control", "words"),
+    [
+        ({"rows": 2}, "the database counted 2 rows, the files hold 3"),
+        ({"sums": {"amount": "6.51"}}, "the database's sum of amount differs"),
+        ({"ties": 1}, "order_by does not decide the order"),
+        ({"types": {"amount": "double precision"}}, "floating-point"),
+        ({"totals": [{"rows": "3", "sums": {"amount": "6.49"}}]}, "the mart's control total of amount differs"),
+    ],
+)
+def test_figures_that_disagree_stop_the_batch(world: World, feed: Any, control: dict[str, object], words: str) -> None:
+    feed(more="    control: {table: marts.t, rows: n, sums: {amount: total}}\n")
+    record = world.plan()
+    extract(
+        world, record, ["1.00", "2.50", "3.00"], **({"totals": [{"rows": "3", "sums": {"amount": "6.5"}}]} | control)
+    )
+
+    status = finish(world, record)
+
+    assert status["state"] == "failed"
+    assert words in status["failure"]["cause"]
+
+
+def test_a_file_that_was_changed_after_shaping_is_never_sealed(world: World, feed: Any) -> None:
+    """The same size and the newest ETag: only the reading back can see it."""
+    record = world.plan()
+    extract(world, record, ["1.00", "2.50", "3.00"])
+    world.request(record)
+    message = next(iter(world.stores.seal_queue.receive_messages()))
+    batches.seal_files(world.stores, world.vault, message.content, now=NOW)
+    world.stores.seal_queue.delete_message(message)
+    found = batches.read(world.stores.batches, record.id)
+    assert found.staged
+    blob = world.stores.raw.get_blob_client(f"{record.id.folder}/{found.staged[0].name}")
+    data = blob.download_blob().readall().replace(b"2.50", b"2.60")
+    changed = found.staged[0].model_copy(update={"etag": blob.upload_blob(data, overwrite=True)["etag"]})
+    batches.record.update(
+        world.stores.batches,
+        record.id,
+        lambda current: current.model_copy(update={"staged": [changed, *found.staged[1:]]}),
+    )
+    for message in world.stores.seal_queue.receive_messages():
+        world.stores.seal_queue.delete_message(message)
+    batches.request_sealing(world.stores, record.id, rows={}, run_id=None, now=NOW)
+    world.work()
+
+    status = world.status(record)
+    assert status["state"] == "failed"
+    assert "does not read back as its layout says" in status["failure"]["cause"]
+    assert "2.60" not in json.dumps(status)
+
+
+def test_compressed_files_are_read_back_as_well(world: World, feed: Any) -> None:
+    import gzip
+
+    feed(layout=LAYOUT.replace("rows_per_file: 2,", "compress: gzip,"))
+    record = world.plan()
+    extract(world, record, ["1.00", "2.50", "3.00"])
+
+    assert finish(world, record)["state"] == "sealed"
+
+    found = batches.read(world.stores.batches, record.id)
+    (name,) = found.files
+    data = b"".join(open_sealed([world.blob(found, found.sealed_name(name))], PARTNER_KEY))
+    assert gzip.decompress(data).startswith(b"H,1,1,1,3,6.50\n")
+
+
+def test_numbers_have_a_range_that_is_refused_or_begun_again(world: World, feed: Any) -> None:
+    feed(more="    sequence: {from: 7, to: 8, when_full: restart}\n")
+    record = world.plan()
+    extract(world, record, ["1.00"] * 3)
+    assert finish(world, record)["state"] == "sealed"
+    assert list(opened(world, record)) == ["X_20261121_0007.txt", "X_20261121_0008.txt"]
+
+    second = world.plan(START + DAY)
+    extract(world, second, ["1.00"])
+    finish(world, second)
+    assert list(opened(world, second)) == ["X_20261122_0007.txt"]
+
+    feed(more="    sequence: {from: 7, to: 8, when_full: refuse}\n")
+    third = world.plan(START + 2 * DAY)
+    extract(world, third, ["1.00"] * 3)
+    assert "end with 8" in finish(world, third)["failure"]["cause"]
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.fixture
+def killing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, bool], None]:
+    """End the process before or after the n-th call to storage."""
+    send, state = RequestsTransport.send, {"left": -1, "after": False}
+
+    def counted(self: Any, request: Any, **options: Any) -> Any:
+        state["left"] -= 1
+        if state["left"] == 0 and not state["after"]:
+            raise Killed
+        answer = send(self, request, **options)
+        if state["left"] == 0 and state["after"]:
+            raise Killed
+        return answer
+
+    def arm(number: int, after: bool) -> None:
+        state.update(left=number, after=after)
+
+    monkeypatch.setattr(RequestsTransport, "send", counted)
+    return arm
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
+def test_shaping_can_be_killed_at_every_call_and_ends_in_the_same_place(
+    world: World, feed: Any, killing: Callable[[int, bool], None], after: bool
+) -> None:
+    """Each number of a call is a batch of its own: killed there, run again, and as if nothing had happened."""
+    kills = 0
+    for number in range(1, 60):
+        record = world.plan(revision=number)
+        extract(world, record, ["1.00", "2.50", "3.00"])
+        world.request(record)
+        (message,) = list(world.stores.seal_queue.receive_messages())
+        killing(number, after)
+        try:
+            batches.seal_files(world.stores, world.vault, message.content, now=NOW)
+            was_killed = False
+        except Killed:
+            was_killed = True
+        killing(-1, False)
+        kills += was_killed
+        batches.seal_files(world.stores, world.vault, message.content, now=NOW)  # the queue gives it again
+        world.stores.seal_queue.delete_message(message)
+        while world.work():
+            pass
+
+        assert world.status(record)["state"] == "sealed"
+        first = (number - 1) * 2 + 1
+        assert list(opened(world, record).values()) == [
+            f"H,{first},1,2,2,3.50\nR,id1,1.00\nR,id2,2.50\n",
+            f"H,{first + 1},2,2,1,3.00\nR,id3,3.00\n",
+        ]
+        assert [
+            name for name in world.raw_versions() if name.startswith(record.id.folder) and name.endswith(ROWS)
+        ] == []
+        if not was_killed:
+            break
+    assert kills > 8
+
+
+def test_two_workers_with_the_same_message_make_the_files_once(world: World, feed: Any) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    record = world.plan()
+    extract(world, record, ["1.00", "2.50", "3.00"])
+    world.request(record)
+    (message,) = list(world.stores.seal_queue.receive_messages())
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [
+            pool.submit(batches.seal_files, world.stores, world.vault, message.content, now=NOW) for _ in range(4)
+        ]:
+            done.result()
+    world.stores.seal_queue.delete_message(message)
+    while world.work():
+        pass
+
+    assert world.status(record)["state"] == "sealed"
+    assert opened(world, record) == FILES
+
+
+def test_a_message_given_up_fails_the_batch_and_lets_go_of_its_rows(world: World, feed: Any) -> None:
+    record = world.plan()
+    extract(world, record, ["1.00"])
+    world.request(record)
+    (message,) = list(world.stores.seal_queue.receive_messages())
+
+    batches.give_up(world.stores, message.content, now=NOW)
+
+    assert world.status(record)["failure"]["cause"] == "shaping failed after every retry"
+    assert batches.state_of(world.stores, world.plan()) == "planned"
+
+
+def test_a_message_about_rows_that_were_extracted_anew_does_nothing(world: World, feed: Any) -> None:
+    record = world.plan()
+    extract(world, record, ["1.001"])
+    world.request(record)
+    (old,) = list(world.stores.seal_queue.receive_messages())
+    batches.seal_files(world.stores, world.vault, old.content, now=NOW)
+    world.stores.seal_queue.delete_message(old)
+    world.plan()
+    extract(world, record, ["1.00", "2.50", "3.00"])
+    world.request(record)
+
+    batches.seal_files(world.stores, world.vault, old.content, now=NOW)
+    while world.work():
+        pass
+
+    assert world.status(record)["state"] == "sealed"
+
+
+def test_a_correction_with_the_name_that_it_corrects_is_refused(world: World, feed: Any) -> None:
+    feed(layout=LAYOUT.replace("_{sequence:04d}", "_{part:02d}"))
+
+    with pytest.raises(batches.InvalidRequest, match="would have the file name of the one that it corrects"):
+        world.plan(revision=2)
+
+
+def test_a_batch_that_an_older_version_planned_gets_today_s_query(world: World, feed: Any) -> None:
+    record = world.plan()
+    path = f"{record.id.folder}/batch.json"
+    old = json.loads(world.stores.batches.download_blob(path).readall())
+    old |= {
+        "query": "SELECT 1",
+        "files": ["X.txt"],
+        "layout": {
+            "delimiter": "|",
+            "quote": '"',
+            "escape": '"',
+            "quote_all": False,
+            "line_end": "lf",
+            "header": True,
+            "null": "",
+            "encoding": "utf-8",
+        },
+    }
+    for new in ("rows", "emptied_at"):
+        old.pop(new)
+    world.stores.batches.upload_blob(path, json.dumps(old), overwrite=True)
+
+    renewed = world.plan()
+
+    assert "json_build_array" in renewed.query
+    assert renewed.layout is None
+
+
+def test_forty_parts_are_queued_in_groups(world: World, feed: Any) -> None:
+    record = world.plan()
+    extract(world, record, ["1.00"] * 120)
+
+    assert finish(world, record)["state"] == "sealed"
+
+    found = batches.read(world.stores.batches, record.id)
+    assert [file.rows for file in found.staged or []] == [2] * 60
+    assert isinstance(world.stores.seal_queue, QueueClient)
