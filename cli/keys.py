@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
+from batches.openpgp import openpgp_signing_key
 from cli.batch_folder import FileProblem, writing
 from cli.seal import openpgp_signer, read_file
 from encryption.certificates import own_certificates, read_certificates, subject_of
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> int:
     add.add_argument("--replace", action="store_true", help="do not keep the certificates that the secret holds now")
     give = verbs.add_parser("export", help="write our own OpenPGP certificate, which partners verify our files with")
     give.add_argument("--openpgp", action="store_true", required=True, help="in OpenPGP's form, armoured")
-    give.add_argument("--key", default=None, metavar="NAME", help=f"the vault's key (default: {_openpgp_key()})")
+    give.add_argument("--key", default=None, metavar="NAME", help=f"the vault's key (default: {openpgp_signing_key()})")
     give.add_argument("--sign-key", type=Path, metavar="KEY.pem", help="a private key of this machine instead")
     give.add_argument("--user-id", default="Sealift", metavar="TEXT", help="such as 'Acme <files@acme.example>'")
     give.add_argument("--out", type=Path, default=Path("sealift.pgp.asc"), metavar="FILE")
@@ -51,16 +52,12 @@ def main(argv: list[str]) -> int:
     return 0 if found.is_usable else 1
 
 
-def _openpgp_key() -> str:
-    return os.environ.get("OPENPGP_SIGNING_KEY", "sealift-openpgp")
-
-
 def _export(arguments: argparse.Namespace) -> int:
     """Write our OpenPGP certificate and print its fingerprint, which partners compare by telephone."""
     if arguments.sign_key:
         signer, certificate = _certificate(openpgp_signer(arguments.sign_key), arguments.user_id)
     else:
-        signer, certificate = _certificate_of_vault(arguments.key or _openpgp_key(), arguments.user_id)
+        signer, certificate = _certificate_of_vault(arguments.key or openpgp_signing_key(), arguments.user_id)
     with writing(arguments.out) as sink:
         sink.write(certificate)
     print(f"wrote {arguments.out}: send it to the partner, and read out the fingerprint by telephone")

@@ -66,6 +66,9 @@ param dbtMemoryGb int = 2
 @description('The key that signs manifests; its name is the app\'s setting.')
 param signingKey string = 'sealift-signing'
 
+@description('The key that signs OpenPGP files, and nothing else: one RSA key must not sign in two ways. Its name is the app\'s setting.')
+param openpgpSigningKey string = 'sealift-openpgp'
+
 @description('While the signing key is rotated: the next one. It is made, so that partners can be given its public half; nothing uses it yet.')
 param nextSigningKey string = ''
 
@@ -235,7 +238,7 @@ module vault 'modules/vault.bicep' = {
     location: location
     tags: tags
     token: token
-    signingKeys: signingKeys
+    signingKeys: union(signingKeys, [openpgpSigningKey])
     partners: partners
     extraSecrets: concat(['function-key', 'warehouse-password', 'dbt-password', 'alert-webhook'], escrowSecrets)
     sku: vaultSku
@@ -458,6 +461,7 @@ module app 'modules/function_app.bicep' = {
     encryptedBlobUrl: encryptedStorage.outputs.blobUrl
     vaultUrl: vault.outputs.url
     signingKey: signingKey
+    openpgpSigningKey: openpgpSigningKey
     partnerSftp: partnerSftp
     insightsName: monitoring.outputs.insightsName
     maximumInstances: maximumInstances
@@ -483,6 +487,7 @@ module grants 'modules/access.bicep' = {
     vaultName: vault.outputs.name
     signingKeys: signingKeys
     oldSigningKeys: oldSigningKeys
+    openpgpSigningKey: openpgpSigningKey
     partners: partners
     escrowSecrets: escrowSecrets
     registryName: registry.outputs.name

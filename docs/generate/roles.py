@@ -35,8 +35,8 @@ The person or pipeline that runs `azd up` needs these, which no template can giv
 Control Administrator** on the subscription or, once it exists, on the resource group; the latter best with a condition that
 allows only the roles above. Defining the two custom roles (those named Sealift) needs **User Access Administrator** or
 **Owner**; with `SEALIFT_USE_CUSTOM_ROLE=false` the factory gets *Azure Container Instances Contributor* on that one group
-instead, which can also change and delete it, and the app *Key Vault Crypto User* on the signing key, which can also change,
-disable and back it up.
+instead, which can also change and delete it, and the app *Key Vault Crypto User* on the two signing keys, which can also change,
+disable and back them up.
 """
 
 

@@ -8,6 +8,7 @@ param vaultName string
 @description('The first one is in use; the app may not sign with another.')
 param signingKeys array
 param oldSigningKeys array
+param openpgpSigningKey string
 param partners array
 param escrowSecrets array
 param registryName string
@@ -89,6 +90,10 @@ resource vault 'Microsoft.KeyVault/vaults@2026-02-01' existing = {
   resource oldSigning 'keys' existing = [for key in oldSigningKeys: {
     name: key
   }]
+
+  resource openpgpSigning 'keys' existing = {
+    name: openpgpSigningKey
+  }
 
   resource functionKey 'secrets' existing = {
     name: 'function-key'
@@ -214,6 +219,17 @@ resource appSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
     principalType: 'ServicePrincipal'
     roleDefinitionId: useCustomRole ? signManifests.id : roles.cryptoUser
     description: 'Signs manifests inside the vault; the key itself cannot be read.'
+  }
+}
+
+resource appOpenpgpSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(vault::openpgpSigning.id, 'app', useCustomRole ? 'custom' : roles.cryptoUser)
+  scope: vault::openpgpSigning
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: useCustomRole ? signManifests.id : roles.cryptoUser
+    description: 'Signs OpenPGP files inside the vault, with a key that signs nothing else.'
   }
 }
 

@@ -11,6 +11,7 @@ param rawBlobUrl string
 param encryptedBlobUrl string
 param vaultUrl string
 param signingKey string
+param openpgpSigningKey string
 param partnerSftp object
 param insightsName string
 param maximumInstances int
@@ -141,6 +142,7 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
       AZURE_CLIENT_ID: identityClientId
       KEY_VAULT_URL: vaultUrl
       SIGNING_KEY: signingKey
+      OPENPGP_SIGNING_KEY: openpgpSigningKey
       APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
       APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
       PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'

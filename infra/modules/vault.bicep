@@ -1,4 +1,4 @@
-// Key Vault: the signing key, and one secret per thing that somebody must read.
+// Key Vault: the signing keys, and one secret per thing that somebody must read.
 //
 // A role can be given on a single secret only when that secret exists, and its value must never be in a template.
 // So each secret is created once, switched off and without meaning; the operator's first real value is a new version.

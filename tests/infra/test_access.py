@@ -81,7 +81,7 @@ def test_dbt_sees_no_partner_file(container: str) -> None:
 
 def test_only_the_app_signs_and_only_the_app_reads_certificates() -> None:
     for row in rows():
-        if row["scope"].endswith("/sealift-signing") and row["role"] != "Key Vault Reader":
+        if "/keys/sealift-" in row["scope"] and row["role"] != "Key Vault Reader":
             assert row["principal"] == "app"
         if "-certificate" in row["scope"]:
             assert row["principal"] == "app"
@@ -93,14 +93,15 @@ def custom_role(template: Template, start: str) -> dict[str, Any]:
     return found
 
 
-def test_the_app_may_sign_and_do_nothing_else_with_the_signing_key(templates: dict[str, Template]) -> None:
+@pytest.mark.parametrize("key", ["sealift-signing", "sealift-openpgp"])
+def test_the_app_may_sign_and_do_nothing_else_with_a_signing_key(templates: dict[str, Template], key: str) -> None:
     role = custom_role(templates["dev"], "Sealift manifest signer")
     permissions: list[dict[str, Any]] = role["properties"]["permissions"]
     granted = {
         (name, row["role"])
         for name in ("dbt-image", "built-in-role")
         for row in templates[name].access
-        if row["scope"].endswith("/sealift-signing") and row["principal"] == "app"
+        if row["scope"].endswith(f"/{key}") and row["principal"] == "app"
     }
 
     assert len(permissions) == 1
@@ -133,6 +134,12 @@ def test_the_factory_may_start_stop_and_watch_the_container_group_and_nothing_el
 
 def test_a_deployment_without_a_deployer_grants_people_nothing(templates: dict[str, Template]) -> None:
     assert not [row for row in templates["prod"].access if row["principal"] == "deployer"]
+
+
+def test_nobody_but_the_app_has_a_grant_on_the_key_of_openpgp_files(templates: dict[str, Template]) -> None:
+    found = [row for row in templates["dev"].access if row["scope"].endswith("/sealift-openpgp")]
+
+    assert [row["principal"] for row in found] == ["app"]
 
 
 def test_the_next_signing_key_signs_nothing_yet(templates: dict[str, Template]) -> None:

@@ -170,10 +170,11 @@ def test_a_stage_has_the_secrets_of_every_partner(templates: dict[str, Template]
         assert partner["sftp"]["private_key"] in factory, path.name
 
 
-def test_the_signing_key_is_the_one_that_the_app_asks_for(templates: dict[str, Template]) -> None:
+def test_the_signing_keys_are_those_that_the_app_asks_for(templates: dict[str, Template]) -> None:
     keys = [item["name"].split("/")[-1] for item in templates["dev"].of("Microsoft.KeyVault/vaults/keys")]
+    settings = settings_of(templates["dev"])
 
-    assert keys == [settings_of(templates["dev"])["SIGNING_KEY"]]
+    assert sorted(keys) == sorted([settings["SIGNING_KEY"], settings["OPENPGP_SIGNING_KEY"]])
 
 
 def test_dbt_finds_the_variables_that_it_needs(templates: dict[str, Template]) -> None:

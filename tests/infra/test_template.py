@@ -146,8 +146,9 @@ def test_placeholders_are_written_once_only() -> None:
     assert re.search(r"@onlyIfNotExists\(\)\s+resource secrets ", text)
 
 
-def test_the_signing_key_can_only_sign(template: Template) -> None:
-    [key] = [key for key in template.of("Microsoft.KeyVault/vaults/keys") if key["name"].endswith("/sealift-signing")]
+@pytest.mark.parametrize("name", ["sealift-signing", "sealift-openpgp"])
+def test_a_signing_key_can_only_sign(template: Template, name: str) -> None:
+    [key] = [key for key in template.of("Microsoft.KeyVault/vaults/keys") if key["name"].endswith(f"/{name}")]
 
     assert key["properties"]["keySize"] == 3072
     assert key["properties"]["keyOps"] == ["sign", "verify"]
