@@ -27,10 +27,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "cli.keys:main",
         "check | import | export: what a key file is, certificates into the vault, our OpenPGP key out",
     ),
-    "partner": ("cli.partner:main", "kit | lint | schema | check: what a partner receives and how it is reached"),
+    "partner": ("cli.partner:main", "lint | schema | preview | render | check | kit: what a partner receives and how"),
     "dbt": ("cli.dbt:main", "run | runs | show | docs | image: dbt on demand"),
     "deploy": ("infra.deploy:main", "plan | apply | drift: bring adf/ to Azure"),
-    "bench": ("cli.develop:bench_main", "seal | adf | blob | sftp | dbt: speed as ratios against peers"),
+    "bench": ("cli.develop:bench_main", "seal | shape | adf | blob | sftp | dbt: speed as ratios against peers"),
     "docs": ("docs.generate.pages:main", "write the generated pages of docs/ (--check: only compare)"),
     "lock": ("cli.develop:lock_main", "compile the requirement lists anew (needs uv)"),
 }

@@ -15,12 +15,14 @@ from azure.identity import DefaultAzureCredential
 from cli import partner_layouts
 from cli.console import CommandFailed
 from cli.partner_kit import assemble_kit, fingerprint
+from cli.partner_tables import raise_table_faults
 from delivery import BytesSource, ConnectionSettings
 from delivery.check import Finding, check_server
 from encryption import FileInfo, seal
 from encryption.vault import Vault
 from partners import PartnerInvalid, load_partner
-from partners.loading import FOLDER
+from partners.checking import layout_notes
+from partners.loading import EXAMPLES, FOLDER
 from partners.model import Partner
 
 _MARKS = {"ok": "+", "note": "!", "failed": "x", "skipped": "-"}
@@ -60,17 +62,22 @@ def main(argv: list[str]) -> int:
 
 
 def lint(folder: Path = FOLDER) -> int:
-    """Read every partner file and tell all faults of all; return 1 when there are any."""
+    """Read every partner file, and the examples, and report all faults of all; return 1 when there are any."""
     faulty = 0
-    for path in sorted(folder.glob("*.yaml")):
+    for path in [*sorted(folder.glob("*.yaml")), *sorted((folder / EXAMPLES.name).glob("*.yaml"))]:
         try:
-            partner = load_partner(path.stem, folder=folder)
+            partner = load_partner(path.stem, folder=path.parent)
+            if path.parent == folder:
+                raise_table_faults(path, partner)
         except PartnerInvalid as error:
             faulty += 1
             print("\n".join(f"  x {line}" for line in str(error).splitlines()))
             print(f"    hint: {error.hint}")
         else:
-            print(f"  + partners/{path.name}: {len(partner.feeds)} feed(s): {', '.join(partner.feeds)}")
+            print(f"  + {path.relative_to(folder.parent)}: {len(partner.feeds)} feed(s): {', '.join(partner.feeds)}")
+            for name, feed in partner.feeds.items():
+                columns = {column.name: column for column in feed.columns}
+                print("".join(f"    ! {name}: {note}\n" for note in layout_notes(feed.full_layout, columns)), end="")
     return 1 if faulty else 0
 
 

@@ -11,7 +11,7 @@ from cli import console
 from partners import UnknownFeed, load_partner
 from partners.errors import PartnerError
 from partners.figures import as_decimal
-from partners.loading import read_partner
+from partners.loading import EXAMPLES, read_partner
 from partners.model import Feed, Partner
 from partners.preview import ruled, sample_file, spec
 from partners.rendering import render
@@ -87,7 +87,8 @@ def _render(partner: Partner, feed: Feed, arguments: argparse.Namespace) -> int:
 def _partner(name: str) -> Partner:
     if name.endswith((".yaml", ".yml")) or "/" in name:
         return read_partner(Path(name))
-    return load_partner(name)
+    example = EXAMPLES / f"{name}.yaml"
+    return read_partner(example) if example.is_file() else load_partner(name)
 
 
 def _add_feed(parser: argparse.ArgumentParser) -> None:

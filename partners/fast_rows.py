@@ -7,7 +7,7 @@ written exactly as `values` would write it; a test compares the two.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from itertools import combinations
@@ -18,6 +18,7 @@ from partners.naming import TOKENS, tokens
 from partners.values import Page, Unfit, codec, date_text, parse_moment, quoted, static_text, value_text
 
 Slots = list[str]
+Groups = Sequence[str]
 Special = Callable[[Slots], str]
 State = Callable[[RecordField, int], Special | None]
 
@@ -365,10 +366,17 @@ def _dates(write: Callable[[str], str]) -> Callable[[str], str]:
     return remembered
 
 
+def _has_its_width(field: RecordField, parts: list[tuple[str, str]]) -> bool:
+    """Whether what a pattern gives needs no padding and no refusal for its length."""
+    if not field.length and not field.max:
+        return True
+    return field.length == sum({"Y": 4, "j": 3, "z": 5}.get(text, 2) if mark else 1 for mark, text in parts)
+
+
 def _moments(field: RecordField, page: Page, write: Callable[[str], str]) -> Callable[[str], str]:
     """Return what writes instants and remembers each minute: only the seconds differ within one."""
     parts = list(tokens(field.format or "%Y-%m-%dT%H:%M:%SZ"))
-    if ("%", "f") in parts or parts.count(("%", "S")) != 1 or field.length or field.max:
+    if ("%", "f") in parts or parts.count(("%", "S")) != 1 or not _has_its_width(field, parts):
         return write
     second = parts.index(("%", "S"))
     zone = ZoneInfo(field.zone or page.facts.time_zone) if field.format else UTC

@@ -15,6 +15,7 @@ from partners.model import Partner
 from partners.places import MOST_BYTES, Document, Misread, plain
 
 FOLDER = Path(__file__).parent
+EXAMPLES = FOLDER / "examples"
 _MOST_FAULTS: Final = 50
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, NamedTuple
 
-from partners.fast_rows import Slots, Special, Variant
+from partners.fast_rows import Groups, Slots, Special, Variant
 from partners.fast_rows import variants as fast_ways
 from partners.figures import UNIT
 from partners.layout import Column, Layout, Place, Record, RecordField, meets
@@ -68,7 +68,7 @@ class _Sum(NamedTuple):
     """One thing that is summed: what it is for, and how a row's share is found in either way. A count is a sum of ones."""
 
     slow: Callable[[Row], int]
-    fast: list[Callable[[Slots], int]]
+    fast: list[Callable[[Groups], int]]
 
 
 class RecordWriter:
@@ -176,7 +176,7 @@ class RecordWriter:
         matches = met(f.where, self.page)
         wanted = meets(f.where)
 
-        def chosen(variant: Variant, fast: Callable[[Slots], int]) -> Callable[[Slots], int]:
+        def chosen(variant: Variant, fast: Callable[[Groups], int]) -> Callable[[Groups], int]:
             places = [(variant.raw[name], values) for name, values in wanted.items()]
             return lambda slots: fast(slots) if all(slots[i] in values for i, values in places) else 0
 
@@ -196,7 +196,7 @@ class RecordWriter:
                 raise Unfit(f"has no digits at positions {first} to {last}")
             return int(part) * UNIT
 
-        def fast(place: int) -> Callable[[Slots], int]:
+        def fast(place: int) -> Callable[[Groups], int]:
             return lambda slots: number(slots[place])
 
         return _Sum(lambda row: number(row[index] or ""), [fast(variant.raw[f.sum]) for variant in self.variants])
@@ -380,7 +380,7 @@ def scope_of(f: RecordField, at: Place) -> Scope:
     return f.over or ("group" if at in ("group", "group_end") else "file")
 
 
-def _fast_number(variant: Variant, name: str) -> Callable[[Slots], int]:
+def _fast_number(variant: Variant, name: str) -> Callable[[Groups], int]:
     groups, scale = variant.numbers[name]
     unit = UNIT // 10**scale
     if len(groups) == 2:

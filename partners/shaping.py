@@ -313,7 +313,7 @@ class _Writing:
         for line in rows:
             if count == room or (found := match(line)) is None:
                 break
-            slots = [*found.groups("")]
+            slots = found.groups("")
             count += 1
             for index, quick in adds:
                 sums[index] += quick(slots)

@@ -83,7 +83,7 @@ def with_file_name(pattern: str) -> str:
         (with_file_name("NW_{sequence!r}.txt"), "file_name"),
         (with_file_name("NW_{sequence"), "file_name"),
         (NORTHWIND.replace("closed: {2026-12-24", "closed: {0001-01-01"), ": feeds.accruals.holidays.closed"),
-        (NORTHWIND.replace("since: 2026-11-21", "since: 9999-12-31"), ":37: feeds.accruals.expected.since"),
+        (NORTHWIND.replace("since: 2026-11-21", "since: 9999-12-31"), ":39: feeds.accruals.expected.since"),
     ],
 )
 def test_any_content_is_one_partner_s_fault_with_its_line(tmp_path: Path, content: bytes | str, words: str) -> None:

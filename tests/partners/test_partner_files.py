@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from partners import PartnerInvalid, UnknownPartner, load_partner, load_partners, render_query
+from partners import PartnerInvalid, UnknownPartner, load_partner, load_partners, stage_query
 from partners.loading import FOLDER
 
 NORTHWIND = yaml.safe_load((FOLDER / "northwind.yaml").read_text())
@@ -210,16 +210,19 @@ def test_query_names_columns_filters_and_order_and_nothing_else(tmp_path: Path):
             feed={
                 "columns": ["member_number", {"name": "amount", "type": "decimal", "scale": 2}],
                 "where": {"partner_code": "O'NEILL"},
+                "control": None,
             },
         ),
     ).feeds["accruals"]
 
-    query = render_query(feed, date(2026, 11, 21))
+    query = stage_query(feed, date(2026, 11, 21))
 
-    assert query == (
-        'SELECT "member_number"::text AS "member_number", '
-        'round(("amount" / CASE WHEN "amount" = round("amount", 2) THEN 1 ELSE 0 END), 2)::text AS "amount" '
-        'FROM "marts"."partner_daily_accruals" '
-        "WHERE \"business_date\" = DATE '2026-11-21' AND \"partner_code\" = 'O''NEILL' "
-        'ORDER BY "transaction_id"'
+    table = '"marts"."partner_daily_accruals"'
+    where = f"FROM {table} WHERE \"business_date\" = DATE '2026-11-21' AND \"partner_code\" = 'O''NEILL'"
+    picked = 'row_number() OVER o AS row_n, rank() OVER o AS row_r, "member_number", "amount"'
+    assert query.startswith(
+        f'WITH picked AS MATERIALIZED (SELECT {picked} {where} WINDOW o AS (ORDER BY "transaction_id"))'
+        ' SELECT json_build_array(row_n, "member_number"::text, "amount"::text)::text AS row FROM picked UNION ALL SELECT '
     )
+    assert "'sums', json_build_object('amount', sum(\"amount\")::text)" in query
+    assert query.count('FROM "marts".') == 1

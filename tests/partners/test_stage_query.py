@@ -1,0 +1,187 @@
+"""The staged query on a real PostgreSQL: rows in the bytes' order with their number, and what the database counts about them."""
+
+# ruff: noqa: E501 - a layout reads best on one line
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from layout_support import FACTS, reread, write
+
+from local.postgres import Postgres
+from partners import stage_query
+from partners.loading import FOLDER, read_partner
+from partners.model import Feed
+from partners.refusals import FileRefused
+
+HEAD = (FOLDER / "cedarway.yaml").read_text().split("feeds:")[0]
+DAY = date(2026, 11, 27)
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture
+def table(postgres: Postgres) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS t CASCADE; CREATE SCHEMA t")
+        yield connection
+
+
+def feed(folder: Path, columns: str, order_by: str = "[id]", more: str = "", fields: str = "") -> Feed:
+    layout = f"    layout: {{delimited: ',', quote: minimal, line_end: lf, empty: send, records: [{{record: R, fields: [{fields}]}}]}}\n"
+    (folder / "any.yaml").write_text(
+        f"{HEAD}feeds:\n  one:\n    title: x\n    table: t.x\n    business_date: d\n    order_by: {order_by}\n    columns: {columns}\n"
+        f"    file_name: '{{date}}.csv'\n    route: function\n{layout if fields else ''}{more}"
+    )
+    return read_partner(folder / "any.yaml").feeds["one"]
+
+
+def rows(connection: psycopg.Connection[Any], query: str) -> list[str]:
+    return [row[0] for row in connection.execute(query)]  # type: ignore[call-overload]
+
+
+def written(feed: Feed, lines: list[str]) -> bytes:
+    done = write(feed.full_layout, feed.columns, lines, has_totals=feed.control is not None)
+    reread(feed.full_layout, feed.columns, done)
+    return done.files[0]
+
+
+def test_every_type_arrives_exactly_and_a_number_sorts_by_size(table: Any, tmp_path: Path) -> None:
+    table.execute(
+        "CREATE TABLE t.x (d date, id bigint, name text, code char(5), amount numeric, day date, at timestamptz);"
+        "INSERT INTO t.x VALUES ('2026-11-27', 10, 'Zoë, \"x\"', 'AB', 12.50, '2024-02-29', '2026-11-27 10:00:00.25+02'),"
+        " ('2026-11-27', -3, NULL, 'ABCDE', -0.05, NULL, NULL), ('2026-11-27', 2, 'tail ', '', 0, '9999-12-31', '0001-01-01 00:00+00'),"
+        " ('2026-11-26', 1, 'other day', '', 0, NULL, NULL)"
+    )
+    columns = "[{name: id, type: integer}, name, code, {name: amount, type: decimal, scale: 2}, {name: day, type: date}, {name: at, type: timestamp}]"
+
+    lines = rows(table, stage_query(feed(tmp_path, columns), DAY))
+
+    short = feed(tmp_path, columns, more="    layout: {header: false, line_end: lf}\n")
+    assert written(short, lines).decode() == (
+        "-3,,ABCDE,-0.05,,\n"
+        "2,tail ,,0.00,9999-12-31,0001-01-01T00:00:00Z\n"
+        '10,"Zoë, ""x""",AB,12.50,2024-02-29,2026-11-27T08:00:00.25Z\n'
+    )
+    control = json.loads(lines[-1])
+    assert control["sums"] == {"id": "9", "amount": "12.45"}
+    assert (control["rows"], control["ties"]) == (3, 0)
+
+
+def test_texts_sort_by_their_bytes_whatever_the_servers_language(table: Any, tmp_path: Path) -> None:
+    table.execute(
+        "CREATE TABLE t.x (d date, id text);"
+        "INSERT INTO t.x SELECT '2026-11-27', unnest(array['a', 'B', '_', 'ä', '10', '9'])"
+    )
+
+    query = stage_query(feed(tmp_path, "[id]"), DAY)
+
+    assert 'ORDER BY "id" COLLATE "C"' in query
+    lines = rows(table, query)
+    assert [json.loads(line)[1] for line in lines[:-1]] == ["10", "9", "B", "_", "a", "ä"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        ("numeric", "'NaN'", "is not a number"),
+        ("numeric", "'Infinity'", "is not a number"),
+        ("numeric", "1.005", "has more than 2 decimals"),
+        ("double precision", "1.5", "is a floating-point number in the table"),
+    ],
+)
+def test_numbers_that_cannot_be_written_exactly_are_refused(
+    table: Any, tmp_path: Path, kind: str, value: str, words: str
+) -> None:
+    table.execute(f"CREATE TABLE t.x (d date, id text, m {kind}); INSERT INTO t.x VALUES ('2026-11-27', 'a', {value})")
+    one = feed(tmp_path, "[id, {name: m, type: decimal, scale: 2}]", fields="{column: id}, {column: m}")
+
+    with pytest.raises(FileRefused, match=words):
+        written(one, rows(table, stage_query(one, DAY)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        ("date", "'infinity'", "is not a date"),
+        ("date", "'0044-03-15 BC'", "is not a date"),
+        ("date", "'10000-01-01'", "is not a date"),
+        ("timestamptz", "'-infinity'", "is not a date and time"),
+        ("timestamp", "'2026-11-27 10:00'", "is a time without a zone"),
+    ],
+)
+def test_dates_that_no_file_can_hold_are_refused(table: Any, tmp_path: Path, kind: str, value: str, words: str) -> None:
+    table.execute(f"CREATE TABLE t.x (d date, id text, m {kind}); INSERT INTO t.x VALUES ('2026-11-27', 'a', {value})")
+    name = "date" if kind == "date" else "timestamp"
+    one = feed(tmp_path, f"[id, {{name: m, type: {name}}}]", fields="{column: id}, {column: m}")
+
+    with pytest.raises(FileRefused, match=words):
+        written(one, rows(table, stage_query(one, DAY)))
+
+
+def test_ties_and_repeated_values_are_counted_by_the_database(table: Any, tmp_path: Path) -> None:
+    table.execute(
+        "CREATE TABLE t.x (d date, id text, g text);"
+        "INSERT INTO t.x VALUES ('2026-11-27', 'a', '1'), ('2026-11-27', 'a', '1'), ('2026-11-27', NULL, '2'), ('2026-11-27', 'b', '3')"
+    )
+    one = feed(tmp_path, "[id, g]", "[g]", fields="{column: id, unique: true, optional: true}, {column: g}")
+
+    lines = rows(table, stage_query(one, DAY))
+
+    with pytest.raises(FileRefused) as caught:
+        written(one, lines)
+    assert "order_by does not decide the order of 2 or more rows" in str(caught.value)
+    assert "column id must be unique, and 1 of its values occur again" in str(caught.value)
+
+
+def test_the_mart_s_totals_are_read_in_the_same_statement(table: Any, tmp_path: Path) -> None:
+    table.execute(
+        "CREATE TABLE t.x (d date, id text, m numeric(12, 2)); INSERT INTO t.x VALUES ('2026-11-27', 'a', 1.50), ('2026-11-27', 'b', 2.00);"
+        "CREATE TABLE t.totals (d date, n bigint, total numeric(16, 2)); INSERT INTO t.totals VALUES ('2026-11-27', 2, 3.50)"
+    )
+    more = "    control: {table: t.totals, rows: n, sums: {m: total}}\n"
+    one = feed(tmp_path, "[id, {name: m, type: decimal, scale: 2}]", fields="{column: id}, {column: m}", more=more)
+
+    assert written(one, rows(table, stage_query(one, DAY))) == b"a,1.50\nb,2.00\n"
+
+    table.execute("UPDATE t.totals SET total = 3.51")
+    with pytest.raises(FileRefused, match="the mart's control total of m differs"):
+        written(one, rows(table, stage_query(one, DAY)))
+
+
+def test_no_rows_are_a_control_object_alone(table: Any, tmp_path: Path) -> None:
+    table.execute("CREATE TABLE t.x (d date, id text, m numeric)")
+    one = feed(tmp_path, "[id, {name: m, type: decimal, scale: 2}]", fields="{column: id}, {column: m}")
+
+    lines = rows(table, stage_query(one, DAY))
+
+    assert len(lines) == 1
+    assert written(one, lines) == b""
+
+
+def test_a_hundred_and_fifty_columns_are_joined_from_several_arrays(table: Any, tmp_path: Path) -> None:
+    names = [f"c{n}" for n in range(150)]
+    table.execute(f"CREATE TABLE t.x (d date, id text, {', '.join(f'{name} text' for name in names)})")
+    table.execute(f"INSERT INTO t.x VALUES ('2026-11-27', 'a', {', '.join(repr(name) for name in names)})")
+    one = feed(tmp_path, f"[id, {', '.join(names)}]", more="    layout: {header: false, line_end: lf}\n")
+
+    assert written(one, rows(table, stage_query(one, DAY))).decode() == ",".join(["a", *names]) + "\n"
+
+
+def test_the_statement_of_a_usual_feed_is_shorter_than_two_kilobytes() -> None:
+    from partners import load_partners
+
+    for partner in load_partners():
+        for each in partner.feeds.values():
+            assert len(stage_query(each, DAY)) < 2000
+    assert FACTS.business_date == DAY
