@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
+from re import _parser  # type: ignore[attr-defined]
 from zoneinfo import ZoneInfo
 
 from partners.figures import UNIT
@@ -183,12 +184,13 @@ class FieldExpressions:
             f.fill or ("0" if is_digits else " "),
         )
         right = f.align == "right" or (is_digits and f.align is None)
+        is_padded = bool(f.length) and not fills(f)
 
         def plain(text: str) -> str:
             if quoting != "never" and len(text) > 1 and text[0] == mark == text[-1]:
                 text = text[1:-1].replace(escape + mark, mark)
                 text = text if escape == mark else text.replace(escape * 2, escape)
-            if f.length:
+            if is_padded:
                 text = text.lstrip(fill) if right else text.rstrip(fill)
             return text or ("0" if is_digits else "")
 
@@ -289,6 +291,11 @@ class FieldExpressions:
             return factor * int(text.replace(".", "")) * unit
 
         return parse
+
+
+def fills(f: RecordField) -> bool:
+    """Tell whether the field's own pattern takes texts of its full length only: then nothing is padded."""
+    return bool(f.match and f.length and _parser.parse(f.match).getwidth()[0] >= f.length)
 
 
 def _signs(sign: str, *, plain: bool) -> list[tuple[str, str, str]]:

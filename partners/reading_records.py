@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from partners.figures import UNIT
 from partners.layout import Column, Layout, Record, RecordField, is_number, meets
 from partners.naming import BatchFacts
-from partners.reading_fields import FieldExpressions
+from partners.reading_fields import FieldExpressions, fills
 
 
 def sum_key(f: RecordField) -> object:
@@ -20,16 +20,30 @@ def sum_key(f: RecordField) -> object:
 
 
 def row_markers(layout: Layout) -> set[int]:
-    """Return the records of which each row has exactly one: the first without a condition, or all that exclude each other."""
+    """Return records of which each row has exactly one, or none when no such set is known.
+
+    That is the first without a condition, or those that exclude each other; a record whose condition is a part of another's adds
+    nothing.
+    """
     rows = layout.at("row")
     if plain := [record for record in rows if not record.when]:
         return {id(plain[0])}
-    conditions = [meets(record.when or {}) for record in rows]
-    for number, first in enumerate(conditions):
-        for second in conditions[number + 1 :]:
+    conditions = [(record, meets(record.when or {})) for record in rows]
+    kept: list[tuple[Record, dict[str, frozenset[str]]]] = []
+    for number, (record, condition) in enumerate(conditions):
+        others = kept + conditions[number + 1 :]
+        if not any(_implies(condition, other) for _, other in others):
+            kept.append((record, condition))
+    for number, (_, first) in enumerate(kept):
+        for _, second in kept[number + 1 :]:
             if not any(not first[name] & second[name] for name in first.keys() & second.keys()):
                 return set()
-    return {id(record) for record in rows}
+    return {id(record) for record, _ in kept}
+
+
+def _implies(condition: Mapping[str, frozenset[str]], other: Mapping[str, frozenset[str]]) -> bool:
+    """Tell whether each row that meets a condition meets another as well."""
+    return all(name in condition and condition[name] <= values for name, values in other.items())
 
 
 def countable(layout: Layout, columns: Mapping[str, Column]) -> Iterator[object]:
@@ -83,11 +97,16 @@ def _holder(record: Record, name: str, columns: Mapping[str, Column], layout: La
             continue
         if each.map is not None and len(set(each.map.values())) < len(each.map):
             continue
-        if columns[name].type == "text" or each.map is not None:
+        if each.map is not None or (columns[name].type == "text" and not _is_padding_unclear(each)):
             return each
         if columns[name].type == "integer" and each.sign in (None, "minus", "none"):
             return each
     return None
+
+
+def _is_padding_unclear(each: RecordField) -> bool:
+    """Tell whether what pads a text, such as zeros before digits, may be taken for a part of the text."""
+    return bool(each.length) and each.fill not in (None, " ") and not each.values and not fills(each)
 
 
 def uncountable(layout: Layout, columns: Mapping[str, Column]) -> Iterator[tuple[RecordField, str]]:
