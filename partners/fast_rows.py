@@ -295,8 +295,14 @@ class _Compiler:
         elif field.map is None and column.type == "timestamp" and not field.values and not field.match:
             write = _moments(field, self.page, write)
         nothing = " " * (field.length or 0) if self.page.layout.fixed else finish("")
+        if column.type in ("date", "timestamp") and field.map is None and self._is_never_quoted(field):
+            finish = self._marked
         blank = [(self.raw[name], values) for name, values in meets(field.blank_when or {}).items()]
         may_miss = self._may_miss(field)
+        if not blank and not may_miss:  # the row's expression takes no missing value
+            if finish == self._marked and self._marked("") == "":
+                return lambda slots: write(slots[index])
+            return lambda slots: finish(write(slots[index]))
 
         def special(slots: Slots) -> str:
             if blank and all(slots[place] in values for place, values in blank):
@@ -309,6 +315,13 @@ class _Compiler:
             return finish(write(value))
 
         return special
+
+    def _is_never_quoted(self, field: RecordField) -> bool:
+        """Whether no date in this form can hold the delimiter or the quote."""
+        layout = self.page.layout
+        written = set("0123456789+-:TZ.AMP" + (field.fill or " "))
+        written |= {text for mark, text in tokens(field.format or "") if not mark}
+        return not written & set(layout.delimited or "") and layout.quote_mark not in written
 
     def _overpunched(self, field: RecordField) -> Special | None:
         groups, scale = self.numbers[field.column or ""]

@@ -102,11 +102,10 @@ class RecordWriter:
         self.quick_sums = list(enumerate(self._fast_sums[0])) if self.is_plain else []
         self.is_numbered = any(f.number for f in layout.row_fields)
         self._rows_of = [(record, self._row_texts(record), met(record.when, self.page)) for record in layout.at("row")]
-        self._texts = {
-            id(f): self._field_text(f, record)
+        self._other_texts = {
+            id(record): [self._field_text(f, record) for f in record.fields]
             for record in layout.records
             if record.at != "row" and not record.titles
-            for f in record.fields
         }
         self._group_index = [self.page.index(name) for name in layout.group_by]
         self._keys = [[variant.raw[name] for name in layout.group_by] for variant in self.variants]
@@ -364,7 +363,7 @@ class RecordWriter:
         """Return the line of a record that stands for no row."""
         if record.titles:
             return self._titles(record)
-        return self._join(record, [self._texts[id(f)] for f in record.fields], None)
+        return self._join(record, self._other_texts[id(record)], None)
 
     def _titles(self, record: Record) -> str:
         fields = self.layout.titles(record)

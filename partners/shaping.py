@@ -71,6 +71,9 @@ class _Writing:
         self._sequence = sequence
         self._codec = codec(self._layout)
         self._per_file = self._layout.rows_per_file or 0
+        places: tuple[Place, ...] = ("start", "group", "group_end", "end")
+        self._records_at = {place: self._layout.at(place) for place in places}
+        self._edge_lines = len(self._records_at["start"]), len(self._records_at["end"])
         self._buffer: list[str] = []
         self._sink: Sink | None = None
         self._key: tuple[str, ...] | None = None
@@ -80,6 +83,8 @@ class _Writing:
         self._files: list[FileFigures] = []
         needs = set(_ahead_of(self._layout))
         self._ahead = {scope: self._totals_of(scope) for scope in ("group", "file") if scope in needs}
+        # Sums that were read ahead are not made again: the reader counts what is written of the same, pinned rows.
+        self._is_summed = "file" in self._ahead and not self._layout.group_by
         if "batch" in needs:
             self._now.totals["batch"] = self._whole_batch()
 
@@ -155,7 +160,7 @@ class _Writing:
         records, now, buffer, sums = self._records, self._now, self._buffer, self._group.sums
         (variant,) = records.variants
         match, specials, (text,) = variant.match, variant.specials, variant.texts
-        adds, is_numbered = records.quick_sums, records.is_numbered
+        adds, is_numbered = [] if self._is_summed else records.quick_sums, records.is_numbered
         room = self._per_file - now.row if self._per_file else -1
         number, before, add = now.row_in_batch, now.row_in_batch, buffer.append
         line = None
@@ -217,15 +222,15 @@ class _Writing:
         now.line += len(lines)
         group.rows += 1
         group.lines += len(lines)
-        sums = group.sums
-        for index, amount in enumerate(self._records.amounts(read, line, self._records.refusals)):
-            sums[index] += amount
+        amounts = self._records.amounts(read, line, self._records.refusals)
+        if not self._is_summed:
+            group.sums = [total + amount for total, amount in zip(group.sums, amounts, strict=True)]
         self._buffer += lines
         if len(self._buffer) > _FLUSH_LINES:
             self._flush()
 
     def _others(self, place: Place) -> None:
-        for record in self._layout.at(place):
+        for record in self._records_at[place]:
             self._buffer.append(self._records.other_line(record))
             self._now.line += 1
 
@@ -255,7 +260,8 @@ class _Writing:
         now.line = now.row = now.row_in_group = now.group = 0
         now.sequence = self._sequence(now.part)
         self._file = self._zero()
-        self._file.lines = len(self._layout.at("start")) + (0 if without_end else len(self._layout.at("end")))
+        starts, ends = self._edge_lines
+        self._file.lines = starts + (0 if without_end else ends)
         now.totals["file"] = next(self._ahead["file"], self._file) if "file" in self._ahead else self._file
         now.totals.setdefault("batch", self._batch)
         if not self._layout.group_by:
@@ -269,6 +275,8 @@ class _Writing:
     def _close_file(self, *, without_end: bool = False) -> None:
         assert self._sink is not None, "only an open file is closed"
         self._close_group()
+        if self._is_summed:
+            self._file.sums = [*self._now.totals["file"].sums]
         self._batch.add(self._file)
         if not without_end:
             self._others("end")
@@ -353,7 +361,7 @@ class _Writing:
                         yield file
                 file, is_open, in_file = self._zero(), False, 0
                 group = self._zero()
-                file.lines = len(layout.at("start")) + len(layout.at("end"))
+                file.lines = sum(self._edge_lines)
             if layout.group_by and (not is_open or read.key != key):
                 if is_open:
                     file.add(group)
