@@ -207,7 +207,9 @@ def _open(
             plaintext_bytes=file.plaintext_bytes,
         )
     if file.format == "openpgp":
-        raise FileProblem(f"{file.sealed_name} is an OpenPGP file", "the batch is verified; open its files with gpg")
+        raise FileProblem(
+            f"{file.sealed_name} is an OpenPGP file", "the batch is verified; open its files with gpg", "openpgp"
+        )
     if file.format == "cms":
         return open_cms(chunks, private_key, plaintext_bytes=file.plaintext_bytes)
     header = read_header(read_chunks(source))

@@ -12,13 +12,15 @@ from cryptography.hazmat.primitives import serialization
 
 from cli.batch_folder import FileProblem, verify_batch
 from cli.seal import seal_file, write_manifest
-from encryption import load_verification_key
+from encryption import OpenPgp, load_verification_key
+from encryption.openpgp import own_certificate
 from encryption.wrapping import Receiver
 
 ROOT = Path(__file__).resolve().parent.parent
 SENDER = "sender.pem"
+OPENPGP_SENDER, OPENPGP_USER_ID = "sealift.pgp.asc", "Sealift"
 NOT_FOR_PARTNERS = shutil.ignore_patterns("*.py", "__pycache__", "wycheproof")
-OPENERS = ("README.md", "open.py", "open.mjs", "Open.java", "open-detached.sh", "open-cms.sh")
+OPENERS = ("README.md", "OPENPGP.md", "open.py", "open.mjs", "Open.java", "open-detached.sh", "open-cms.sh")
 
 
 def assemble_kit(
@@ -30,12 +32,13 @@ def assemble_kit(
     recipients: Sequence[Receiver] = (),
     sign: Callable[[bytes], bytes] | None = None,
     signing_key: str = "sealift-signing",
-    formats: Sequence[str] = ("native",),
+    formats: Sequence[str | OpenPgp] = ("native",),
 ) -> list[Path]:
     """Write the kit into the new folder `out` and return its files.
 
     `verification_pem` is our certificate or public key. With `recipients` (the partner's certificate) and `sign` (Key
-    Vault's, over the manifest's bytes) the kit holds a test batch for each of `formats`, which the partner opens first.
+    Vault's, over the manifest's bytes) the kit holds a test batch for each of `formats`, which the partner opens first; for
+    signed OpenPGP files our OpenPGP certificate too.
     Raises FileProblem, SignatureInvalid for a verification key that cannot verify, and what sealing raises.
     """
     verification_key = load_verification_key(verification_pem)
@@ -49,7 +52,9 @@ def assemble_kit(
     (out / SENDER).write_bytes(verification_pem)
     if recipients and sign:
         for kind in formats:
-            folder = out / "test-batch" / kind
+            folder = out / "test-batch" / _name(kind)
+            if isinstance(kind, OpenPgp) and kind.signer:
+                (out / OPENPGP_SENDER).write_bytes(own_certificate(kind.signer, OPENPGP_USER_ID))
             _seal_test_batch(partner, folder, list(recipients), sign, signing_key, kind, now)
             verify_batch(folder, verification_key)
     return sorted(path for path in out.rglob("*") if path.is_file())
@@ -62,19 +67,25 @@ def fingerprint(verification_pem: bytes) -> str:
     return hashlib.sha256(key.public_bytes(encoding, form)).hexdigest()
 
 
+def _name(kind: str | OpenPgp) -> str:
+    return kind if isinstance(kind, str) else "openpgp"
+
+
 def _seal_test_batch(
     partner: str,
     folder: Path,
     recipients: list[Receiver],
     sign: Callable[[bytes], bytes],
     signing_key: str,
-    kind: str,
+    kind: str | OpenPgp,
     now: datetime,
 ) -> None:
     folder.mkdir(parents=True)
     batch = f"{partner}.kit-test.{now:%Y-%m-%d}.1"
     plaintext = folder / "hello.txt"
-    plaintext.write_text(f"Dear {partner}, you opened this file in the format {kind}. All is well.\n", encoding="utf-8")
+    plaintext.write_text(
+        f"Dear {partner}, you opened this file in the format {_name(kind)}. All is well.\n", encoding="utf-8"
+    )
     sealed = seal_file(plaintext, folder, recipients, kind, batch, now)
     plaintext.unlink()
     write_manifest(folder, batch, [sealed], sign, now, signing_key)

@@ -81,7 +81,7 @@ public final class Open {
     static final int MAX_DOCUMENT = 33554432;
     static final int MAX_FILES = 10000;
     static final int MAX_RECIPIENTS = 8;
-    static final Map<String, Long> MAX_PLAINTEXT = Map.of("native", 1L << 52, "detached", (1L << 36) - 32, "cms", 1L << 30);
+    static final Map<String, Long> MAX_PLAINTEXT = Map.of("native", 1L << 52, "detached", (1L << 36) - 32, "cms", 1L << 30, "openpgp", 1L << 52);
     static final HexFormat HEX = HexFormat.of();
 
     /** The batch is not opened; `kind` is one word for scripts. */
@@ -235,14 +235,19 @@ public final class Open {
             && members.entrySet().stream().allMatch(rule -> rule.getValue().test(map.get(rule.getKey())));
     }
 
-    static boolean isWrappedKey(Object value) {
+    static boolean isWrappedKey(Object value, int smallest, int largest) {
         if (!(value instanceof String text) || text.length() > 1400) return false;
         try {
             byte[] data = Base64.getDecoder().decode(text);
-            return data.length >= 384 && data.length <= 1024 && Base64.getEncoder().encodeToString(data).equals(text);
+            return data.length >= smallest && data.length <= largest && Base64.getEncoder().encodeToString(data).equals(text);
         } catch (IllegalArgumentException error) {
             return false;
         }
+    }
+
+    static Predicate<Object> recipients(String algorithm, int smallest, int largest) {
+        Predicate<Object> wrappedKey = value -> isWrappedKey(value, smallest, largest);
+        return array(object("alg", only(algorithm), "kid", KID, "wrapped_key", wrappedKey, "x5t#S256", THUMBPRINT), 1, MAX_RECIPIENTS);
     }
 
     static final Predicate<Object> INTEGER = value -> value instanceof Long;
@@ -258,16 +263,15 @@ public final class Open {
     /** A time of the calendar: there is no 30 February. */
     static final Predicate<Object> TIME = value -> TIME_FORM.test(value)
         && Integer.parseInt(((String) value).substring(8, 10)) <= YearMonth.parse(((String) value).substring(0, 7)).lengthOfMonth();
-    static final Predicate<Object> RECIPIENTS = array(object(
-        "alg", only("RSA-OAEP-256"), "kid", KID, "wrapped_key", (Predicate<Object>) Open::isWrappedKey, "x5t#S256", THUMBPRINT),
-        1, MAX_RECIPIENTS);
+    static final Predicate<Object> RECIPIENTS = recipients("RSA-OAEP-256", 384, 1024);
+    static final Predicate<Object> PGP_RECIPIENTS = recipients("OpenPGP-PKESK", 64, 1036);
     static final Predicate<Object> HEADER = object(
         "batch", BATCH, "body", only("cobblestone-256"), "created", TIME, "name", NAME, "plaintext_bytes", INTEGER,
         "recipients", RECIPIENTS, "type", only("sealift-file"), "version", only(1L));
     static final Predicate<Object> DETACHED = object(
         "key_name", NAME, "key_sha256", HASH, "nonce", text("[0-9a-f]{24}"), "tag", text("[0-9a-f]{32}"));
     static final Predicate<Object> FILE = object(
-        "detached", orNull(DETACHED), "format", text("native|detached|cms"), "name", NAME, "plaintext_bytes", INTEGER,
+        "detached", orNull(DETACHED), "format", text("native|detached|cms|openpgp"), "name", NAME, "plaintext_bytes", INTEGER,
         "recipients", array(object("kid", KID, "x5t#S256", THUMBPRINT), 1, MAX_RECIPIENTS), "rows", orNull(INTEGER),
         "sealed_bytes", INTEGER, "sealed_name", NAME, "sealed_sha256", HASH);
     static final Predicate<Object> MANIFEST = object(
@@ -278,7 +282,8 @@ public final class Open {
         "type", only("sealift-manifest"), "version", only(1L), "window_end", TIME, "window_start", TIME);
     static final Predicate<Object> KEYS = object(
         "batch", BATCH,
-        "files", array(object("name", NAME, "recipients", RECIPIENTS, "sealed_name", NAME, "sealed_sha256", HASH), 0, MAX_FILES),
+        "files", array(
+            object("name", NAME, "recipients", RECIPIENTS.or(PGP_RECIPIENTS), "sealed_name", NAME, "sealed_sha256", HASH), 0, MAX_FILES),
         "type", only("sealift-keys"), "version", only(1L));
 
     /** Some object of a document that followed its rule, so that members have the types that are asked for. */
@@ -442,6 +447,7 @@ public final class Open {
             List<Doc> mine = files.get(i).objects("recipients");
             sound &= mine.stream().map(Open::idOf).toList().equals(listed.get(i).objects("recipients").stream().map(Open::idOf).toList());
             sound &= mine.stream().map(each -> each.text("x5t#S256")).distinct().count() == mine.size();
+            sound &= mine.get(0).text("alg").equals("OpenPGP-PKESK") == listed.get(i).text("format").equals("openpgp");
         }
         if (!sound) throw new Refused("keys", "keys.json does not fit the manifest");
     }
@@ -989,6 +995,7 @@ public final class Open {
         if (wishes.strict && !extra.isEmpty()) {
             throw new Refused("extra", extra.get(0) + " is in the folder but not in the manifest");
         }
+        refuseOpenPgp(manifest);
         Files.createDirectories(out);
         openFiles(place.folder, read, key, out);
         if (wishes.state != null) wishes.state.remember(own, manifest, read.digest);
@@ -997,6 +1004,16 @@ public final class Open {
         }
         if (extra.size() == 1) wishes.say("note: " + extra.get(0) + " is not in this manifest and was not touched");
         else if (!extra.isEmpty()) wishes.say("note: " + extra.size() + " other files are in the folder and were not touched");
+    }
+
+    /** The batch was verified; its OpenPGP files are for an OpenPGP program, which has the key that opens them. */
+    static void refuseOpenPgp(Doc manifest) throws Refused {
+        for (Doc file : manifest.objects("files")) {
+            if (file.text("format").equals("openpgp")) {
+                throw new Refused("openpgp", file.text("sealed_name")
+                    + " is an OpenPGP file: this program does not open it, gpg does (OPENPGP.md)");
+            }
+        }
     }
 
     /** Open every file to NAME.part, then rename all; when one is refused, none is left. */

@@ -27,7 +27,7 @@ const MAX_HEADER = 65536;
 const MAX_DOCUMENT = 33554432;
 const MAX_FILES = 10000;
 const MAX_RECIPIENTS = 8;
-const MAX_PLAINTEXT = { native: 2 ** 52, detached: 2 ** 36 - 32, cms: 2 ** 30 };
+const MAX_PLAINTEXT = { native: 2 ** 52, detached: 2 ** 36 - 32, cms: 2 ** 30, openpgp: 2 ** 52 };
 
 class Refused extends Error {
   constructor(kind, text) {
@@ -63,11 +63,11 @@ const orNull = (rule) => (value) => value === null || follows(value, rule);
 const array = (rule, smallest, largest) => (value) =>
   Array.isArray(value) && value.length >= smallest && value.length <= largest && value.every((each) => follows(each, rule));
 
-function wrappedKey(value) {
+const wrappedKey = (smallest, largest) => (value) => {
   if (typeof value !== "string" || value.length > 1400) return false;
   const data = Buffer.from(value, "base64");
-  return data.length >= 384 && data.length <= 1024 && data.toString("base64") === value;
-}
+  return data.length >= smallest && data.length <= largest && data.toString("base64") === value;
+};
 
 // A rule is a pattern for a text, an object for one with exactly these members, a function, or the one allowed value.
 function follows(value, rule) {
@@ -79,7 +79,8 @@ function follows(value, rule) {
   return Object.keys(value).length === members.length && members.every((m) => Object.hasOwn(value, m) && follows(value[m], rule[m]));
 }
 
-const RECIPIENT = { alg: "RSA-OAEP-256", kid: KID, wrapped_key: wrappedKey, "x5t#S256": THUMBPRINT };
+const RECIPIENT = { alg: "RSA-OAEP-256", kid: KID, wrapped_key: wrappedKey(384, 1024), "x5t#S256": THUMBPRINT };
+const PGP_RECIPIENT = { ...RECIPIENT, alg: "OpenPGP-PKESK", wrapped_key: wrappedKey(64, 1036) };
 const RECIPIENTS = array(RECIPIENT, 1, MAX_RECIPIENTS);
 const HEADER = {
   batch: BATCH, body: "cobblestone-256", created: TIME, name: NAME, plaintext_bytes: integer,
@@ -87,7 +88,7 @@ const HEADER = {
 };
 const DETACHED = { key_name: NAME, key_sha256: HASH, nonce: /^[0-9a-f]{24}$/, tag: /^[0-9a-f]{32}$/ };
 const FILE = {
-  detached: orNull(DETACHED), format: /^(native|detached|cms)$/, name: NAME, plaintext_bytes: integer,
+  detached: orNull(DETACHED), format: /^(native|detached|cms|openpgp)$/, name: NAME, plaintext_bytes: integer,
   recipients: array({ kid: KID, "x5t#S256": THUMBPRINT }, 1, MAX_RECIPIENTS), rows: orNull(integer),
   sealed_bytes: integer, sealed_name: NAME, sealed_sha256: HASH,
 };
@@ -97,7 +98,9 @@ const MANIFEST = {
   previous_manifest_sha256: orNull(HASH), record_head: orNull(HASH), sequence: integer, signature: "RSA-PSS-SHA256",
   signing_key: KID, totals: TOTALS, type: "sealift-manifest", version: 1, window_end: TIME, window_start: TIME,
 };
-const KEYS_FILE = { name: NAME, recipients: RECIPIENTS, sealed_name: NAME, sealed_sha256: HASH };
+const PGP_RECIPIENTS = array(PGP_RECIPIENT, 1, MAX_RECIPIENTS);
+const KEYS_RECIPIENTS = (value) => follows(value, RECIPIENTS) || follows(value, PGP_RECIPIENTS);
+const KEYS_FILE = { name: NAME, recipients: KEYS_RECIPIENTS, sealed_name: NAME, sealed_sha256: HASH };
 const KEYS = { batch: BATCH, files: array(KEYS_FILE, 0, MAX_FILES), type: "sealift-keys", version: 1 };
 
 function canonical(value) {
@@ -231,6 +234,7 @@ function checkKeys(keys, manifest) {
     sound &&= ["name", "sealed_name", "sealed_sha256"].every((member) => mine[member] === listed[member]);
     const ids = mine.recipients.map((r) => ({ kid: r.kid, "x5t#S256": r["x5t#S256"] }));
     sound &&= canonical(ids) === canonical(listed.recipients) && !repeats(ids.map((r) => r["x5t#S256"]));
+    sound &&= (mine.recipients[0].alg === "OpenPGP-PKESK") === (listed.format === "openpgp");
   }
   if (!sound) throw new Refused("keys", "keys.json does not fit the manifest");
 }
@@ -639,12 +643,19 @@ function openBatch(given, key, sender, out, { batch, strict = false, say = conso
   checkFiles(folder, manifest);
   const extra = unlisted(folder, prefix, manifest);
   if (extra.length && strict) throw new Refused("extra", `${extra[0]} is in the folder but not in the manifest`);
+  refuseOpenPgp(manifest);
   fs.mkdirSync(out, { recursive: true });
   openFiles(folder, manifest, recipients, key, out);
   state?.remember(own, manifest, digest);
   for (const file of manifest.files) say(`opened ${file.name} (${file.plaintext_bytes} bytes)`);
   if (extra.length === 1) say(`note: ${extra[0]} is not in this manifest and was not touched`);
   else if (extra.length) say(`note: ${extra.length} other files are in the folder and were not touched`);
+}
+
+// The batch was verified; its OpenPGP files are for an OpenPGP program, which has the key that opens them.
+function refuseOpenPgp(manifest) {
+  const found = manifest.files.find((file) => file.format === "openpgp");
+  if (found) throw new Refused("openpgp", `${found.sealed_name} is an OpenPGP file: this program does not open it, gpg does (OPENPGP.md)`);
 }
 
 // Open every file to NAME.part, then rename all; when one is refused, none is left.

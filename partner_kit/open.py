@@ -9,6 +9,8 @@ from it and shares no code with the sender. In this order:
   3. each file is decrypted into NAME.part. When the last byte of all files was authenticated, and the bytes that were
      decrypted had the size and SHA-256 of the manifest (a file may be replaced after step 2), all are renamed to NAME.
 
+With --verify it does 1 and 2 only, and needs no private key: for OpenPGP files, which gpg opens (OPENPGP.md).
+
 Nothing is opened before 1 and 2 hold for the whole batch, and nothing stays when one file is refused. With --feed it takes
 this feed only; with --state FILE it remembers the last batch of each feed and refuses an older, a repeated or a skipped one
 (FORMAT.md, section 10). Exit codes: 0 opened, 1 refused, 2 wrong usage, 3 a file could not be read or written.
@@ -43,7 +45,7 @@ MAX_HEADER = 65536
 MAX_DOCUMENT = 33554432
 MAX_FILES = 10000
 MAX_RECIPIENTS = 8
-MAX_PLAINTEXT = {"native": 2**52, "detached": 2**36 - 32, "cms": 2**30}
+MAX_PLAINTEXT = {"native": 2**52, "detached": 2**36 - 32, "cms": 2**30, "openpgp": 2**52}
 OAEP = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
 PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
 
@@ -97,11 +99,18 @@ def integer(value):
     return type(value) is int and 0 <= value < 2**53
 
 
-def wrapped_key(value):
-    if not (isinstance(value, str) and len(value) <= 1400 and re.fullmatch(BASE64, value) and len(value) % 4 == 0):
-        return False
-    data = base64.b64decode(value)
-    return 384 <= len(data) <= 1024 and base64.b64encode(data).decode() == value
+def wrapped_key(smallest, largest):
+    def follows(value):
+        if not (isinstance(value, str) and len(value) <= 1400 and re.fullmatch(BASE64, value) and len(value) % 4 == 0):
+            return False
+        data = base64.b64decode(value)
+        return smallest <= len(data) <= largest and base64.b64encode(data).decode() == value
+
+    return follows
+
+
+def either(*rules):
+    return lambda value: any(check(value, rule) for rule in rules)
 
 
 def exactly(wanted):
@@ -117,7 +126,8 @@ def check(value, rule):
     return rule(value)
 
 
-RECIPIENT = {"alg": "RSA-OAEP-256", "kid": KID, "wrapped_key": wrapped_key, "x5t#S256": THUMBPRINT}
+RECIPIENT = {"alg": "RSA-OAEP-256", "kid": KID, "wrapped_key": wrapped_key(384, 1024), "x5t#S256": THUMBPRINT}
+PGP_RECIPIENT = {**RECIPIENT, "alg": "OpenPGP-PKESK", "wrapped_key": wrapped_key(64, 1036)}
 RECIPIENTS = array(RECIPIENT, 1, MAX_RECIPIENTS)
 HEADER = {
     "batch": BATCH, "body": "cobblestone-256", "created": moment, "name": NAME, "plaintext_bytes": integer,
@@ -125,7 +135,7 @@ HEADER = {
 }  # fmt: skip
 DETACHED = {"key_name": NAME, "key_sha256": HASH, "nonce": r"[0-9a-f]{24}", "tag": r"[0-9a-f]{32}"}
 FILE = {
-    "detached": or_null(DETACHED), "format": "native|detached|cms", "name": NAME, "plaintext_bytes": integer,
+    "detached": or_null(DETACHED), "format": "native|detached|cms|openpgp", "name": NAME, "plaintext_bytes": integer,
     "recipients": array({"kid": KID, "x5t#S256": THUMBPRINT}, 1, MAX_RECIPIENTS), "rows": or_null(integer),
     "sealed_bytes": integer, "sealed_name": NAME, "sealed_sha256": HASH,
 }  # fmt: skip
@@ -136,7 +146,8 @@ MANIFEST = {
     "signature": "RSA-PSS-SHA256", "signing_key": KID, "totals": TOTALS, "type": "sealift-manifest",
     "version": exactly(1), "window_end": moment, "window_start": moment,
 }  # fmt: skip
-KEYS_FILE = {"name": NAME, "recipients": RECIPIENTS, "sealed_name": NAME, "sealed_sha256": HASH}
+KEYS_RECIPIENTS = either(RECIPIENTS, array(PGP_RECIPIENT, 1, MAX_RECIPIENTS))
+KEYS_FILE = {"name": NAME, "recipients": KEYS_RECIPIENTS, "sealed_name": NAME, "sealed_sha256": HASH}
 KEYS = {"batch": BATCH, "files": array(KEYS_FILE, 0, MAX_FILES), "type": "sealift-keys", "version": exactly(1)}
 
 
@@ -263,6 +274,7 @@ def check_keys(keys, manifest):
         wrong = wrong or any(mine[member] != listed[member] for member in ("name", "sealed_name", "sealed_sha256"))
         wrong = wrong or [{k: r[k] for k in ("kid", "x5t#S256")} for r in mine["recipients"]] != listed["recipients"]
         wrong = wrong or len({r["x5t#S256"] for r in mine["recipients"]}) != len(mine["recipients"])
+        wrong = wrong or (mine["recipients"][0]["alg"] == "OpenPGP-PKESK") != (listed["format"] == "openpgp")
     if wrong:
         raise Refused("keys", "keys.json does not fit the manifest")
 
@@ -587,8 +599,8 @@ class State:
         self.part.replace(self.path)
 
 
-def open_batch(path, key, sender, out, batch=None, strict=False, say=print, feed=None, state=None):
-    """Verify a whole batch, then open all its files or none. Returns the manifest."""
+def open_batch(path, key, sender, out, batch=None, strict=False, say=print, feed=None, state=None, verify=False):
+    """Verify a whole batch, then open all its files or none; with `verify` it opens none. Returns the manifest."""
     folder, prefix = find_batch(path, batch)
     manifest, recipients, digest = read_batch(folder, prefix, sender)
     own = "{}.{}".format(manifest["partner"], manifest["feed"])
@@ -602,17 +614,30 @@ def open_batch(path, key, sender, out, batch=None, strict=False, say=print, feed
     extra = unlisted(folder, prefix, manifest)
     if extra and strict:
         raise Refused("extra", f"{extra[0]} is in the folder but not in the manifest")
-    out.mkdir(parents=True, exist_ok=True)
-    open_files(folder, manifest, recipients, key, out)
+    if not verify:
+        refuse_openpgp(manifest)
+        out.mkdir(parents=True, exist_ok=True)
+        open_files(folder, manifest, recipients, key, out)
     if state:
         state.remember(own, manifest, digest)
     for file in manifest["files"]:
-        say(f"opened {file['name']} ({file['plaintext_bytes']} bytes)")
+        if verify:
+            say(f"verified {file['sealed_name']} ({file['sealed_bytes']} bytes)")
+        else:
+            say(f"opened {file['name']} ({file['plaintext_bytes']} bytes)")
     if len(extra) == 1:
         say(f"note: {extra[0]} is not in this manifest and was not touched")
     elif extra:
         say(f"note: {len(extra)} other files are in the folder and were not touched")
     return manifest
+
+
+def refuse_openpgp(manifest):
+    """The batch was verified; its OpenPGP files are for an OpenPGP program, which has the key that opens them."""
+    for file in manifest["files"]:
+        if file["format"] == "openpgp":
+            text = "{} is an OpenPGP file: gpg opens it (OPENPGP.md); --verify checks the batch without opening"
+            raise Refused("openpgp", text.format(file["sealed_name"]))
 
 
 def open_files(folder, manifest, recipients, key, out):
@@ -729,6 +754,11 @@ def main(argv=None):
     parser.add_argument("--key", type=Path, help="your RSA private key, PEM")
     parser.add_argument("--sender", type=Path, help="the sender's certificate or public key, PEM")
     parser.add_argument("--out", type=Path, help="folder for the opened files")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="check signature, manifest and files, and open nothing; needs no --key and --out",
+    )
     parser.add_argument("--batch", help="which batch, when the folder holds several")
     parser.add_argument("--strict", action="store_true", help="refuse a folder that holds anything beside this batch")
     parser.add_argument("--feed", metavar="PARTNER.FEED", help="refuse batches of any other feed")
@@ -742,17 +772,18 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.vectors:
         return run_vectors(args.vectors)
-    if not (args.batch_path and args.key and args.sender and args.out):
-        parser.error("FOLDER, --key, --sender and --out are all needed")
+    if not (args.batch_path and args.sender and (args.verify or (args.key and args.out))):
+        parser.error("FOLDER, --key, --sender and --out are all needed (with --verify FOLDER and --sender)")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave no NAME.part
     try:
-        key = load_private_key(args.key)
+        key = None if args.verify else load_private_key(args.key)
+        wishes = {"batch": args.batch, "strict": args.strict, "feed": args.feed, "verify": args.verify}
         sender = load_sender(read_pem(args.sender))
         if args.state:
             with State(args.state, args.accept_sequence) as state:
-                open_batch(args.batch_path, key, sender, args.out, args.batch, args.strict, feed=args.feed, state=state)
+                open_batch(args.batch_path, key, sender, args.out, state=state, **wishes)
         else:
-            open_batch(args.batch_path, key, sender, args.out, args.batch, args.strict, feed=args.feed)
+            open_batch(args.batch_path, key, sender, args.out, **wishes)
     except Refused as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if error.kind == "usage" else 1

@@ -72,9 +72,12 @@ def test_the_vector_ends_as_it_says(name: str, tmp_path: Path) -> None:
 
 
 def test_the_generator_writes_the_same_bytes_again(tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in (VECTORS / "keys").iterdir()}
+
     subprocess.run([sys.executable, VECTORS / "generate.py", tmp_path], check=True, capture_output=True)
 
     assert sorted(path.stem for path in tmp_path.glob("*.json")) == NAMES
+    assert {path: path.read_bytes() for path in before} == before
     for name in NAMES:
         assert (tmp_path / f"{name}.json").read_bytes() == (VECTORS / f"{name}.json").read_bytes()
 
@@ -82,7 +85,7 @@ def test_the_generator_writes_the_same_bytes_again(tmp_path: Path) -> None:
 def test_the_examples_of_the_specification_are_the_vectors() -> None:
     shown = subprocess.run([sys.executable, VECTORS / "examples.py"], check=True, capture_output=True, text=True).stdout
 
-    assert (VECTORS.parents[1] / "docs" / "FORMAT.md").read_text().endswith(shown)
+    assert shown in (VECTORS.parents[1] / "docs" / "FORMAT.md").read_text()
 
 
 def test_every_word_of_the_specification_has_a_vector() -> None:
@@ -99,4 +102,5 @@ def test_every_word_of_the_specification_has_a_vector() -> None:
         "cannot-open",
         "extra",
         "usage",
+        "openpgp",
     }

@@ -9,18 +9,23 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 
 from cli.batch_folder import FileProblem
 from cli.partner_kit import OPENERS, assemble_kit, fingerprint
 from cli.seal import sign
-from encryption import Recipient, SignatureInvalid
+from encryption import OpenPgp, Recipient, SignatureInvalid
 from encryption.doctor import diagnose
+from encryption.openpgp import Signer, load_openpgp_recipients
+from encryption.openpgp.certificates import read_certificates
+from encryption.openpgp.keys import key_of
+from local.openpgp_desk import Desk
 
 NOW = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
 KIT = Path(__file__).resolve().parents[2] / "partner_kit"
@@ -166,3 +171,80 @@ def test_the_guide_names_every_opener_and_every_error_word() -> None:
     for word in words:
         assert f"`{word}`" in guide
     assert len(guide.splitlines()) < 80
+
+
+@pytest.fixture(scope="module")
+def openpgp_kit(company: rsa.RSAPrivateKey, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Desk]:
+    """A kit for a partner who takes signed OpenPGP files, and that partner's desk."""
+    now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    desk = Desk.make("Northwind <edi@northwind.example>", now - dt.timedelta(days=9))
+    signing = rsa.generate_private_key(65537, 3072)
+    scheme = padding.PKCS1v15(), utils.Prehashed(hashes.SHA256())
+    signer = Signer(
+        key_of(signing.public_key(), now - dt.timedelta(days=9)), lambda digest: signing.sign(digest, *scheme)
+    )
+    kit = tmp_path_factory.mktemp("openpgp") / "kit"
+    assemble_kit(
+        "northwind",
+        pem(company),
+        kit,
+        now=now,
+        recipients=load_openpgp_recipients(desk.certificate(), None, now),
+        sign=lambda data: sign(data, company),
+        formats=[OpenPgp(signer=signer)],
+    )
+    return kit, desk
+
+
+def test_open_py_verifies_an_openpgp_batch_without_a_key(openpgp_kit: tuple[Path, Desk]) -> None:
+    kit, _ = openpgp_kit
+    manifest = next((kit / "test-batch" / "openpgp").glob("*.manifest.json"))
+    command = [sys.executable, "-I", "open.py", str(manifest), "--sender", "sender.pem"]
+
+    verified = subprocess.run([*command, "--verify"], cwd=kit, capture_output=True, text=True)
+    sealed = kit / "test-batch" / "openpgp" / "hello.txt.pgp"
+    whole = sealed.read_bytes()
+    sealed.write_bytes(whole[:-1])
+    cut = subprocess.run([*command, "--verify"], cwd=kit, capture_output=True, text=True)
+    sealed.write_bytes(whole)
+
+    assert verified.returncode == 0
+    assert "verified hello.txt.pgp" in verified.stdout
+    assert cut.returncode == 1
+    assert cut.stderr.startswith("error: file: hello.txt.pgp")
+
+
+@pytest.mark.skipif(shutil.which("gpg") is None, reason="gpg is not installed")
+def test_the_page_s_three_commands_open_the_test_batch(openpgp_kit: tuple[Path, Desk], tmp_path: Path) -> None:
+    kit, desk = openpgp_kit
+    (tmp_path / "secret.asc").write_bytes(desk.secret())
+    (script,) = re.findall(r"^set -e\n.*?(?=^```)", (KIT / "OPENPGP.md").read_text(), re.MULTILINE | re.DOTALL)
+    (sender,) = read_certificates((kit / "sealift.pgp.asc").read_bytes(), dt.datetime.now(dt.UTC))
+    ours = sender.primary.fingerprint.hex().upper()
+    home = tempfile.mkdtemp()  # the socket of gpg's agent wants a short path
+    commands = re.findall(
+        r"^gpg (?:--import|--fingerprint|--output) .*?(?=  +#)", (KIT / "OPENPGP.md").read_text(), re.MULTILINE
+    )
+    shutil.copy(kit / "sealift.pgp.asc", tmp_path)
+    shutil.copy(kit / "test-batch" / "openpgp" / "hello.txt.pgp", tmp_path / "NAME.csv.pgp")
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"GNUPGHOME": home}
+        return subprocess.run(shlex.split(command), cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    try:
+        assert run("gpg --batch --import secret.asc").returncode == 0
+        done = [run(command) for command in commands]
+        (tmp_path / "NAME.csv").rename(tmp_path / "opened")
+        trusted, foreign = (
+            run(shlex.join(["sh", "-c", script.replace("FINGERPRINT", each)])) for each in (ours, "0" * 40)
+        )
+    finally:
+        run("gpgconf --kill all")
+        shutil.rmtree(home)
+
+    assert [each.returncode for each in done] == [0, 0, 0], done
+    assert 'Good signature from "Sealift"' in done[2].stderr
+    assert (trusted.returncode, foreign.returncode) == (0, 1)
+    assert "in the format openpgp" in (tmp_path / "opened").read_text()
+    assert (tmp_path / "NAME.csv").read_bytes() == (tmp_path / "opened").read_bytes()

@@ -13,15 +13,19 @@ import functools
 import hashlib
 import hmac
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import rsa, x25519
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pgp_messages import MADE, Sender, Shape, message
+from pgp_messages import thumbprint as pgp_thumbprint
+from pgp_messages import wrap as pgp_wrap
 
 KEYS = Path(__file__).parent / "keys"
 BATCH = "northwind.accruals.2026-11-21.1"
@@ -134,6 +138,31 @@ def thumbprint(name: str) -> str:
     return base64.urlsafe_b64encode(certificate(name).fingerprint(hashes.SHA256())).rstrip(b"=").decode()
 
 
+PGP_KEYS = ("partner", "escrow", "stranger")
+CREATED = 1795312800  # 2026-11-22T02:00:00Z
+
+
+@functools.cache
+def pgp_subkey(name: str) -> rsa.RSAPrivateKey | x25519.X25519PrivateKey:
+    """The key that OpenPGP files are sealed for: an RSA key for the partner, Cv25519 for all others."""
+    if name == "partner":
+        return private_key("partner-4096")
+    return x25519.X25519PrivateKey.from_private_bytes(Chance(f"OpenPGP subkey of {name}")(32))
+
+
+def make_missing_pgp_keys() -> None:
+    """Write what gpg imports: the private keys of those who open, and the sender's certificate."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from local.openpgp_desk import Desk
+
+    made = dt.datetime.fromtimestamp(MADE, dt.UTC)
+    for name in PGP_KEYS:
+        desk = Desk(f"sealift test vector {name}", made, private_key(name), pgp_subkey(name))
+        (KEYS / f"{name}.pgp.asc").write_bytes(desk.secret())
+    sender = Desk("sealift test vector sender", made, private_key("other-sender"), pgp_subkey("sender"))
+    (KEYS / "sender.pgp.asc").write_bytes(sender.certificate())
+
+
 # ------------------------------------------------------------------------------------------------------------ the encoder
 
 
@@ -191,6 +220,7 @@ class Scenario:
         self.lines: list[dict[str, Any]] = []
         self.keys: list[dict[str, Any]] = []
         self.opened: dict[str, str] = {}
+        self.opened_by_openpgp: dict[str, str] | None = None
         self.change_keys: Callable[[dict[str, Any]], object] = lambda _: None
         self.change_manifest: Callable[[dict[str, Any]], object] = lambda _: None
         self.encode_manifest: Callable[[dict[str, Any]], bytes] = canonical
@@ -216,9 +246,11 @@ class Scenario:
         sealed: bytes,
         recipients: list[dict[str, Any]],
         detached: dict[str, str] | None = None,
+        extension: str | None = None,
     ) -> None:
         """List a sealed file in manifest and keys.json."""
-        sealed_name = file + {"native": ".sealed", "detached": ".enc", "cms": ".cms"}[kind]
+        endings = {"native": ".sealed", "detached": ".enc", "cms": ".cms"}
+        sealed_name = file + (endings[kind] if extension is None else extension)
         self.stored[sealed_name] = sealed
         self.keys.append(
             {"name": file, "recipients": recipients, "sealed_name": sealed_name, "sealed_sha256": sha256(sealed)}
@@ -347,6 +379,35 @@ class Scenario:
         self.add(file, "cms", plaintext, whole(der(0x30, oid("2a864886f70d0109100117"), der(0xA0, envelope))), wrapped)
         return self
 
+    def openpgp(
+        self,
+        size: int = 20,
+        *,
+        recipients: tuple[str, ...] = ("partner",),
+        sender: Sender | None = Sender(private_key("other-sender")),  # noqa: B008  # a value that nobody changes
+        shape: Shape = Shape(),  # noqa: B008
+        extension: str = ".pgp",
+        opens: bool = True,
+    ) -> Scenario:
+        """Seal an OpenPGP file; `opens` says whether an OpenPGP program may open it."""
+        file, session_key, prefix = "p.csv", self.chance(32), self.chance(16)
+        plaintext = plaintext_of(file, size)
+        made = {each: pgp_wrap(pgp_subkey(each), session_key, self.chance) for each in recipients}
+        wrapped = [
+            {
+                "alg": "OpenPGP-PKESK",
+                "kid": f"https://example.vault.azure.net/secrets/{each}-certificate/0123456789abcdef0123456789abcdef",
+                "wrapped_key": base64.b64encode(body).decode(),
+                "x5t#S256": pgp_thumbprint(key),
+            }
+            for each, (body, key) in made.items()
+        ]
+        bodies = [body for body, _ in made.values()]
+        sealed = message(session_key, prefix, bodies, (file, CREATED, plaintext), sender, shape)
+        self.add(file, "openpgp", plaintext, sealed, wrapped, extension=extension)
+        self.opened_by_openpgp = {file: sha256(plaintext)} if opens else {}
+        return self
+
     def write(self, folder: Path) -> None:
         rows = [line["rows"] for line in self.lines]
         keys: dict[str, Any] = {"batch": self.batch, "files": self.keys, "type": "sealift-keys", "version": 1}
@@ -393,4 +454,6 @@ class Scenario:
             "sender": self.sender,
             "strict": self.strict,
         }
+        if self.opened_by_openpgp is not None:
+            vector["opened_by_openpgp"] = self.opened_by_openpgp
         (folder / f"{self.name}.json").write_text(json.dumps(vector, indent=1, sort_keys=True) + "\n", encoding="ascii")

@@ -12,12 +12,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from encoder import make_missing_keys  # noqa: E402  # this folder is on the path only from here on
+from encoder import make_missing_keys, make_missing_pgp_keys  # noqa: E402  # this folder is on the path only from here on
 from scenarios import all_scenarios  # noqa: E402
 
 
 def main(folder: Path) -> None:
     make_missing_keys()
+    make_missing_pgp_keys()
     names: set[str] = set()
     for scenario in all_scenarios():
         assert scenario.name not in names, scenario.name
