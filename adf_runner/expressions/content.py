@@ -13,8 +13,11 @@ from adf_runner.expressions.numbers import float_text
 BINARY_TYPE: Final = "application/octet-stream"
 BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 WORD: Final = r"[^\s\x00-\x1f\x7f-\uffff()<>@,;:\\\"/\[\]?=]+"
-MEDIA_TYPE: Final = re.compile(rf"{WORD}/{WORD}(?:\s*;\s*{WORD}=(?:{WORD}|\"[^\"]*\"))*\s*;?")
-CHARSET: Final = re.compile(rf";\s*(?i:charset)=(?:({WORD})|\"([^\"]*)\")")
+# Blanks and comments, and quoted pairs, as System.Net.Mime.ContentType of .NET reads them.
+GAP: Final = r"(?:[ \t]|\r\n[ \t]|\([^()\\\r\n]*\))*"
+QUOTED: Final = r"\"((?:[^\"\\\x80-\U0010ffff]|\\[\x00-\x7f])*)\""
+MEDIA_TYPE: Final = re.compile(rf"{WORD}/{WORD}(?:{GAP};{GAP}{WORD}={GAP}(?:{WORD}|{QUOTED}))*{GAP}(?:;{GAP})?")
+CHARSET: Final = re.compile(rf";{GAP}(?i:charset)={GAP}(?:({WORD})|{QUOTED})")
 ENCODINGS: Final = {
     **dict.fromkeys(("utf-8", "unicode-1-1-utf-8", "unicode-2-0-utf-8", "x-unicode-2-0-utf-8"), "utf-8"),
     **dict.fromkeys(("utf-16", "utf-16le", "unicode", "ucs-2", "iso-10646-ucs-2"), "utf-16-le"),
@@ -115,6 +118,8 @@ def decode_text(data: bytes, charset: str) -> str:
     encoding = ENCODINGS.get(charset.lower())
     if encoding is None:
         raise ValueFault(f"'{charset}' is not a known character set")
+    if encoding.startswith("utf-16") and len(data) % 2:
+        return data[:-1].decode(encoding, "replace") + "\ufffd"  # one more for the half unit at the end
     text = data.decode(encoding, "replace")
     return text.replace("\ufffd", "?") if encoding == "ascii" else text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from adf_runner.expressions.dates import Instant
+from adf_runner.expressions.texts import units
 
 DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS: Final = (
@@ -30,7 +31,7 @@ def format_date(moment: Instant, pattern: str) -> str:
     if pattern in ("o", "O"):
         hour, minute, second, fraction = moment.clock
         return f"{moment.day.isoformat()}T{hour:02d}:{minute:02d}:{second:02d}.{fraction:07d}{moment.zone}"
-    if len(pattern) < 2:
+    if len(units(pattern)) < 2:
         pattern = pattern or "G"
         if pattern not in STANDARD:
             raise FormatFault
@@ -121,6 +122,13 @@ def write_fraction(digits: str, letter: str, count: int, pieces: list[str]) -> N
     shown = digits[:count]
     if letter == "F":
         shown = shown.rstrip("0")
-        if not shown and pieces and pieces[-1].endswith("."):
-            pieces[-1] = pieces[-1][:-1]
+        if not shown:
+            drop_point(pieces)
     pieces.append(shown)
+
+
+def drop_point(pieces: list[str]) -> None:
+    """Remove the point that the text written so far ends with; pieces such as `K` may have written nothing after it."""
+    last = next((index for index in reversed(range(len(pieces))) if pieces[index]), None)
+    if last is not None and pieces[last].endswith("."):
+        pieces[last] = pieces[last][:-1]

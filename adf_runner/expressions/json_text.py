@@ -8,7 +8,7 @@ import re
 from typing import Any, NoReturn
 
 from adf_runner.expressions.errors import LimitExceeded, ValueFault
-from adf_runner.expressions.texts import BLANKS
+from adf_runner.expressions.texts import BLANKS, repaired
 
 
 def refuse_constant(name: str) -> NoReturn:
@@ -24,6 +24,10 @@ def finite(text: str) -> float:
 
 MOST_DEPTH = 900
 MARKS = re.compile(r'\\.|[\[\]{}"]', re.DOTALL)
+ESCAPES = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
 DECODER = json.JSONDecoder(parse_constant=refuse_constant, parse_float=finite, strict=False)
 
 
@@ -44,9 +48,16 @@ def nests_deeply(text: str) -> bool:
     return False
 
 
+def without_lone_surrogates(text: str) -> str:
+    """Return JSON text in which half a surrogate pair, escaped or not, is the replacement character, as in .NET."""
+    if "\\u" in text:
+        text = ESCAPES.sub(lambda match: "\\ufffd" if match["lone"] else match[0], text)
+    return repaired(text)
+
+
 def read_json(name: str, text: str) -> Any:
     """Return the value of a JSON text; blank text is null. Raises ValueFault with the place of the first mistake."""
-    stripped = text.strip(BLANKS)
+    stripped = without_lone_surrogates(text.strip(BLANKS))
     if not stripped:
         return None
     too_deep = LimitExceeded(f"{name}: the JSON text nests too deeply")

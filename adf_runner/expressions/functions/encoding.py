@@ -26,11 +26,16 @@ from adf_runner.expressions.errors import ValueFault
 from adf_runner.expressions.functions.signature import Function, as_text, wrong
 from adf_runner.expressions.json_text import read_json
 from adf_runner.expressions.scope import Scope
-from adf_runner.expressions.texts import from_units, text_of
+from adf_runner.expressions.texts import repaired, text_of
 
 HEADER_WORD: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+# Blanks, line breaks only before a blank, and quoted pairs, as MediaTypeHeaderValue of .NET reads them.
+HEADER_BLANK: Final = r"(?:[ \t]|\r\n[ \t])*"
+HEADER_QUOTED: Final = r"\"(?:[^\"\\]|\\[\x00-\x7f])*\""
+HEADER_VALUE: Final = rf"{HEADER_BLANK}(?:={HEADER_BLANK}(?:{HEADER_WORD}|{HEADER_QUOTED}){HEADER_BLANK})?"
 HEADER_TYPE: Final = re.compile(
-    rf"\s*{HEADER_WORD}/{HEADER_WORD}\s*(?:;\s*(?:{HEADER_WORD}\s*(?:=\s*(?:{HEADER_WORD}|\"[^\"]*\"))?)?\s*)*"
+    rf"{HEADER_BLANK}{HEADER_WORD}{HEADER_BLANK}/{HEADER_BLANK}{HEADER_WORD}{HEADER_BLANK}"
+    rf"(?:;{HEADER_BLANK}{HEADER_WORD}{HEADER_VALUE})*"
 )
 HEADER_CHARSET: Final = re.compile(r";\s*charset\s*=\s*([^;\s]*)", re.IGNORECASE)
 FIRST_CHARSET: Final = re.compile(r"[^;]*;charset=([^;]*)", re.IGNORECASE)
@@ -185,7 +190,7 @@ def decode_escapes(text: str, charset: str) -> str:
             return chr(int(match[1], 16))
         return decode_text(urllib.parse.unquote_to_bytes(match[2].replace("+", " ")), charset)
 
-    return from_units(ESCAPE.sub(replaced, text.replace("+", " ")))
+    return repaired(ESCAPE.sub(replaced, text.replace("+", " ")))
 
 
 def decode_bytes(text: str, encoding: str = "utf-8") -> bytes:

@@ -30,8 +30,8 @@ from adf_runner.expressions.xml.document import (
     parse_xml,
 )
 from adf_runner.expressions.xml.writing import indented_xml, outer_xml
-from adf_runner.expressions.xml.xpath import select
-from adf_runner.expressions.xml.xpath_functions import string_value
+from adf_runner.expressions.xml.xpath import Namespace, select
+from adf_runner.expressions.xml.xpath_functions import shown_name, string_value
 
 XML_TYPE: Final = "application/xml;charset=utf-8"
 
@@ -71,10 +71,10 @@ def xpath(arguments: list[Any], _scope: Scope) -> Any:
 def found_node(node: Node) -> Any:
     if isinstance(node, Text):
         return string_value(node)
-    if isinstance(node, Comment | Instruction):
-        raise XmlFault("comments and processing instructions cannot be returned")
+    if isinstance(node, Comment | Instruction | Namespace):
+        raise XmlFault("comments, processing instructions and namespaces cannot be returned")
     if isinstance(node, Attribute):
-        return f'{node.name}="{node.value}"'
+        return f'{shown_name(node)}="{node.value}"'
     return content(utf8(indented_xml(node)), XML_TYPE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,8 +11,6 @@ from adf_runner.expressions.numbers import float_text
 from adf_runner.expressions.values import kind
 from adf_runner.expressions.xml.document import (
     BLANK,
-    FIRST,
-    LATER,
     XML_NAMESPACE,
     XMLNS_NAMESPACE,
     Attribute,
@@ -23,6 +22,7 @@ from adf_runner.expressions.xml.document import (
     XmlFault,
     declared,
 )
+from adf_runner.expressions.xml.names import FIRST, LATER
 
 JSON_NAMESPACE: Final = "http://james.newtonking.com/projects/json"
 TEXT_NAMES: Final = {
@@ -40,26 +40,30 @@ ESCAPED: Final = re.compile("_x([0-9A-Fa-f]{4})_")
 
 
 def json_of_xml(document: Document) -> dict[str, Any]:
-    """Return a document as a JSON object."""
+    """Return a document as a JSON object; raises XmlFault for a json:Array mark that is no boolean."""
     result: dict[str, Any] = {}
     if document.declaration is not None:
         result["?xml"] = {f"@{name}": value for name, value in document.declaration.items()}
-    result.update(json_of_children(document))
+    result.update(json_of_children(document, {"xml": XML_NAMESPACE, "xmlns": XMLNS_NAMESPACE}))
     return result
 
 
-def json_of_children(parent: Document | Element) -> dict[str, Any]:
-    """Return the children by name, in the order of their first use; what repeats becomes an array."""
+def json_of_children(parent: Document | Element, scope: Mapping[str, str]) -> dict[str, Any]:
+    """Return the children by name, in the order of their first use; what repeats becomes an array.
+
+    As in Newtonsoft, children are grouped under the prefixes that are known around them; only a child that is alone in
+    its group is named by what it declares itself.
+    """
     groups: dict[str, list[Any]] = {}
-    forced: set[str] = set()
+    alone: dict[str, str] = {}
     for child in parent.children:
         if isinstance(child, Comment):
             groups.setdefault(COMMENTS, []).append(child.value)
         elif isinstance(child, Element):
-            name = decoded(child.name)
-            groups.setdefault(name, []).append(json_of_element(child))
-            if any(is_array_mark(attribute) for attribute in child.attributes):
-                forced.add(name)
+            inner = scope_of(child, scope)
+            group = name_of(child, scope if len(parent.children) > 1 else inner)
+            groups.setdefault(group, []).append(json_of_element(child, inner))
+            alone[group] = group if is_marked_array(child) else name_of(child, inner)
         elif isinstance(child, Instruction):
             groups.setdefault("?" + decoded(child.name), []).append(child.value)
         else:
@@ -67,30 +71,60 @@ def json_of_children(parent: Document | Element) -> dict[str, Any]:
     # JSON has no comments: one goes without a trace, several leave the array that would have held them.
     several = len(groups.get(COMMENTS, ())) > 1
     groups = {name: found if name != COMMENTS else [] for name, found in groups.items() if name != COMMENTS or several}
-    return {name: found if len(found) != 1 or name in forced else found[0] for name, found in groups.items()}
+    forced = {
+        name_of(child, scope if len(parent.children) > 1 else scope_of(child, scope))
+        for child in parent.children
+        if isinstance(child, Element) and is_marked_array(child)
+    }
+    return {
+        alone.get(name, name) if len(found) == 1 else name: found if len(found) != 1 or name in forced else found[0]
+        for name, found in groups.items()
+    }
 
 
-def json_of_element(element: Element) -> Any:
+def scope_of(element: Element, scope: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the prefixes known inside an element, those declared last at the end."""
+    own = {
+        decoded(attribute.name[6:]): attribute.value
+        for attribute in element.attributes
+        if attribute.namespace == XMLNS_NAMESPACE
+    }
+    return {**{prefix: value for prefix, value in scope.items() if prefix not in own}, **own} if own else scope
+
+
+def name_of(node: Element | Attribute, scope: Mapping[str, str]) -> str:
+    """Return the JSON name of an element or attribute: its namespace's last declared prefix, and its local name."""
+    local = decoded(node.local)
+    if not node.namespace or node.name == "xmlns":
+        return local
+    prefix = next((known for known, value in reversed(list(scope.items())) if value == node.namespace), "")
+    return f"{prefix}:{local}" if prefix else local
+
+
+def json_of_element(element: Element, scope: Mapping[str, str]) -> Any:
     attributes = {
-        f"@{decoded(attribute.name)}": attribute.value
+        f"@{name_of(attribute, scope)}": attribute.value
         for attribute in element.attributes
         if attribute.namespace != JSON_NAMESPACE and attribute.value != JSON_NAMESPACE
     }
     if not attributes:
-        if not element.children:
+        if not element.children and not element.attributes:
             return None if element.empty else ""
-        only = element.children[0]
+        only = element.children[0] if element.children else None
         if len(element.children) == 1 and isinstance(only, Text) and only.form == "text":
             return only.value
-    return {**attributes, **json_of_children(element)}
+    return {**attributes, **json_of_children(element, scope)}
 
 
-def is_array_mark(attribute: Attribute) -> bool:
-    return (
-        attribute.namespace == JSON_NAMESPACE
-        and attribute.local == "Array"
-        and attribute.value.lower() in ("true", "1")
-    )
+def is_marked_array(element: Element) -> bool:
+    """Tell whether json:Array marks an element; raises XmlFault when the mark is neither true, false, 1 nor 0."""
+    for attribute in element.attributes:
+        if attribute.namespace == JSON_NAMESPACE and attribute.local == "Array":
+            value = attribute.value.strip(BLANK)
+            if value not in ("true", "false", "1", "0"):
+                raise XmlFault(f"json:Array is '{attribute.value}'; it is true, false, 1 or 0")
+            return value in ("true", "1")
+    return False
 
 
 def decoded(name: str) -> str:
@@ -103,7 +137,8 @@ def encoded(name: str) -> str:
     for index, character in enumerate(name):
         allowed = LATER_CHARACTER if index else FIRST_CHARACTER
         if ESCAPED.match(name, index) or not allowed.match(character):
-            pieces.append(f"_x{ord(character):04X}_")
+            code = ord(character)
+            pieces.append(f"_x{code:08X}_" if code > 0xFFFF else f"_x{code:04X}_")
         else:
             pieces.append(character)
     return "".join(pieces)
@@ -112,7 +147,10 @@ def encoded(name: str) -> str:
 def xml_of_json(value: Mapping[str, Any]) -> Document:
     """Return a JSON object with one root as a document; raises XmlFault when it has several roots or attributes."""
     document = Document()
+    named = False
     for name, member in value.items():
+        if named:
+            raise XmlFault("the JSON object has several roots; XML has one")
         if name == "?xml":
             document.declaration = declaration(member)
         elif len(name) > 1 and name.startswith("?"):
@@ -121,9 +159,29 @@ def xml_of_json(value: Mapping[str, Any]) -> Document:
             raise XmlFault(f"the root object cannot hold '{name}'")
         else:
             add_elements(document, name, member)
+            named = bool(document.children) and isinstance(document.children[-1], Element)
     if sum(isinstance(child, Element) for child in document.children) > 1:
         raise XmlFault("the JSON object has several roots; XML has one")
+    declare_namespaces(document)
     return document
+
+
+def declare_namespaces(document: Document) -> None:
+    """Add the declarations that the written XML needs: names were bound in the order of the JSON, not of the tree."""
+    pending: list[tuple[Element, dict[str, str]]] = [
+        (child, {"": "", "xmlns": XMLNS_NAMESPACE}) for child in document.children if isinstance(child, Element)
+    ]
+    while pending:
+        element, scope = pending.pop()
+        own = {a.name[6:]: a.value for a in element.attributes if a.namespace == XMLNS_NAMESPACE}
+        prefix = element.name.rpartition(":")[0]
+        known = {**scope, **own}
+        if known.get(prefix) != element.namespace:
+            known[prefix] = element.namespace
+            if prefix not in own:
+                name = f"xmlns:{prefix}" if prefix else "xmlns"
+                element.attributes.append(Attribute(name, XMLNS_NAMESPACE, element.namespace, element))
+        pending.extend((child, known) for child in element.children if isinstance(child, Element))
 
 
 def declaration(member: Any) -> dict[str, str]:
@@ -150,21 +208,46 @@ def add_elements(parent: Document | Element, name: str, member: Any) -> None:
 
 
 def new_element(parent: Document | Element, name: str, attributes: Mapping[str, str] | None = None) -> Element:
+    check_name(name)
+    element = Element("", parent=parent, empty=True)
+    for raw, value in (attributes or {}).items():
+        if is_declaration(raw):
+            set_attribute(element, raw, value)
+    declarations = element.attributes
+    element.name, element.namespace = qualified(element, name, is_attribute=False)
+    element.attributes = []
+    bound = Element("", attributes=declarations, parent=parent)
+    for raw, value in (attributes or {}).items():
+        set_attribute(element, raw, value, scope=bound)
+    parent.children.append(element)
+    return element
+
+
+def check_name(name: str) -> None:
     if not name:
         raise XmlFault("an empty property name cannot become an element")
     if name in METADATA:
         raise XmlFault(f"the property '{name}' has a special meaning to the engine and is not supported here")
-    element = Element("", parent=parent, empty=True)
-    for raw, value in (attributes or {}).items():
-        if raw == "xmlns" or raw.startswith("xmlns:"):
-            element.attributes.append(Attribute(raw, XMLNS_NAMESPACE, value, element))
-    element.name, element.namespace = qualified(element, name, is_attribute=False)
-    for raw, value in (attributes or {}).items():
-        if raw != "xmlns" and not raw.startswith("xmlns:"):
-            spelled, namespace = qualified(element, raw, is_attribute=True)
-            element.attributes.append(Attribute(spelled, namespace, value, element))
-    parent.children.append(element)
-    return element
+
+
+def is_declaration(name: str) -> bool:
+    return name == "xmlns" or name.startswith("xmlns:")
+
+
+def set_attribute(element: Element, raw: str, value: str, *, scope: Element | None = None) -> None:
+    """Set an attribute in the order of the JSON; one of the same name before it is replaced."""
+    if is_declaration(raw):
+        if raw != "xmlns" and not value:
+            raise XmlFault(f"the prefix '{raw[6:]}' cannot be bound to nothing")
+        spelled, namespace = raw, XMLNS_NAMESPACE
+    else:
+        spelled, namespace = qualified(scope or element, raw, is_attribute=True)
+    same = next(
+        (a for a in element.attributes if (a.local, a.namespace) == (spelled.rpartition(":")[2], namespace)), None
+    )
+    if same is not None:
+        element.attributes.remove(same)
+    element.attributes.append(Attribute(spelled, namespace, value, element))
 
 
 def qualified(element: Element, name: str, *, is_attribute: bool) -> tuple[str, str]:
@@ -188,16 +271,33 @@ def add_element(parent: Document | Element, name: str, member: Any) -> None:
             if member != "":
                 element.children.append(Text(scalar(member), parent=element))
         return
-    attributes = {key[1:]: attribute_text(key, value) for key, value in member.items() if key.startswith("@")}
-    element = new_element(parent, name, attributes)
+    early = list(itertools.takewhile(lambda key: key.startswith("@"), member))
+    if any(is_declaration(key[1:]) and member[key] is None for key in early):
+        raise XmlFault("a namespace declaration cannot be null")
+    element = new_element(parent, name, {key[1:]: attribute_text(key, member[key]) for key in early})
     for key, value in member.items():
-        if key in TEXT_NAMES:
-            for part in value if isinstance(value, list) else [value]:
-                element.children.append(text_node(element, key, part))
-        elif key.startswith("?"):
-            element.children.append(Instruction(key[1:], attribute_text(key, value), element))
-        elif not key.startswith("@"):
-            add_elements(element, key, value)
+        if not key.startswith("@"):
+            add_member(element, key, value)
+    # Attributes after the first other member bind no prefix of what stands before or below them.
+    for key, value in member.items():
+        if key.startswith("@") and key not in early:
+            for each in value if isinstance(value, list) else [value]:
+                set_attribute(element, key[1:], attribute_text(key, each))
+
+
+def add_member(element: Element, key: str, value: Any) -> None:
+    """Add what one property of an object stands for: text, instructions or elements."""
+    if key in TEXT_NAMES:
+        for part in value if isinstance(value, list) else [value]:
+            element.children.append(text_node(element, key, part))
+    elif key in ("?xml", "!DOCTYPE"):
+        raise XmlFault(f"'{key}' belongs to the root, not into an element")
+    elif key.startswith("?"):
+        for part in value if isinstance(value, list) else [value]:
+            element.children.append(Instruction(key[1:], attribute_text(key, part), element))
+    else:
+        check_name(key)
+        add_elements(element, key, value)
 
 
 def text_node(element: Element, key: str, value: Any) -> Text:

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from adf_runner.expressions.xml.names import FIRST, LATER
+
 XML_NAMESPACE: Final = "http://www.w3.org/XML/1998/namespace"
 XMLNS_NAMESPACE: Final = "http://www.w3.org/2000/xmlns/"
 MOST_DEPTH: Final = 100
@@ -17,21 +19,17 @@ INVALID: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 ENTITIES: Final = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
 BLANK: Final = " \t\r\n"
 
-START: Final = (
-    "A-Z_a-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02ff\u0370-\u037d\u037f-\u1fff\u200c\u200d\u2070-\u218f\u2c00-\u2fef"
-)
-START_REST: Final = "\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd\U00010000-\U000effff"
-FIRST: Final = START + START_REST
-LATER: Final = FIRST + "\\-.0-9\u00b7\u0300-\u036f\u203f\u2040"
 NCNAME: Final = f"[{FIRST}][{LATER}]*"
 QNAME: Final = re.compile(f"{NCNAME}(?::{NCNAME})?")
 ATTRIBUTE: Final = re.compile(f"[{BLANK}]+({NCNAME}(?::{NCNAME})?)[{BLANK}]*=[{BLANK}]*(?:\"([^\"<]*)\"|'([^'<]*)')")
 DECLARATION: Final = re.compile(
     r"""<\?xml\s+version\s*=\s*(?P<q1>["'])1\.0(?P=q1)
-    (?:\s+encoding\s*=\s*(?P<q2>["'])(?P<encoding>[A-Za-z][A-Za-z0-9._-]*)(?P=q2))?
+    (?:\s+encoding\s*=\s*(?P<q2>["'])(?P<encoding>[A-Za-z][A-Za-z0-9._:-]*)(?P=q2))?
     (?:\s+standalone\s*=\s*(?P<q3>["'])(?P<standalone>yes|no)(?P=q3))?\s*\?>""",
     re.VERBOSE,
 )
+# xml() takes white space that is written in hexadecimal for white space, and for text when it is in decimal.
+BLANK_RUN: Final = re.compile(r"(?:[ \t\r\n]|&#x0*(?:20|9|[AaDd]);)*")
 REFERENCE: Final = re.compile(r"&(?:#(\d+)|#x([0-9A-Fa-f]+)|([A-Za-z]\w*));|&")
 
 
@@ -206,10 +204,10 @@ class XmlParser:
                 raise self.fault("there is text outside of the root element")
         elif "]]>" in raw:
             raise self.fault("']]>' is not allowed in text")
-        elif self.exact or raw.strip(BLANK):
+        elif self.exact or not BLANK_RUN.fullmatch(raw):
             self.add(Text(self.resolved(raw)))
         elif self.preserve[-1]:
-            self.add(Text(raw, "significant-whitespace"))
+            self.add(Text(self.resolved(raw), "significant-whitespace"))
         self.position = end
 
     def resolved(self, raw: str) -> str:
@@ -246,6 +244,9 @@ class XmlParser:
         if closing is None:
             self.position = end
             raise self.fault(f"the tag '{element.name}' is not well-formed")
+        space = next((value.strip(BLANK) for name, value in raw if name == "xml:space"), None)
+        if space not in (None, "preserve", "default"):
+            raise self.fault("xml:space is preserve or default")
         self.resolve_names(element, raw)
         self.add(element)
         self.position = closing.end()
@@ -254,7 +255,6 @@ class XmlParser:
             self.scopes.pop()
         else:
             self.open.append(element)
-            space = next((value for name, value in raw if name == "xml:space"), None)
             self.preserve.append(self.preserve[-1] if space is None else space == "preserve")
 
     def resolve_names(self, element: Element, raw: list[tuple[str, str]]) -> None:

@@ -16,6 +16,7 @@ from adf_runner.expressions.xml.document import (
     Instruction,
     Text,
 )
+from adf_runner.expressions.xml.xpath_functions import shown_name
 
 IN_TEXT: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 IN_ATTRIBUTE: Final = str.maketrans(
@@ -82,19 +83,24 @@ def indented_xml(node: Document | Element) -> str:
 
 
 def new_declarations(element: Element, scope: dict[str, str]) -> dict[str, str]:
-    """Return the namespaces to declare at an element: what it and its attributes use, then what it declared itself."""
-    new: dict[str, str] = {}
+    """Return the namespaces to declare at an element, in the order of writing.
+
+    First what it declared itself, the last one first, then what its attributes and its own name inherit.
+    """
+    own = {
+        attribute.name[6:]: attribute.value
+        for attribute in element.attributes
+        if attribute.namespace == XMLNS_NAMESPACE
+    }
+    new = dict(reversed(own.items()))
     users: list[Element | Attribute] = [
-        element,
         *(attribute for attribute in element.attributes if ":" in attribute.name),
+        element,
     ]
     for node in users:
-        prefix = node.name.rpartition(":")[0]
+        prefix = shown_name(node).rpartition(":")[0]
         if node.namespace != XMLNS_NAMESPACE and scope.get(prefix) != node.namespace:
             new.setdefault(prefix, node.namespace)
-    for attribute in element.attributes:
-        if attribute.namespace == XMLNS_NAMESPACE:
-            new.setdefault(attribute.name[6:], attribute.value)
     return new
 
 
@@ -108,17 +114,18 @@ def write_indented(node: Child, pieces: list[str], line: str | None, scope: dict
         write_leaf(node, pieces, INDENTED_TEXT)
         return
     new = new_declarations(node, scope)
-    pieces.append("<" + node.name)
+    name = shown_name(node)
+    pieces.append("<" + name)
     pieces.extend(
-        f' {attribute.name}="{escaped(attribute.value, INDENTED_ATTRIBUTE)}"'
+        f' {shown_name(attribute)}="{escaped(attribute.value, INDENTED_ATTRIBUTE)}"'
         for attribute in node.attributes
         if attribute.namespace != XMLNS_NAMESPACE
     )
-    for prefix, namespace in reversed(new.items()):
-        name = f"xmlns:{prefix}" if prefix else "xmlns"
-        pieces.append(f' {name}="{escaped(namespace, INDENTED_ATTRIBUTE)}"')
+    for prefix, namespace in new.items():
+        declaration = f"xmlns:{prefix}" if prefix else "xmlns"
+        pieces.append(f' {declaration}="{escaped(namespace, INDENTED_ATTRIBUTE)}"')
     if not node.children:
-        pieces.append(" />" if node.empty else f"></{node.name}>")
+        pieces.append(" />" if node.empty else f"></{name}>")
         return
     pieces.append(">")
     inner = None if line is None else (line or "\n") + "  "
@@ -127,4 +134,4 @@ def write_indented(node: Child, pieces: list[str], line: str | None, scope: dict
             inner = None
         write_indented(child, pieces, inner, {**scope, **new})
     pieces.append("" if inner is None else line or "\n")
-    pieces.append(f"</{node.name}>")
+    pieces.append(f"</{name}>")

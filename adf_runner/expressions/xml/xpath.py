@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from adf_runner.expressions.xml.document import (
+    XML_NAMESPACE,
     XMLNS_NAMESPACE,
     Attribute,
     Comment,
@@ -19,6 +20,7 @@ from adf_runner.expressions.xml.document import (
 )
 from adf_runner.expressions.xml.xpath_functions import FUNCTIONS, Value, as_boolean, as_number, string_value
 from adf_runner.expressions.xml.xpath_syntax import (
+    CONTEXT_FUNCTIONS,
     Binary,
     Filtered,
     FunctionCall,
@@ -47,9 +49,19 @@ class Selection:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.visits = 0
-        self.order: dict[int, int] = {}
+        self.order: dict[int, tuple[int, int]] = {}
+        self.known: dict[int, list[Namespace]] = {}
         for index, node in enumerate(all_nodes(document)):
-            self.order[id(node)] = index
+            self.order[id(node)] = (index, 0)
+
+    def namespaces(self, element: Element) -> list[Namespace]:
+        """Return the namespace nodes of an element: its own, then those of the elements around it, `xml` at the end."""
+        if id(element) not in self.known:
+            nodes = [Namespace(prefix, "", value, element) for prefix, value in in_scope(element).items()]
+            self.known[id(element)] = nodes
+            for index, node in enumerate(nodes, 1):
+                self.order[id(node)] = (self.order[id(element)][0], index)
+        return self.known[id(element)]
 
     def spend(self, count: int = 1) -> None:
         self.visits += count
@@ -74,16 +86,11 @@ class Selection:
         return self.call(tree, node, position, size)
 
     def call(self, tree: FunctionCall, node: Node, position: int, size: int) -> Value:
-        if tree.name in ("position", "last"):
-            if tree.arguments:
-                raise XmlFault(f"the XPath function '{tree.name}' takes no argument")
+        if tree.name in CONTEXT_FUNCTIONS:
             return float(position if tree.name == "position" else size)
-        function = FUNCTIONS.get(tree.name)
-        if function is None:
-            raise XmlFault(f"the XPath function '{tree.name}' does not exist")
-        if not function.least <= len(tree.arguments) <= function.most:
-            raise XmlFault(f"the XPath function '{tree.name}' has the wrong number of arguments")
-        return function.run([self.value(argument, node, position, size) for argument in tree.arguments], node)
+        return FUNCTIONS[tree.name].run(
+            [self.value(argument, node, position, size) for argument in tree.arguments], node
+        )
 
     def binary(self, tree: Binary, node: Node, position: int, size: int) -> Value:
         left = self.value(tree.left, node, position, size)
@@ -131,7 +138,10 @@ class Selection:
     def step(self, step: Step, nodes: list[Node]) -> list[Node]:
         found: list[Node] = []
         for node in nodes:
-            around = list(AXES[step.axis](node))
+            if step.axis == "namespace":
+                around: list[Node] = [*self.namespaces(node)] if isinstance(node, Element) else []
+            else:
+                around = list(AXES[step.axis](node))
             self.spend(len(around) + 1 + (len(node.parent.children) if node.parent and step.axis in AROUND else 0))
             reached = [other for other in around if matches(other, step)]
             for predicate in step.predicates:
@@ -152,6 +162,24 @@ class Selection:
         unique = {id(node): node for node in nodes}
         self.spend(len(unique))
         return sorted(unique.values(), key=lambda node: self.order[id(node)])
+
+
+class Namespace(Attribute):
+    """A namespace node: its name is the prefix, its value the namespace. It lives for one evaluation."""
+
+    __slots__ = ()
+
+
+def in_scope(element: Element) -> dict[str, str]:
+    """Return the namespaces that are declared at an element by prefix, the nearest first."""
+    found: dict[str, str] = {}
+    node: Element | Document | None = element
+    while isinstance(node, Element):
+        for attribute in node.attributes:
+            if attribute.namespace == XMLNS_NAMESPACE:
+                found.setdefault(attribute.name[6:], attribute.value)
+        node = node.parent
+    return {prefix: value for prefix, value in found.items() if value} | {"xml": XML_NAMESPACE}
 
 
 def node_set(value: Value) -> list[Node]:
@@ -265,6 +293,9 @@ AXES: Final[dict[str, Callable[[Node], Iterable[Node]]]] = {
 }
 
 
+PRINCIPAL: Final = {"attribute": Attribute, "namespace": Namespace}
+
+
 def matches(node: Node, step: Step) -> bool:
     test = step.test
     if test == "node()":
@@ -275,7 +306,7 @@ def matches(node: Node, step: Step) -> bool:
         return isinstance(node, Comment)
     if test.startswith("processing-instruction("):
         return isinstance(node, Instruction) and test[23:-1] in ("", node.name)
-    principal = Attribute if step.axis == "attribute" else Element
+    principal = PRINCIPAL.get(step.axis, Element)
     if not isinstance(node, principal):
         return False
     return test == "*" or (node.local == test and not node.namespace)

@@ -14,6 +14,7 @@ from adf_runner.expressions.xml.document import (
     XML_NAMESPACE,
     Attribute,
     Comment,
+    Document,
     Element,
     Instruction,
     Node,
@@ -79,6 +80,8 @@ def as_number(value: Value) -> float:
     if isinstance(value, (bool, float)):
         return float(value)
     text = as_string(value)
+    if text.strip(" \t\r\n").lower() in ("infinity", "-infinity"):
+        return float(text.strip(" \t\r\n"))
     return float(text) if NUMBER.fullmatch(text) else math.nan
 
 
@@ -94,6 +97,29 @@ def nodes_of(value: Value) -> list[Node]:
     raise XmlFault("an XPath function needs a node set where it has a value")
 
 
+def shown_name(node: Element | Attribute | Instruction) -> str:
+    """Return the name as .NET's navigator gives it: with the nearest prefix of its namespace, not the one written."""
+    if isinstance(node, Instruction) or not node.namespace:
+        return node.name
+    home = node if isinstance(node, Element) else node.parent
+    prefix = prefix_of(home, node.namespace)
+    return f"{prefix}:{node.local}" if prefix else node.local
+
+
+def prefix_of(element: Element | None, namespace: str) -> str:
+    """Return the first prefix that is declared for a namespace, the nearest element first, or nothing."""
+    hidden: set[str] = set()
+    node: Element | Document | None = element
+    while isinstance(node, Element):
+        declared = [attribute for attribute in node.attributes if attribute.name.startswith("xmlns:")]
+        for attribute in declared:
+            if attribute.value == namespace and attribute.local not in hidden:
+                return attribute.local
+        hidden |= {attribute.local for attribute in declared}
+        node = node.parent
+    return "xml" if namespace == XML_NAMESPACE else ""
+
+
 def first_node(arguments: list[Value], node: Node) -> Node | None:
     if not arguments:
         return node
@@ -102,7 +128,7 @@ def first_node(arguments: list[Value], node: Node) -> Node | None:
 
 
 def full_name(node: Node | None) -> str:
-    return node.name if isinstance(node, Element | Attribute | Instruction) else ""
+    return shown_name(node) if isinstance(node, Element | Attribute | Instruction) else ""
 
 
 def local_name(arguments: list[Value], node: Node) -> str:
@@ -126,10 +152,18 @@ def rounded(value: float) -> float:
 
 
 def substring(arguments: list[Value], _node: Node) -> str:
+    """Return characters from a place that counts from 1; a negative length takes those before it, as .NET does."""
     text = units(as_string(arguments[0]))
-    start = rounded(as_number(arguments[1]))
-    end = start + rounded(as_number(arguments[2])) if len(arguments) > 2 else math.inf
-    return from_units("".join(character for index, character in enumerate(text, 1) if start <= index < end))
+    start = rounded(as_number(arguments[1])) - 1
+    if math.isnan(start) or len(text) <= start:
+        return ""
+    length = rounded(as_number(arguments[2])) if len(arguments) > 2 else math.inf
+    if len(arguments) > 2 and (start < 0 or length < 0):
+        start, length = 0.0, start + length
+    if not length > 0:
+        return ""
+    first = int(max(start, 0))
+    return from_units(text[first : first + int(min(length, len(text)))])
 
 
 def before(text: str, part: str) -> str:

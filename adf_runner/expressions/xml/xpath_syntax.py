@@ -1,4 +1,4 @@
-"""XPath 1.0: text to tree. Prefixes, variables and the namespace axis are refused, as the engine refuses them."""
+"""XPath 1.0: text to tree. Prefixes and variables are refused, as the engine refuses them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from adf_runner.expressions.xml.document import NCNAME, XmlFault
+from adf_runner.expressions.xml.xpath_functions import FUNCTIONS
 
 MOST_DEPTH: Final = 50
 MOST_CHARACTERS: Final = 10_000
 AXES: Final = frozenset({
     "ancestor", "ancestor-or-self", "attribute", "child", "descendant", "descendant-or-self", "following",
-    "following-sibling", "parent", "preceding", "preceding-sibling", "self",
+    "following-sibling", "namespace", "parent", "preceding", "preceding-sibling", "self",
 })  # fmt: skip
 NODE_TYPES: Final = frozenset({"comment", "text", "processing-instruction", "node"})
+CONTEXT_FUNCTIONS: Final = frozenset({"position", "last"})
 NODE_FUNCTIONS: Final = frozenset({"count", "sum", "name", "local-name", "namespace-uri"})
 TOKEN: Final = re.compile(
     rf"""\s*(?:
@@ -91,6 +93,16 @@ def nodes_only(tree: XPath) -> XPath:
     raise XmlFault("the XPath expression needs a node set where it has a value")
 
 
+def check_call(name: str, count: int) -> None:
+    """Raise XmlFault for an unknown function or a wrong number of arguments, also where it would never run."""
+    function = FUNCTIONS.get(name)
+    least, most = (0, 0) if name in CONTEXT_FUNCTIONS else (function.least, function.most) if function else (0, -1)
+    if most < 0:
+        raise XmlFault(f"the XPath function '{name}' does not exist")
+    if not least <= count <= most:
+        raise XmlFault(f"the XPath function '{name}' has the wrong number of arguments")
+
+
 def parse_xpath(text: str) -> XPath:
     """Return the tree of an XPath expression; raises XmlFault."""
     if len(text) > MOST_CHARACTERS:
@@ -156,13 +168,11 @@ class XPathParser:
         return left
 
     def unary(self) -> XPath:
-        signs = 0
+        negative = False
         while self.accept("-"):
-            signs += 1
+            negative = not negative  # pairs vanish here, so `--//a` is the nodes themselves
         operand = self.union()
-        for _ in range(min(signs, 1) + (signs > 1 and signs % 2 == 0)):
-            operand = Negative(operand)
-        return operand
+        return Negative(operand) if negative else operand
 
     def union(self) -> XPath:
         left = self.path()
@@ -216,6 +226,7 @@ class XPathParser:
             while self.accept(","):
                 arguments.append(self.level(0))
         self.expect(")")
+        check_call(name, len(arguments))
         if name in NODE_FUNCTIONS:
             arguments = [nodes_only(argument) for argument in arguments]
         return FunctionCall(name, tuple(arguments))

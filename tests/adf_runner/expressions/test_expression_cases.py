@@ -1,6 +1,7 @@
 """The golden case files: our own beside this folder, and the shared one where it lies beside the checkout.
 
 `tests/cases/expressions.json` was written rule by rule, and its answers were compared once with Microsoft's own engine.
+`tests/cases/expressions_net.json` holds answers that .NET and Newtonsoft.Json gave when they were run with the same inputs.
 It is plain JSON, one case a line, so that any other implementation can be held to it.
 """
 
@@ -16,6 +17,7 @@ from adf_runner.expressions import ExpressionError, evaluate
 from cli.adf_cases import case_scope, run_cases
 
 ROOT = Path(__file__).resolve().parents[3]
+NET = ROOT / "tests" / "cases" / "expressions_net.json"
 OWN = ROOT / "tests" / "cases" / "expressions.json"
 SHARED = ROOT.parent / "shared" / "cases" / "expressions.json"
 
@@ -31,6 +33,13 @@ def test_own_cases_all_pass():
 
     assert complaints == []
     assert passed > 1500
+
+
+def test_answers_of_dotnet_all_pass():
+    passed, complaints = failures(NET)
+
+    assert complaints == []
+    assert passed == 427
 
 
 def test_own_cases_have_unique_ids():
