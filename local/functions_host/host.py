@@ -2,24 +2,31 @@
 
 `python -m local.functions_host.host --app DIR --keys-file FILE [--port N] [--workers N]` serves until SIGTERM and
 prints one JSON line with its address when it is ready; the app's settings are its environment. What it copies from the
-Functions host, and what not, is told in function_server.py.
+Functions host, and what not, is in server.py and docs/local-vs-azure.md. A host that ends because a queue refuses it is
+started again, as the platform does.
 """
 
 import json
 import os
 import secrets
 import sys
+import threading
+import time
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from local.functions_host.settings import HOST_ENDS
 from local.wire.certificates import write_private
 from local.wire.processes import Process, ProcessService, base_environment
 
 LEASE_SECONDS = 600
+FIRST_RESTART_SECONDS = 1.0
+MOST_RESTART_SECONDS = 10.0
+WATCH_SECONDS = 0.1
 GRACE_SECONDS = 15.0  # more than the host itself takes for calls that still run
-HINT = "mend the app or its settings, then start again"
+HINT = "fix the app or its settings, then start again"
 
 
 class FunctionHost(ProcessService):
@@ -50,12 +57,28 @@ class FunctionHost(ProcessService):
         self._port = 0
         self._workers = workers
         self._lease_seconds = lease_seconds
+        self._lock = threading.RLock()
+        self._pause_seconds = FIRST_RESTART_SECONDS
+        self.restarts = 0
 
     @property
     def key(self) -> str:
         return self.keys["default"]
 
     def start(self) -> Self:
+        with self._lock:
+            self._start()
+        return self
+
+    def stop(self) -> None:
+        with self._lock:
+            super().stop()
+
+    def kill(self) -> None:
+        with self._lock:
+            super().kill()
+
+    def _start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         keys_file = self.folder / "function-keys.json"
         write_private(keys_file, json.dumps({"master": self.master_key, "host": self.keys}).encode())
@@ -71,7 +94,28 @@ class FunctionHost(ProcessService):
         )
         ready = self._begin(process, self._announcement, seconds=90, hint=HINT)
         self.url, self._port, self.pid = ready["url"], ready["port"], ready["pid"]
-        return self
+        threading.Thread(target=self._watch, args=[process], name="host watch", daemon=True).start()
+
+    def _watch(self, process: Process) -> None:
+        """Start the host again when it has ended itself; one that was stopped or killed stays down."""
+        began = time.monotonic()
+        while process.running:
+            time.sleep(WATCH_SECONDS)
+        if self._process is not process or not self._has_ended_itself(process):
+            return
+        long_enough = time.monotonic() - began > MOST_RESTART_SECONDS
+        self._pause_seconds = FIRST_RESTART_SECONDS if long_enough else self._pause_seconds
+        time.sleep(self._pause_seconds)
+        self._pause_seconds = min(2 * self._pause_seconds, MOST_RESTART_SECONDS)
+        with self._lock:
+            if self._process is process:
+                process.stop()
+                self.restarts += 1
+                self._start()
+
+    @staticmethod
+    def _has_ended_itself(process: Process) -> bool:
+        return f'"message": "{HOST_ENDS}"' in process.output()
 
     def worker_pids(self) -> list[int]:
         """Return the process ids of the workers that are alive now."""

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,9 +22,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from local.functions_host.pool import CallFailed, WorkerPool
-from local.functions_host.queues import LEASE_SECONDS, QueueListener, queue_client
+from local.functions_host.queues import LEASE_SECONDS, ListenerHost, QueueListener, Timing, queue_client, queue_name
 from local.functions_host.routes import Keys, Route, decode_path, find_route, parse_route, sort_routes
-from local.functions_host.settings import AppRefused, HostSettings, read_host_json, resolve_setting
+from local.functions_host.settings import HOST_ENDS, AppRefused, HostSettings, read_host_json, resolve_setting
 from local.wire.web import Request, Response, WebServer, json_response
 
 MAX_BODY_BYTES = 104_857_600
@@ -46,6 +46,12 @@ class Host:
         self._web = WebServer("function host", self._answer, port=port)
         self._routes: list[Route] = []
         self._listeners: list[QueueListener] = []
+        self.ended = threading.Event()
+        self._on_end: Callable[[], object] = lambda: None
+
+    def on_end(self, act: Callable[[], object]) -> None:
+        """Have `act` called when the host cannot go on."""
+        self._on_end = act
 
     def start(self) -> dict[str, Any]:
         """Start everything; return what the ready line says."""
@@ -86,13 +92,25 @@ class Host:
                     level = str(trigger.get("authLevel") or "function")
                     self._routes.append(parse_route(function["name"], route, trigger.get("methods"), level))
                 case "queueTrigger":
-                    listener = QueueListener(
-                        function, self._settings.queues, self._call, log, lease_seconds=self._lease_seconds
-                    )
-                    self._listeners.append(listener)
+                    link = ListenerHost(call=self._call, log=log, end=self._end)
+                    timing = Timing(lease_seconds=self._lease_seconds)
+                    self._listeners.append(QueueListener(function, self._settings.queues, link, timing))
                 case "timerTrigger":
                     log("warning", "Timer is not scheduled here", function=function["name"])
         self._routes = sort_routes(self._routes)
+
+    def _end(self, cause: str) -> None:
+        """Note why the host cannot go on; its process ends, and what ran is cut, as in Azure."""
+        log("critical", HOST_ENDS, cause=cause)
+        self.ended.set()
+        self._on_end()
+
+    def cut(self) -> None:
+        """End at once: no call is waited for."""
+        for listener in self._listeners:
+            listener.stop()
+        self.pool.stop()
+        self._web.stop(0)
 
     def _call(
         self, name: str, data: Any, metadata: Mapping[str, Any], headers: Mapping[str, str] | None = None
@@ -114,7 +132,7 @@ class Host:
         try:
             outputs = done.result()
             for binding in queues:
-                client = queue_client(resolve_setting(binding["queueName"]), binding.get("connection"))
+                client = queue_client(queue_name(resolve_setting(binding["queueName"])), binding.get("connection"))
                 for message in outputs.get(binding["name"], []):
                     client.send_message(self._encode(message))
             after.set_result(outputs)
@@ -268,12 +286,16 @@ def main(argv: list[str] | None = None) -> int:
             port=options.port,
             lease_seconds=options.lease_seconds,
         )
+        host.on_end(lambda: os.write(signal_end, b"x"))
         ready = host.start()
     except AppRefused as refusal:
         sys.stderr.write(f"error: {refusal.message}\nhint: {refusal.hint}\n")
         return 1
     print(json.dumps(ready), flush=True)
     os.read(signalled, 1)
+    if host.ended.is_set():
+        host.cut()
+        return 1
     host.stop()
     log("info", "Host stopped")
     return 0

@@ -22,6 +22,8 @@ QUEUE_PROPERTIES = {
     "batchSize", "newBatchThreshold", "maxDequeueCount", "visibilityTimeout", "maxPollingInterval", "messageEncoding",
 }  # fmt: skip
 HTTP_PROPERTIES = {"routePrefix", "maxOutstandingRequests", "maxConcurrentRequests", "dynamicThrottlesEnabled", "hsts"}
+LEAST_POLLING_SECONDS = 0.1
+HOST_ENDS = "Host ends"  # the log line after which the host is started again
 DEFAULT_TIMEOUT_SECONDS = 30 * 60.0
 _SPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2})(\.\d+)?\Z")
 
@@ -79,12 +81,21 @@ def _queue_settings(path: Path, queues: Mapping[str, Any]) -> QueueSettings:
     encoding = queues.get("messageEncoding", "base64").lower()
     if encoding not in ("base64", "none"):
         raise AppRefused(f"{path}: extensions.queues.messageEncoding is {encoding!r}", "it is base64 or none")
+    threshold = queues.get("newBatchThreshold", batch_size // 2 * (os.cpu_count() or 1))
+    if threshold < 0:
+        raise AppRefused(f"{path}: extensions.queues.newBatchThreshold is {threshold}", "it is 0 or more")
+    tries = queues.get("maxDequeueCount", 5)
+    if tries < 1:
+        raise AppRefused(f"{path}: extensions.queues.maxDequeueCount is {tries}", "it is 1 or more")
+    polling = _span(path, queues.get("maxPollingInterval", "00:01:00"))
+    if polling < LEAST_POLLING_SECONDS:
+        raise AppRefused(f"{path}: extensions.queues.maxPollingInterval is {polling} s", "it is 0.1 s or more")
     return QueueSettings(
         batch_size=batch_size,
-        new_batch_threshold=queues.get("newBatchThreshold", batch_size // 2),
-        max_dequeue_count=queues.get("maxDequeueCount", 5),
+        new_batch_threshold=threshold,
+        max_dequeue_count=tries,
         visibility_timeout_seconds=_span(path, queues.get("visibilityTimeout", "00:00:00")),
-        max_polling_seconds=_span(path, queues.get("maxPollingInterval", "00:01:00")),
+        max_polling_seconds=polling,
         base64=encoding == "base64",
     )
 

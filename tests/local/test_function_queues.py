@@ -16,6 +16,8 @@ from local.azurite import Azurite
 from local.functions_host.host import FunctionHost
 from local.key_vault.identity import IdentityEndpoint
 from local.wire.certificates import CertificateAuthority
+from local.wire.fault_proxy import FaultProxy
+from local.wire.faults import Fault
 
 
 class Scene:
@@ -158,14 +160,15 @@ def test_lease_is_renewed_while_a_message_runs(tmp_path: Path, queues: Azurite) 
     assert len(scene.journal("work")) == 1
 
 
-def test_message_of_a_timed_out_call_comes_back_after_its_lease(tmp_path: Path, queues: Azurite) -> None:
-    scene = Scene(tmp_path, queues, lease_seconds=4, functionTimeout="00:00:01")
+def test_message_of_a_timed_out_call_is_released_and_its_last_try_moved_to_poison(
+    tmp_path: Path, queues: Azurite
+) -> None:
+    scene = Scene(tmp_path, queues, functionTimeout="00:00:01")
     scene.send({"wait": 30})
-    started = time.monotonic()
     with scene.host:
-        wait_for(lambda: len(scene.journal("work")) == 2)
+        wait_for(lambda: len(scene.journal("poison")) == 1, seconds=60)
 
-    assert time.monotonic() - started >= 3
+    assert len(scene.journal("work")) == 3  # at once: the lease of 600 s does not count
 
 
 def test_message_of_a_killed_worker_is_tried_again(tmp_path: Path, queues: Azurite) -> None:
@@ -263,13 +266,35 @@ def test_host_reads_queues_with_its_managed_identity(
             wait_for(lambda: journal.exists() and "done hello" in journal.read_text())
 
 
-def test_storage_that_comes_back_is_polled_again(tmp_path: Path) -> None:
+def test_host_that_a_queue_refuses_is_replaced_and_nothing_is_lost_or_done_twice(
+    tmp_path: Path, queues: Azurite
+) -> None:
+    scene = Scene(tmp_path, queues)
+    with FaultProxy(queues.queue_url("sealifthost").rpartition("/")[0]) as proxy:
+        scene.host.environment["AzureWebJobsStorage"] = proxy.before(scene.connection)
+        with scene.host:
+            for number in range(4):
+                scene.send({"n": number})
+            wait_for(lambda: len(scene.journal("done")) == 4)
+            proxy.faults.add(Fault(path="*/work/messages", status=403, times=None))
+            wait_for(lambda: scene.host.restarts >= 2, seconds=60)
+            for number in range(4, 8):
+                scene.send({"n": number})
+            proxy.faults.clear()
+            wait_for(lambda: len(scene.journal("done")) == 8, seconds=60)
+            wait_for(scene.is_empty)
+
+    assert '"message": "Host ends"' in scene.host.log.read_text()
+    assert sorted(scene.journal("work")) == [f'{{"n": {number}}} try 1' for number in range(8)]
+
+
+def test_host_is_replaced_when_storage_stays_unreachable(tmp_path: Path) -> None:
     storage = Azurite(tmp_path / "azurite", accounts=["sealifthost"]).start()
     try:
         scene = Scene(tmp_path, storage)
         with scene.host:
             storage.stop()
-            wait_for(lambda: "Queue not readable" in scene.host.log.read_text(), seconds=90)
+            wait_for(lambda: "Host ends" in scene.host.log.read_text(), seconds=90)
             storage.start()
             scene.send({"n": 1})
             wait_for(lambda: len(scene.journal("done")) == 1, seconds=90)

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def test_defaults_are_those_of_the_functions_host(tmp_path: Path) -> None:
         function_timeout_seconds=1800.0,
         queues=QueueSettings(
             batch_size=16,
-            new_batch_threshold=8,
+            new_batch_threshold=8 * (os.cpu_count() or 1),
             max_dequeue_count=5,
             visibility_timeout_seconds=0.0,
             max_polling_seconds=60.0,
@@ -46,6 +47,10 @@ def test_time_spans_are_read_with_days_and_without(tmp_path: Path) -> None:
         ({"version": "1.0"}, "version is '1.0'"),
         ({"functionTimeout": "10 minutes"}, "is not a time span"),
         ({"extensions": {"queues": {"batchSize": 64}}}, "batchSize is 64"),
+        ({"extensions": {"queues": {"batchSize": 0}}}, "batchSize is 0"),
+        ({"extensions": {"queues": {"newBatchThreshold": -1}}}, "newBatchThreshold is -1"),
+        ({"extensions": {"queues": {"maxDequeueCount": 0}}}, "maxDequeueCount is 0"),
+        ({"extensions": {"queues": {"maxPollingInterval": "00:00:00.050"}}}, "maxPollingInterval is 0.05 s"),
         ({"extensions": {"queues": {"batchsize": 1}}}, "extensions.queues.batchsize is not known"),
         ({"extensions": {"blobs": {}}}, "extensions.blobs is not known"),
         ({"retry": {}}, "retry is not known"),
