@@ -19,11 +19,10 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 from local.functions_host.pool import CallFailed, WorkerPool
 from local.functions_host.queues import LEASE_SECONDS, ListenerHost, QueueListener, Timing, queue_client, queue_name
-from local.functions_host.routes import Keys, Route, decode_path, find_route, parse_route, sort_routes
+from local.functions_host.routes import Answer, Keys, Route, answer_route, decode_path, parse_route, sort_routes
 from local.functions_host.settings import HOST_ENDS, AppRefused, HostSettings, read_host_json, resolve_setting
 from local.wire.web import Request, Response, WebServer, json_response
 
@@ -149,35 +148,31 @@ class Host:
 
     def _answer(self, request: Request) -> Response:
         path = decode_path(request.target.partition("?")[0])
-        if path is None:
-            return Response(status=400)
         if path == "/":
             return Response(status=200)
-        if path == "/admin" or path.startswith("/admin/"):
+        if path is not None and (path == "/admin" or path.startswith("/admin/")):
             return self._answer_admin(request)
-        prefix = f"/{self._settings.route_prefix}" if self._settings.route_prefix else ""
-        if not path.lower().startswith(prefix.lower() + "/"):
-            return Response(status=404)
-        found = find_route(self._routes, request.method, path[len(prefix) :])
-        if found is None:
-            return Response(status=404)
-        route, parameters = found
-        if not self._keys.allow(route.auth_level, route.function, _given_key(request)):
+        host = request.headers.get("host", "")
+        answer = answer_route(self._routes, self._settings.route_prefix, request.method, request.target, host=host)
+        if answer.route is None:
+            return Response(status=answer.status)
+        if not self._keys.allow(answer.route.auth_level, answer.function, _given_key(request)):
             return Response(status=401)
         if len(request.body) > MAX_BODY_BYTES:
             return Response(status=413)
-        return self._answer_function(request, route.function, parameters)
+        return self._answer_function(request, answer)
 
-    def _answer_function(self, request: Request, function: str, parameters: Mapping[str, str]) -> Response:
+    def _answer_function(self, request: Request, answer: Answer) -> Response:
+        function = answer.function
         headers: dict[str, str] = {}
         for name, value in request.headers.items():
             headers[name.lower()] = f"{headers[name.lower()]},{value}" if name.lower() in headers else value
         data = {
             "method": request.method,
-            "url": f"http://{headers.get('host', '')}{request.target}",
+            "url": f"http://{headers.get('host', '')}{answer.url}",
             "headers": headers,
-            "query": _query(request),
-            "params": dict(parameters),
+            "query": dict(answer.query),
+            "params": dict(answer.parameters),
             # The host hands a chunked body on as an empty one; clients must send Content-Length.
             "body": request.body if request.has_length else b"",
         }
@@ -191,10 +186,10 @@ class Host:
             log("error", "Output not sent", function=function, error=str(error))
             return Response(status=500)
         names = [binding["name"] for binding in self.pool.functions[function]["bindings"] if binding["type"] == "http"]
-        answer = next((outputs[name] for name in names if name in outputs), None)
-        if answer is None:
+        given = next((outputs[name] for name in names if name in outputs), None)
+        if given is None:
             return Response(status=200)
-        return Response(status=answer["status"], body=answer["body"], headers=answer["headers"])
+        return Response(status=given["status"], body=given["body"], headers=given["headers"])
 
     def _answer_admin(self, request: Request) -> Response:
         if not self._keys.allow("admin", None, _given_key(request)):
@@ -233,14 +228,6 @@ class Host:
             case _:
                 return Response(status=404)
         return Response(status=202)
-
-
-def _query(request: Request) -> dict[str, str]:
-    """Return the query as the host hands it on: repeated names are joined, empty values dropped."""
-    joined: dict[str, str] = {}
-    for name, value in parse_qsl(request.target.partition("?")[2], keep_blank_values=True):
-        joined[name] = f"{joined[name]},{value}" if name in joined else value
-    return {name: value for name, value in joined.items() if value}
 
 
 def _given_key(request: Request) -> str | None:

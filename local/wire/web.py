@@ -182,6 +182,9 @@ class _Connection(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
         length = self.headers.get("Content-Length")
+        if any(len(self.headers.get_all(name, [])) > 1 for name in ("Host", "Content-Length")):
+            self._refuse(400)
+            return
         if length is not None and (not length.isascii() or not length.isdigit()):
             self._refuse(400)
             return
@@ -192,7 +195,7 @@ class _Connection(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         request = Request(
             method=self.command,
-            target=self.path,
+            target=self.requestline.split()[1],  # not self.path, in which Python folds leading slashes
             path=unquote(parts.path),
             query=dict(parse_qsl(parts.query, keep_blank_values=True)),
             headers=self.headers,
@@ -205,7 +208,7 @@ class _Connection(BaseHTTPRequestHandler):
             except DropConnection:
                 self.close_connection = True
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _answer  # noqa: N815 - the base class's names
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _answer  # noqa: N815 - the base class's names
 
     def _refuse(self, status: int) -> None:
         """Answer without reading the body, which ends the connection."""

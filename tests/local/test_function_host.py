@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil  # type: ignore[import-untyped]  # no stubs among our requirements
 import pytest
@@ -97,9 +98,35 @@ def test_status_is_the_one_that_azure_answers(call: Call, method: str, path: str
     assert call(method, path, key).status_code == status
 
 
-def test_literal_route_wins_over_a_parameter(call: Call) -> None:
-    assert call("GET", "/api/echo/fixed").text == "the literal route"
+def test_route_of_the_first_function_by_name_wins(call: Call) -> None:
+    assert call("GET", "/api/echo/fixed").json()["route"] == {"name": "fixed"}
     assert call("GET", "/api/rest/a/b%20c").text == "a/b c"
+
+
+def test_leading_slashes_are_not_folded(host: FunctionHost) -> None:
+    assert answer_to(host, b"GET //api/echo/a?code=host-key HTTP/1.1\r\nHost: h\r\n\r\n") == 404
+
+
+@pytest.mark.parametrize("double", [b"Host: h\r\nHost: h", b"Host: h\r\nContent-Length: 0\r\nContent-Length: 0"])
+def test_host_or_length_given_twice_is_refused(host: FunctionHost, double: bytes) -> None:
+    assert answer_to(host, b"GET /api/echo/a?code=host-key HTTP/1.1\r\n" + double + b"\r\n\r\n") == 400
+
+
+def test_method_that_no_route_has_is_not_found(host: FunctionHost) -> None:
+    assert answer_to(host, b"TRACE /api/send HTTP/1.1\r\nHost: h\r\n\r\n") == 404
+
+
+def test_request_line_over_8_kib_is_refused(host: FunctionHost) -> None:
+    path = b"/api/" + b"a" * 8192
+    assert answer_to(host, b"GET " + path + b" HTTP/1.1\r\nHost: h\r\n\r\n") == 414
+
+
+def answer_to(host: FunctionHost, request: bytes) -> int:
+    """Send raw bytes; return the status."""
+    address = urlsplit(host.url)
+    with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=10) as connection:
+        connection.sendall(request)
+        return int(connection.recv(4096).split()[1])
 
 
 def test_answer_carries_status_headers_and_cookies(call: Call) -> None:
