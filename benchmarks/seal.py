@@ -1,5 +1,7 @@
 """`./sealift bench seal`: sealing and opening one large file in memory, beside every peer that this machine has.
 
+`--format openpgp` compares OpenPGP files with gpg alone (benchmarks/seal_openpgp.py).
+
 All tools read the same file from RAM and write to nowhere, each in a process of its own, in turns; the best of the rounds
 counts. CPU seconds per GB are the steadier figure on a shared machine. `ratio` is a tool's CPU time against that of native
 with its hash of the sealed bytes: above 1, it costs more than ours, hash and all.
@@ -49,12 +51,17 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--mib", type=int, default=2048, help="size of the file (2048)")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--format", choices=("native", "openpgp"), default="native")
     parser.add_argument("--child", nargs=2, metavar=("WORK", "FILE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.child:
         return _child(*arguments.child)
     memory = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(dir=memory, prefix="sealift-bench-") as folder:
+        if arguments.format == "openpgp":
+            from benchmarks.seal_openpgp import compare
+
+            return compare(Path(folder), arguments.mib, arguments.rounds)
         return _compare(Path(folder), arguments.mib, arguments.rounds, peers=not arguments.no_peers)
 
 
@@ -205,8 +212,8 @@ def _better(old: Figure | None, new: Figure) -> Figure:
 
 
 def _child(work: str, path: str) -> int:
-    from encryption import FileInfo, load_recipients, open_sealed, seal
-    from encryption.sealing import _BODIES, _pieces
+    from encryption import FileInfo, OpenPgp, load_recipients, open_sealed, seal
+    from encryption.sealing import _BODIES, _Attempt, _pieces
     from encryption.wrapping import wrap_for_all
 
     plain, now = Path(path), datetime.now(UTC)
@@ -227,7 +234,8 @@ def _child(work: str, path: str) -> int:
     else:
         # Sealing always hashes; what it costs without is measured below it.
         file_key = os.urandom(32)
-        body = _BODIES[work](file, file_key, wrap_for_all(file_key, recipients), recipients)
+        attempt = _Attempt(file, file_key, wrap_for_all(file_key, recipients), [*recipients], OpenPgp())
+        body = _BODIES[work](attempt)
         _discard(body.update(piece) for piece in _pieces(_read(plain)))
         body.finish()
     return 0

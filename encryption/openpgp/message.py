@@ -24,6 +24,7 @@ from encryption.openpgp.packets import COMPRESSED, LITERAL, SEIPD, Parts
 from encryption.openpgp.signatures import BINARY, Signer
 
 _BLOCK_BYTES: Final = 16
+_STEP_BYTES: Final = 32 * 1024  # measured: hashed and encrypted while it is in the fastest cache
 _MDC_HEAD: Final = b"\xd3\x14"
 _ZLIB: Final = b"\x02"
 
@@ -110,10 +111,12 @@ class _Encryption:
 
     def update(self, data: bytes) -> bytes:
         """Return what is ready of the packet after more content."""
-        if not data:
-            return b""
-        self._hash.update(data)
-        return self._parts.update(self._cipher.update(data))
+        made, view = [], memoryview(data)
+        for start in range(0, len(view), _STEP_BYTES):
+            step = view[start : start + _STEP_BYTES]
+            self._hash.update(step)
+            made.append(self._cipher.update(step))
+        return self._parts.update(made[0] if len(made) == 1 else b"".join(made))
 
     def finish(self) -> bytes:
         """Return the rest of the packet, with the hash over all content and its own head."""
