@@ -138,7 +138,7 @@ def feeds(req: func.HttpRequest) -> Answer:
         at = datetime.min  # noqa: DTZ901 - has no zone, so it is refused below
     if at.tzinfo is None:
         raise batches.InvalidRequest("?at= is not an instant", "write it as 2026-11-21T00:00:00Z")
-    return 200, {"feeds": batches.feeds_due(at, _sftp_addresses())}
+    return 200, {"feeds": batches.feeds_due(_context(req), at)}
 
 
 @app.route("batches", methods=["POST"])
@@ -146,20 +146,10 @@ def feeds(req: func.HttpRequest) -> Answer:
 def plan(req: func.HttpRequest) -> Answer:
     """Plan a batch, or return the plan that was made before."""
     request = PlanRequest.model_validate_json(_body(req))
-    stores = batches.open_stores()
-    record = batches.plan(
-        stores,
-        partner=request.partner,
-        feed=request.feed,
-        window_start=request.window_start,
-        window_end=request.window_end,
-        revision=request.revision,
-        run_id=_run_id(req, request),
-        now=_now(),
-        sftp=_sftp_addresses(),
-    )
-    state = batches.state_of(stores, record)
-    return 200, {**batches.describe(record, _sftp_addresses()), "state": state}
+    context = _context(req, request)
+    window = batches.Window(request.window_start, request.window_end)
+    record = batches.plan(context, request.partner, request.feed, window, request.revision)
+    return 200, {**batches.describe(context, record), "state": batches.state_of(context, record)}
 
 
 @app.route("batches/{id}/seal", methods=["POST"])
@@ -167,11 +157,9 @@ def plan(req: func.HttpRequest) -> Answer:
 def request_sealing(req: func.HttpRequest) -> Answer:
     """Accept the raw files and queue them for sealing."""
     request = SealRequest.model_validate_json(_body(req))
-    stores = batches.open_stores()
-    record = batches.request_sealing(
-        stores, _batch_id(req), rows=request.rows, run_id=_run_id(req, request), now=_now()
-    )
-    return 202, {"batch": record.batch, "state": batches.state_of(stores, record)}
+    context = _context(req, request)
+    record = batches.request_sealing(context, _batch_id(req), request.rows)
+    return 202, {"batch": record.batch, "state": batches.state_of(context, record)}
 
 
 @app.route("batches/{id}/deliver", methods=["POST"])
@@ -179,9 +167,9 @@ def request_sealing(req: func.HttpRequest) -> Answer:
 def request_delivery(req: func.HttpRequest) -> Answer:
     """Queue the delivery of a sealed batch that takes the route `function`."""
     request = DeliverRequest.model_validate_json(_body(req))
-    stores = batches.open_stores()
-    record = batches.request_delivery(stores, _batch_id(req), run_id=_run_id(req, request), now=_now())
-    return 202, {"batch": record.batch, "state": batches.state_of(stores, record)}
+    context = _context(req, request)
+    record = batches.request_delivery(context, _batch_id(req))
+    return 202, {"batch": record.batch, "state": batches.state_of(context, record)}
 
 
 @app.route("batches/{id}/confirm", methods=["POST"])
@@ -189,19 +177,16 @@ def request_delivery(req: func.HttpRequest) -> Answer:
 def confirm(req: func.HttpRequest) -> Answer:
     """Compare what arrived with what was sealed, write the receipt, purge the plaintext."""
     request = ConfirmRequest.model_validate_json(_body(req))
-    stores = batches.open_stores()
-    record = batches.read(stores.batches, _batch_id(req))
-    if batches.state_of(stores, record) not in ("sealed", "delivered", "acknowledged", "rejected", "empty"):
+    context = _context(req, request)
+    record = batches.read(context.stores.batches, _batch_id(req))
+    state = batches.state_of(context, record)
+    if state == "empty":
+        return 200, batches.confirm_empty(context, record).model_dump(mode="json")
+    if state not in ("sealed", "delivered", "acknowledged", "rejected"):
         raise batches.NotDelivered(f"batch {record.batch} is not sealed", "seal and deliver it first")
-    receipt = batches.confirm(
-        stores,
-        record,
-        expected=[] if record.emptied_at else batches.remote_files(stores, record),
-        arrived={file.name: file.bytes for file in request.arrived},
-        run_id=_run_id(req, request),
-        now=_now(),
-    )
-    return 200, receipt
+    expected = batches.remote_files(context, record) if state == "sealed" else ()
+    arrived = {file.name: file.bytes for file in request.arrived}
+    return 200, batches.confirm(context, record, expected, arrived).model_dump(mode="json")
 
 
 @app.route("batches/{id}/failed", methods=["POST"])
@@ -209,24 +194,22 @@ def confirm(req: func.HttpRequest) -> Answer:
 def record_failure(req: func.HttpRequest) -> Answer:
     """Record that a run of Data Factory gave up, and why."""
     request = FailedRequest.model_validate_json(_body(req))
-    stores = batches.open_stores()
+    context = _context(req, request)
     record = batches.record_failure(
-        stores,
+        context,
         _batch_id(req),
         step=request.step,
         cause=request.cause,
-        hint="mend the cause, then run deliver_batch again for the same window: it goes on where it stopped",
-        run_id=_run_id(req, request),
-        now=_now(),
+        hint="fix the cause, then run deliver_batch again for the same window: it goes on where it stopped",
     )
-    return 200, {"batch": record.batch, "state": batches.state_of(stores, record)}
+    return 200, {"batch": record.batch, "state": batches.state_of(context, record)}
 
 
 @app.route("batches/{id}", methods=["GET"])
 @door
 def status(req: func.HttpRequest) -> Answer:
     """The state of a batch and, once it is sealed, what must be sent."""
-    return 200, batches.read_status(batches.open_stores(), _vault(), _batch_id(req), _now())
+    return 200, batches.read_status(_context(req), _batch_id(req))
 
 
 @app.route("batches", methods=["GET"])
@@ -239,8 +222,9 @@ def list_batches(req: func.HttpRequest) -> Answer:
         limit = 0
     if not 1 <= limit <= LIST_LIMIT:
         raise batches.InvalidRequest("?limit= is not a number of batches", f"write a number from 1 to {LIST_LIMIT}")
-    stores = batches.open_stores()
-    found = batches.list_batches(stores, partner=req.params.get("partner"), feed=req.params.get("feed"), limit=limit)
+    found = batches.list_batches(
+        _context(req), partner=req.params.get("partner"), feed=req.params.get("feed"), limit=limit
+    )
     return 200, {"batches": found}
 
 
@@ -249,7 +233,7 @@ def list_batches(req: func.HttpRequest) -> Answer:
 def ledger(req: func.HttpRequest) -> Answer:
     """Every step of a batch: who, what, when, in which run."""
     batch = _batch_id(req)
-    return 200, {"batch": str(batch), "entries": batches.history(batches.open_stores(), batch)}
+    return 200, {"batch": str(batch), "entries": batches.history(_context(req), batch)}
 
 
 @app.route("batches/{id}/verify", methods=["GET"])
@@ -257,8 +241,8 @@ def ledger(req: func.HttpRequest) -> Answer:
 def verify(req: func.HttpRequest) -> Answer:
     """Signature, records and ledger of a batch; with `?file=`, the bytes of one sealed file."""
     if file := req.params.get("file"):
-        return 200, batches.verify_file(batches.open_stores(), _batch_id(req), file)
-    return 200, batches.verify(batches.open_stores(), _vault(), _batch_id(req))
+        return 200, batches.verify_file(_context(req), _batch_id(req), file)
+    return 200, batches.verify(_context(req), _batch_id(req))
 
 
 @app.route("batches/{id}/resend", methods=["POST"])
@@ -266,9 +250,9 @@ def verify(req: func.HttpRequest) -> Answer:
 def resend(req: func.HttpRequest) -> Answer:
     """Make a delivered batch deliverable again, with the reason."""
     request = ResendRequest.model_validate_json(_body(req))
-    stores = batches.open_stores()
-    record = batches.resend(stores, _batch_id(req), reason=request.reason, who=request.who, now=_now())
-    return 200, {"batch": record.batch, "state": batches.state_of(stores, record), "delivery": record.delivery}
+    context = _context(req)
+    record = batches.resend(context, _batch_id(req), reason=request.reason, who=request.who)
+    return 200, {"batch": record.batch, "state": batches.state_of(context, record), "delivery": record.delivery}
 
 
 @app.route("batches/{id}/replay", methods=["POST"])
@@ -276,9 +260,9 @@ def resend(req: func.HttpRequest) -> Answer:
 def replay(req: func.HttpRequest) -> Answer:
     """Let a batch that failed or hangs go on from a step."""
     request = ReplayRequest.model_validate_json(_body(req))
-    stores = batches.open_stores()
-    record = batches.replay(stores, _batch_id(req), start=request.start, who=request.who, now=_now())
-    return 200, {"batch": record.batch, "state": batches.state_of(stores, record)}
+    context = _context(req)
+    record = batches.replay(context, _batch_id(req), start=request.start, who=request.who)
+    return 200, {"batch": record.batch, "state": batches.state_of(context, record)}
 
 
 @app.route("purge", methods=["POST"])
@@ -287,15 +271,16 @@ def purge(req: func.HttpRequest) -> Answer:
     """Purge what delivered batches left in raw; name other plaintext that is too old."""
     request = PurgeRequest.model_validate_json(_body(req))
     older_than = timedelta(hours=request.older_than_hours)
-    swept = batches.sweep(batches.open_stores(), _now(), older_than=older_than, who=request.who)
+    swept = batches.sweep(_context(req), older_than=older_than, who=request.who)
     return 200, {"purged": swept.purged, "overdue": swept.overdue}
 
 
 @app.route("standings", methods=["GET"])
 @door
-def standings(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demands the argument
+def standings(req: func.HttpRequest) -> Answer:
     """How every feed with a deadline stands for the last business dates: due, late, missing, failed, delivered."""
-    found = batches.read_standings(batches.open_stores(), batches.usable_partners(_sftp_addresses()), _now())
+    context = _context(req)
+    found = batches.read_standings(context, batches.usable_partners(context))
     return 200, {
         "standings": [
             {
@@ -329,6 +314,7 @@ def ready(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demand
         "encrypted": stores.encrypted.get_container_properties,
         "batches": stores.batches.get_container_properties,
         "seal queue": stores.seal_queue.get_queue_properties,
+        "deliver queue": stores.deliver_queue.get_queue_properties,
         "signing key": lambda: _vault().key_id(batches.signing_key()),
         "partner files": lambda: load_partners(_sftp_addresses()),
     }
@@ -339,50 +325,52 @@ def ready(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demand
 @app.timer_trigger(arg_name="timer", schedule="0 */15 * * * *")
 def watch(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding demands the argument
     """Look for answers of partners, and tell of every feed that is late, missing or failed."""
-    stores, vault, partners = batches.open_stores(), _vault(), batches.usable_partners(_sftp_addresses())
+    context = _context()
+    partners = batches.usable_partners(context)
     try:
-        batches.fetch_answers(stores, vault, partners, _now())
-    finally:  # whatever is wrong with answers, what is late or missing is told
-        batches.alert(stores, vault, partners, _now())
+        batches.fetch_answers(context, partners)
+    finally:  # whatever is wrong with answers, what is late or missing is reported
+        batches.alert(context, partners)
 
 
 @app.queue_trigger(arg_name="message", queue_name="seal", connection="AzureWebJobsStorage")
 def seal_worker(message: func.QueueMessage) -> None:
-    """Seal the files of one message."""
-    body, attempt = message.get_body().decode(), message.dequeue_count or 1
-    batches.seal_files(batches.open_stores(), _vault(), body, now=_now(), attempt=attempt)
+    """Shape the rows or seal the files of one message."""
+    batches.seal_files(_context(), message.get_body().decode(), attempt=message.dequeue_count or 1)
 
 
 @app.queue_trigger(arg_name="message", queue_name="seal-poison", connection="AzureWebJobsStorage")
 def seal_poison(message: func.QueueMessage) -> None:
     """Record that a file failed after every retry, so that its batch does not run for ever."""
-    try:
-        batches.give_up(batches.open_stores(), message.get_body().decode(errors="replace"), now=_now())
-    except batches.UnknownBatch as error:
-        batches.log_failure("message.dropped", error=str(error))
+    _give_up(batches.give_up, message)
 
 
 @app.queue_trigger(arg_name="message", queue_name="deliver", connection="AzureWebJobsStorage")
 def deliver_worker(message: func.QueueMessage) -> None:
     """Bring one batch to its partner."""
-    batches.deliver_batch(
-        batches.open_stores(), _vault(), message.get_body().decode(), clock=_now, sftp=_sftp_addresses()
-    )
+    batches.deliver_batch(_context(), message.get_body().decode())
 
 
 @app.queue_trigger(arg_name="message", queue_name="deliver-poison", connection="AzureWebJobsStorage")
 def deliver_poison(message: func.QueueMessage) -> None:
     """Record that a delivery was given up after every retry."""
+    _give_up(batches.give_up_delivery, message)
+
+
+def _give_up(record: Callable[[batches.Context, str], None], message: func.QueueMessage) -> None:
+    """Record a message's end; one about a batch that is unknown or unreadable is logged, and gone."""
     try:
-        batches.fail_delivery(
-            batches.open_stores(),
-            batches.parse_deliver_message(message.get_body().decode(errors="replace")),
-            cause="delivering failed after every retry",
-            hint="see the app's log for this batch; when the cause is mended, run deliver_batch again for the window",
-            now=_now(),
-        )
-    except (batches.BatchError, KeyError) as error:
-        batches.log_failure("message.dropped", error=str(error))
+        record(_context(), message.get_body().decode(errors="replace"))
+    except batches.BatchError as error:
+        batches.log_failure("message.dropped", error=error.message)
+
+
+def _context(req: func.HttpRequest | None = None, request: _Request | None = None) -> batches.Context:
+    """Return what one invocation works with; the run is that of the body or of the header that Data Factory sends."""
+    run_id = (request.run_id if request else None) or (_header_run_id(req) if req else None)
+    return batches.Context(
+        stores=batches.open_stores(), vault=_vault(), clock=_now, sftp=_sftp_addresses(), run_id=run_id
+    )
 
 
 def _body(req: func.HttpRequest) -> bytes:
@@ -390,11 +378,6 @@ def _body(req: func.HttpRequest) -> bytes:
     if len(body) > BODY_LIMIT_BYTES:
         raise batches.InvalidRequest(f"the body is larger than {BODY_LIMIT_BYTES} bytes", "send references, not data")
     return body or b"{}"
-
-
-def _run_id(req: func.HttpRequest, request: _Request) -> str | None:
-    """Return Data Factory's run: from the body, or from the header that every call of a pipeline carries."""
-    return request.run_id or _header_run_id(req)
 
 
 def _header_run_id(req: func.HttpRequest) -> str | None:

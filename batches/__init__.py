@@ -4,31 +4,37 @@ Imports partners, delivery and encryption. Knows Azure Storage and Key Vault, bu
 a request, calls one function of this package and answers JSON. Does not extract: Data Factory does.
 """
 
-from batches.accepting import parse_message, request_sealing
+from batches.accepting import request_sealing
 from batches.answering import fetch_answers
-from batches.confirming import confirm
-from batches.delivering import deliver_batch, fail_delivery, parse_deliver_message, request_delivery
+from batches.confirming import confirm, confirm_empty
+from batches.context import Context
+from batches.delivering import deliver_batch, give_up_delivery, request_delivery
 from batches.errors import (
     BatchError,
     ContentChanged,
+    ForeignContent,
     InvalidRequest,
     NotDelivered,
     NotRepeatable,
     NotStaged,
     OtherWindow,
     PlaintextRemains,
+    SealedMissing,
     UnknownBatch,
+    Unreadable,
 )
 from batches.expecting import alert, feeds_due, read_standings, usable_partners
 from batches.failing import record_failure
-from batches.log import log_event, log_failure, step
+from batches.log import log_failure, step
 from batches.manifest import signing_key
 from batches.operating import history, list_batches, replay, resend
-from batches.planning import describe, plan
+from batches.outgoing import RemoteFile, remote_files
+from batches.planning import Window, describe, plan
 from batches.purging import Sweep, purge, sweep
+from batches.receipts import Receipt
 from batches.record import BatchId, Record, read
-from batches.sealing import fail_file, give_up, seal_files
-from batches.status import read_status, remote_files, state_of
+from batches.sealing import give_up, seal_files
+from batches.status import read_status, shown_state, state_of
 from batches.stores import Stores, credential, open_stores
 from batches.verifying import verify, verify_file
 
@@ -36,33 +42,37 @@ __all__ = [
     "BatchError",
     "BatchId",
     "ContentChanged",
+    "Context",
+    "ForeignContent",
     "InvalidRequest",
     "NotDelivered",
     "NotRepeatable",
     "NotStaged",
     "OtherWindow",
     "PlaintextRemains",
+    "Receipt",
     "Record",
+    "RemoteFile",
+    "SealedMissing",
     "Stores",
     "Sweep",
     "UnknownBatch",
+    "Unreadable",
+    "Window",
     "alert",
     "confirm",
+    "confirm_empty",
     "credential",
     "deliver_batch",
     "describe",
-    "fail_delivery",
-    "fail_file",
     "feeds_due",
     "fetch_answers",
     "give_up",
+    "give_up_delivery",
     "history",
     "list_batches",
-    "log_event",
     "log_failure",
     "open_stores",
-    "parse_deliver_message",
-    "parse_message",
     "plan",
     "purge",
     "read",
@@ -75,6 +85,7 @@ __all__ = [
     "request_sealing",
     "resend",
     "seal_files",
+    "shown_state",
     "signing_key",
     "state_of",
     "step",

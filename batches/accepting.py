@@ -10,19 +10,20 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
 from typing import Any, Literal
 
 from azure.core.exceptions import ResourceNotFoundError
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, ValidationError
 
 from batches import ledger
 from batches import record as records
+from batches.context import Context
 from batches.errors import ContentChanged, InvalidRequest, NotStaged
+from batches.ledger import Note
 from batches.log import current_traceparent, log_event
 from batches.manifest import is_finished, sealed_names
-from batches.record import ROWS, BatchId, Record, StagedFile, StagedRows
-from batches.stores import BLOCK_BYTES, Stores
+from batches.record import ROWS, BatchId, Record, StagedFile, StagedRows, Stored
+from batches.stores import BLOCK_BYTES
 from encryption.sealing import Format
 from partners.naming import SAFE_FILE_NAME
 
@@ -37,16 +38,14 @@ GROUP_BYTES = 16 * 1024 * 1024
 LARGEST_BYTES = 49_000 * BLOCK_BYTES
 
 
-class SealMessage(BaseModel):
+class SealMessage(Stored):
     """Files to seal, as they were accepted: a worker need not read the record, which may list 10,000 files.
 
     `last` marks the message whose worker looks whether the whole batch is done.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     version: int
-    batch: str
+    batch: BatchId
     files: list[StagedFile]
     format: Format
     last: bool
@@ -56,36 +55,32 @@ class SealMessage(BaseModel):
     traceparent: str | None = None
 
 
-class ShapeMessage(BaseModel):
+class ShapeMessage(Stored):
     """Rows to shape, as they were accepted."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: int
     shape: Literal["rows"] = "rows"
-    batch: str
+    batch: BatchId
     etag: str
     run_id: str | None = None
     traceparent: str | None = None
 
 
-def request_sealing(
-    stores: Stores, batch: BatchId, *, rows: Mapping[str, int], run_id: str | None, now: datetime
-) -> Record:
+def request_sealing(context: Context, batch: BatchId, rows: Mapping[str, int]) -> Record:
     """Accept what was extracted as the batch's content and queue it: rows to be shaped, or files that are not sealed yet.
 
     `rows` is the number of rows by file, where the caller knows it. Asking again is harmless.
     Raises UnknownBatch, NotStaged, ContentChanged, InvalidRequest.
     """
-    record = records.read(stores.batches, batch)
+    record = records.read(context.stores.batches, batch)
     if record.emptied_at is not None:
         return record
-    if is_finished(stores, batch):
-        _refuse_other_content(stores, record)
+    if is_finished(context, batch):
+        _refuse_other_content(context, record)
         return record
-    if record.staged is None and (extracted := _staged_rows(stores, record)) is not None:
-        return _queue_shaping(stores, record, extracted, run_id, now)
-    staged = _accept(stores, record, rows)
+    if record.staged is None and (extracted := _staged_rows(context, record)) is not None:
+        return _queue_shaping(context, record, extracted)
+    staged = _accept(context, record, rows)
 
     def accept(current: Record) -> Record:
         if current.staged and _content(current.staged) != _content(staged):
@@ -95,39 +90,36 @@ def request_sealing(
             )
         return records.resume(current).model_copy(update={"staged": current.staged or staged})
 
-    record = records.update(stores.batches, batch, accept)
-    ledger.note(
-        stores.batches,
-        batch,
-        "accepted",
-        now=now,
-        run_id=run_id,
-        once=True,
-        files=len(staged),
-        bytes=sum(file.size_bytes for file in staged),
-        content_sha256=hashlib.sha256(repr(_content(record.staged or [])).encode()).hexdigest(),
-    )
-    queue_sealing(stores, record, run_id=run_id, now=now)
+    record = records.update(context.stores.batches, batch, accept)
+    details = {
+        "files": len(staged),
+        "bytes": sum(file.size_bytes for file in staged),
+        "content_sha256": hashlib.sha256(repr(_content(record.staged or [])).encode()).hexdigest(),
+    }
+    ledger.note(context, batch, Note("accepted", details=details), once=True)
+    queue_sealing(context, record)
     return record
 
 
-def queue_sealing(stores: Stores, record: Record, *, run_id: str | None, now: datetime) -> None:
+def queue_sealing(context: Context, record: Record) -> None:
     """Queue the accepted files that are not sealed yet."""
-    batch = record.id
-    _forget_failures(stores, batch)
-    sealed = sealed_names(stores, record)
+    _forget_failures(context, record.batch)
+    sealed = sealed_names(context, record)
     todo = [file for file in record.staged or [] if record.sealed_name(file.name) not in sealed]
-    common: dict[str, Any] = {"version": MESSAGE_VERSION, "batch": str(batch), "format": record.format}
-    common |= {
-        "run_id": run_id,
+    common: dict[str, Any] = {
+        "version": MESSAGE_VERSION,
+        "batch": record.batch,
+        "format": record.format,
+        "run_id": context.run_id,
         "traceparent": current_traceparent(),
         "parts": len(record.files),
         "planned_at": record.planned_at,
     }
     messages = [SealMessage(**common, files=files, last=files[-1] is todo[-1]) for files in _group(todo)]
+    send = context.stores.seal_queue.send_message
     with ThreadPoolExecutor(MESSAGES_AT_ONCE) as pool:
-        deque(pool.map(lambda message: stores.seal_queue.send_message(message.model_dump_json()), messages), maxlen=0)
-    log_event("seal.requested", batch=str(batch), files=len(record.files), queued=len(todo), run_id=run_id, at=now)
+        deque(pool.map(lambda message: send(message.model_dump_json()), messages), maxlen=0)
+    log_event("seal.requested", batch=record.batch, files=len(record.files), queued=len(todo), run_id=context.run_id)
 
 
 def parse_shape_message(body: str) -> ShapeMessage | None:
@@ -144,16 +136,16 @@ def parse_shape_message(body: str) -> ShapeMessage | None:
     return message
 
 
-def _staged_rows(stores: Stores, record: Record) -> StagedRows | None:
+def _staged_rows(context: Context, record: Record) -> StagedRows | None:
     """Return the extracted rows as they are in the raw container, None when there are none."""
     try:
-        found = stores.raw.get_blob_client(f"{record.id.folder}/{ROWS}").get_blob_properties()
+        found = context.stores.raw.get_blob_client(f"{record.batch.folder}/{ROWS}").get_blob_properties()
     except ResourceNotFoundError:
         return None
     return StagedRows(etag=_quoted(found.etag), size_bytes=found.size)
 
 
-def _queue_shaping(stores: Stores, record: Record, staged: StagedRows, run_id: str | None, now: datetime) -> Record:
+def _queue_shaping(context: Context, record: Record, staged: StagedRows) -> Record:
     """Pin the rows and queue a message that shapes them."""
 
     def pin(current: Record) -> Record:
@@ -164,26 +156,18 @@ def _queue_shaping(stores: Stores, record: Record, staged: StagedRows, run_id: s
             )
         return records.resume(current).model_copy(update={"rows": staged})
 
-    record = records.update(stores.batches, record.id, pin)
-    ledger.note(
-        stores.batches,
-        record.id,
-        "extracted",
-        now=now,
-        run_id=run_id,
-        once=True,
-        bytes=staged.size_bytes,
-        etag=staged.etag,
-    )
+    record = records.update(context.stores.batches, record.batch, pin)
+    details = {"bytes": staged.size_bytes, "etag": staged.etag}
+    ledger.note(context, record.batch, Note("extracted", details=details), once=True)
     message = ShapeMessage(
         version=MESSAGE_VERSION,
         batch=record.batch,
         etag=staged.etag,
-        run_id=run_id,
+        run_id=context.run_id,
         traceparent=current_traceparent(),
     )
-    stores.seal_queue.send_message(message.model_dump_json())
-    log_event("shape.requested", batch=record.batch, bytes=staged.size_bytes, run_id=run_id, at=now)
+    context.stores.seal_queue.send_message(message.model_dump_json())
+    log_event("shape.requested", batch=record.batch, bytes=staged.size_bytes, run_id=context.run_id)
     return record
 
 
@@ -219,12 +203,12 @@ def _group(files: Iterable[StagedFile]) -> Iterator[list[StagedFile]]:
         yield group
 
 
-def _accept(stores: Stores, record: Record, rows: Mapping[str, int]) -> list[StagedFile]:
+def _accept(context: Context, record: Record, rows: Mapping[str, int]) -> list[StagedFile]:
     """Return the batch's raw files as they are now. Raises NotStaged."""
-    prefix = f"{record.id.folder}/"
+    prefix = f"{record.batch.folder}/"
     if not record.files:
         raise NotStaged(f"{ROWS} of batch {record.batch} is not in the raw container", "extract it first")
-    found = {blob.name.removeprefix(prefix): blob for blob in stores.raw.list_blobs(name_starts_with=prefix)}
+    found = {blob.name.removeprefix(prefix): blob for blob in context.stores.raw.list_blobs(name_starts_with=prefix)}
     if missing := [name for name in record.files if name not in found]:
         raise NotStaged(
             f"{', '.join(missing[:5])} of batch {record.batch} is not in the raw container",
@@ -241,11 +225,11 @@ def _accept(stores: Stores, record: Record, rows: Mapping[str, int]) -> list[Sta
     ]
 
 
-def _refuse_other_content(stores: Stores, record: Record) -> None:
-    """Raise ContentChanged when plaintext lies in raw that is not what was sealed; that none is there is as it should be."""
+def _refuse_other_content(context: Context, record: Record) -> None:
+    """Raise ContentChanged when raw holds plaintext that is not what was sealed; an empty container is normal."""
     accepted = {file.name: file.etag for file in record.staged or []}
     accepted |= {ROWS: record.rows.etag} if record.rows else {}
-    for blob in stores.raw.list_blobs(name_starts_with=f"{record.id.folder}/"):
+    for blob in context.stores.raw.list_blobs(name_starts_with=f"{record.batch.folder}/"):
         if accepted.get(blob.name.rpartition("/")[2]) != _quoted(blob.etag):
             raise ContentChanged(
                 f"batch {record.batch} is sealed, and the raw container holds other content for it now",
@@ -262,7 +246,8 @@ def _content(staged: list[StagedFile]) -> list[tuple[str, str]]:
     return [(file.name, file.etag) for file in staged]
 
 
-def _forget_failures(stores: Stores, batch: BatchId) -> None:
-    for name in stores.batches.list_blob_names(name_starts_with=f"{batch.folder}/files/"):
+def _forget_failures(context: Context, batch: BatchId) -> None:
+    container = context.stores.batches
+    for name in container.list_blob_names(name_starts_with=f"{batch.folder}/files/"):
         with suppress(ResourceNotFoundError):  # another request was faster
-            stores.batches.delete_blob(name)
+            container.delete_blob(name)

@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from typing import Literal
 
-from azure.core.exceptions import ResourceNotFoundError
+from pydantic import AwareDatetime
 
-from batches.record import Record
-from batches.stores import Stores
-
-
-def read_answer(stores: Stores, record: Record) -> dict[str, Any] | None:
-    """Return the partner's answer to the delivery that is done, if it has come."""
-    return _read(stores, answer_name(record))
+from batches import blobs
+from batches.context import Context
+from batches.record import BatchId, Record, Stored
 
 
-def written_before(stores: Stores, record: Record) -> float:
-    """Return the time after which an answer to the newest delivery was written: none of an earlier delivery is taken for it.
+class AnsweredFile(Stored):
+    """What the partner says about one file."""
 
-    It is the time of the answer before, by the partner's own clock; where none is known, that of the wish to send again.
+    name: str
+    says: str
+    reason: str
+
+
+class Answer(Stored):
+    """answer.json; `newest_seconds` is when the partner wrote it, by the partner's clock, since 1970."""
+
+    batch: BatchId
+    delivery: int
+    says: Literal["acknowledged", "rejected"]
+    reason: str
+    seen_at: AwareDatetime
+    newest_seconds: float
+    files: list[AnsweredFile]
+
+
+def read_answer(context: Context, record: Record) -> Answer | None:
+    """Return the partner's answer to the delivery that is done, if it has come. Raises Unreadable."""
+    return blobs.read_model(context.stores.batches, record.of_delivery("answer"), Answer)
+
+
+def write_answer(context: Context, record: Record, answer: Answer) -> Answer:
+    """Write the answer, or return the one that another call wrote first. Raises Unreadable."""
+    name = record.of_delivery("answer")
+    written = blobs.write_once(context.stores.batches, name, answer.model_dump_json(indent=1).encode())
+    return blobs.parse(written, name, Answer)
+
+
+def written_before(context: Context, record: Record) -> float:
+    """Return the time after which an answer to the newest delivery was written: none of an earlier delivery counts for it.
+
+    It is the time of the answer before, by the partner's own clock; where none is known, that of the request to send again.
     """
     if not record.resends:
         return 0
-    earlier = _read(stores, _name(record, record.delivery - 1))
-    return (earlier or {}).get("newest_seconds") or record.resends[-1].at.timestamp()
-
-
-def _read(stores: Stores, name: str) -> dict[str, Any] | None:
-    try:
-        answer: dict[str, Any] = json.loads(stores.batches.download_blob(name).readall())
-    except ResourceNotFoundError:
-        return None
-    return answer
-
-
-def answer_name(record: Record) -> str:
-    """Return the blob name of the answer to the delivery that is due or done."""
-    return _name(record, record.delivery)
-
-
-def _name(record: Record, delivery: int) -> str:
-    name = "answer.json" if delivery == 1 else f"answer.{delivery}.json"
-    return f"{record.id.folder}/{name}"
+    earlier = blobs.read_model(context.stores.batches, record.of_delivery("answer", record.delivery - 1), Answer)
+    return (earlier.newest_seconds if earlier else 0) or record.resends[-1].at.timestamp()

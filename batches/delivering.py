@@ -10,34 +10,39 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from azure.core import MatchConditions
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceModifiedError
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
 from azure.storage.blob import BlobClient, BlobLeaseClient
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from batches import record as records
 from batches.confirming import confirm
+from batches.context import Context
 from batches.errors import InvalidRequest, NotDelivered
 from batches.failing import record_failure
 from batches.log import current_traceparent, log_event, step
 from batches.manifest import is_finished
+from batches.outgoing import RemoteFile, missing, remote_files
 from batches.receipts import read_receipt
-from batches.record import BatchId, Record
-from batches.status import remote_files
+from batches.record import BatchId, Record, Stored
+from batches.sealing import drop_message
 from batches.stores import BLOCK_BYTES, Stores
 from batches.transfer import read_range
 from delivery import DeliveryError, deliver
 from delivery.progress import Record as Progress
 from encryption import RESULT_KEY, SealedFile
-from encryption.vault import Vault
 from fault import Fault
-from partners import Partner, load_partner
 
 MESSAGE_VERSION = 1
 
@@ -47,101 +52,103 @@ LEASE_SECONDS = 20
 PUT_BACK_SECONDS = 60
 
 
-class DeliverMessage(BaseModel):
+class DeliverMessage(Stored):
     """One delivery to make, by its number: a message that a re-send has overtaken is dropped.
 
     `put_back`: it has found another worker at the batch before.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     version: int
-    batch: str
+    batch: BatchId
     delivery: int
     run_id: str | None = None
     traceparent: str | None = None
     put_back: bool = False
 
 
-def request_delivery(stores: Stores, batch: BatchId, *, run_id: str | None, now: datetime) -> Record:
-    """Queue the delivery of a sealed batch. Asking again is harmless. Raises UnknownBatch, NotDelivered, InvalidRequest."""
-    record = records.read(stores.batches, batch)
-    if read_receipt(stores, record) is not None:
+def request_delivery(context: Context, batch: BatchId) -> Record:
+    """Queue the delivery of a sealed batch. Asking again is harmless.
+
+    Raises UnknownBatch, NotDelivered, InvalidRequest, SealedMissing.
+    """
+    record = records.read(context.stores.batches, batch)
+    if read_receipt(context, record) is not None:
         return record
     if record.route != "function":
         raise InvalidRequest(
             f"batch {batch} takes the route {record.route!r}", "run the pipeline deliver_batch for its window"
         )
-    if not is_finished(stores, batch):
+    if not is_finished(context, batch):
         raise NotDelivered(f"batch {batch} is not sealed", "seal it first: POST /api/batches/{id}/seal")
+    remote_files(context, record)
     record = records.update(
-        stores.batches,
+        context.stores.batches,
         batch,
         lambda current: records.resume(current).model_copy(update={"delivering": current.delivery}),
     )
     message = DeliverMessage(
         version=MESSAGE_VERSION,
-        batch=str(batch),
+        batch=batch,
         delivery=record.delivery,
-        run_id=run_id,
+        run_id=context.run_id,
         traceparent=current_traceparent(),
     )
-    stores.deliver_queue.send_message(message.model_dump_json())
-    log_event("delivery.requested", batch=str(batch), delivery=record.delivery, run_id=run_id, at=now)
+    context.stores.deliver_queue.send_message(message.model_dump_json())
+    log_event("delivery.requested", batch=batch, delivery=record.delivery, run_id=context.run_id)
     return record
 
 
-def deliver_batch(
-    stores: Stores,
-    vault: Vault,
-    body: str,
-    *,
-    clock: Callable[[], datetime],
-    sftp: Mapping[str, Mapping[str, object]],
-) -> None:
+def deliver_batch(context: Context, body: str) -> None:
     """Work one queue message: send, verify, write the receipt, purge. A vault that does not answer is raised for the queue.
 
-    `clock` is read when something happened: a delivery may take hours, and its receipt says when it arrived.
+    The clock is read when something happened: a delivery may take hours, and its receipt says when it arrived.
 
     `delivery` has its own patience with the partner's server; what it gives up is recorded as the batch's failure.
     """
     message = parse_deliver_message(body)
-    batch = BatchId.parse(message.batch)
-    record = records.read(stores.batches, batch)
+    context = context.for_run(message.run_id)
+    record = records.read(context.stores.batches, message.batch)
     if message.delivery != record.delivery:
         log_event("delivery.stale", batch=message.batch, delivery=message.delivery, run_id=message.run_id)
         return
-    if message.put_back and record.failure:  # whoever held the batch gave it up: another try is for somebody to ask for
+    if message.put_back and record.failure:  # the worker that held the batch gave it up: another try must be asked for
         log_event("delivery.given_up", batch=message.batch, run_id=message.run_id)
         return
     with (
         step("deliver batch", traceparent=message.traceparent, run_id=message.run_id, batch=message.batch),
-        _held(_journal_blob(stores, record)) as lease,
+        _held(_journal_blob(context.stores, record)) as lease,
     ):
         if lease is None:
-            again = message.model_copy(update={"put_back": True})
-            stores.deliver_queue.send_message(again.model_dump_json(), visibility_timeout=PUT_BACK_SECONDS)
-            log_event("delivery.held", batch=message.batch, run_id=message.run_id)
+            _put_back(context, message)
             return
         try:
-            if read_receipt(stores, record) is None:
-                _send(stores, vault, record, load_partner(batch.partner, sftp), lease, message.run_id, clock)
+            if read_receipt(context, record) is None:
+                _send(context, record, lease)
             else:  # a worker that died after the receipt has left to its message what comes next: ledger and purge
-                confirm(stores, record, expected=(), arrived={}, run_id=message.run_id, now=clock())
+                confirm(context, record, expected=(), arrived={})
         except Fault as error:
             if error.transient and not isinstance(error, DeliveryError):
                 raise
-            cause, hint = str(error), error.hint
-            record_failure(stores, batch, step="deliver", cause=cause, hint=hint, run_id=message.run_id, now=clock())
+            record_failure(context, message.batch, step="deliver", cause=error.message, hint=error.hint)
 
 
-def fail_delivery(stores: Stores, message: DeliverMessage, *, cause: str, hint: str, now: datetime) -> None:
-    """Record that a delivery was given up after every retry, unless a later one is asked for already."""
-    batch = BatchId.parse(message.batch)
-    if message.delivery != records.read(stores.batches, batch).delivery:
+def give_up_delivery(context: Context, body: str) -> None:
+    """Record that a delivery was given up after every retry, unless a later one is asked for already. Raises UnknownBatch."""
+    try:
+        message = parse_deliver_message(body)
+    except InvalidRequest as error:
+        drop_message(context, body, error, step="deliver")
+        return
+    if message.delivery != records.read(context.stores.batches, message.batch).delivery:
         log_event("delivery.stale", batch=message.batch, delivery=message.delivery, run_id=message.run_id)
         return
-    record_failure(stores, batch, step="deliver", cause=cause, hint=hint, run_id=message.run_id, now=now)
+    record_failure(
+        context.for_run(message.run_id),
+        message.batch,
+        step="deliver",
+        cause="delivering failed after every retry",
+        hint="see the app's log for this batch; when the cause is fixed, run deliver_batch again for the window",
+    )
 
 
 def parse_deliver_message(body: str) -> DeliverMessage:
@@ -160,23 +167,22 @@ def parse_deliver_message(body: str) -> DeliverMessage:
     return message
 
 
-def _send(
-    stores: Stores,
-    vault: Vault,
-    record: Record,
-    partner: Partner,
-    lease: BlobLeaseClient,
-    run_id: str | None,
-    clock: Callable[[], datetime],
-) -> None:
-    expected = remote_files(stores, record)
-    *files, manifest = [_Sealed(stores, file) for file in expected]
+def _put_back(context: Context, message: DeliverMessage) -> None:
+    again = message.model_copy(update={"put_back": True})
+    context.stores.deliver_queue.send_message(again.model_dump_json(), visibility_timeout=PUT_BACK_SECONDS)
+    log_event("delivery.held", batch=message.batch, run_id=message.run_id)
+
+
+def _send(context: Context, record: Record, lease: BlobLeaseClient) -> None:
+    expected = remote_files(context, record)
+    *files, manifest = [_Sealed(context.stores, file) for file in expected]
+    partner = context.partner(record.batch.partner)
     outcomes = deliver(
         files,
         [manifest],
-        settings=partner.sftp.connection(vault.secret),
+        settings=partner.sftp.connection(context.vault.secret),
         policy=replace(partner.delivery, folder=record.folder),
-        journal=_BlobJournal(_journal_blob(stores, record), lease),
+        journal=_BlobJournal(_journal_blob(context.stores, record), lease),
     )
     for outcome in outcomes:
         log_event(
@@ -187,10 +193,9 @@ def _send(
             verified=outcome.verified,
             sealed_bytes=outcome.bytes,
             seconds=round(outcome.seconds, 3),
-            run_id=run_id,
+            run_id=context.run_id,
         )
-    arrived = {outcome.name: outcome.bytes for outcome in outcomes}
-    confirm(stores, record, expected=expected, arrived=arrived, run_id=run_id, now=clock())
+    confirm(context, record, expected, {outcome.name: outcome.bytes for outcome in outcomes})
 
 
 class _Sealed:
@@ -198,14 +203,20 @@ class _Sealed:
 
     range_bytes = BLOCK_BYTES
 
-    def __init__(self, stores: Stores, file: Mapping[str, Any]) -> None:
-        self._blob = stores.encrypted.get_blob_client(f"{file['folder']}/{file['name']}")
-        properties = self._blob.get_blob_properties()
+    def __init__(self, stores: Stores, file: RemoteFile) -> None:
+        """Raise SealedMissing when the blob went away, or is another by now than the manifest names."""
+        self._blob = stores.encrypted.get_blob_client(f"{file.folder}/{file.name}")
+        try:
+            properties = self._blob.get_blob_properties()
+        except ResourceNotFoundError:
+            raise missing(file) from None
         self._etag = properties.etag
-        self.name: str = file["to"]
+        self.name = file.to
         self.size: int = properties.size
         # Without a hash on record a file under the same name and size would count as there.
         self.sha256 = self._recorded_hash(properties.metadata or {})
+        if self.size != file.bytes or (file.sha256 and self.sha256 != file.sha256):
+            raise missing(file, "is not the one that the manifest names")
 
     def read(self, offset: int, length: int) -> bytes:
         """Return a range of the blob, of the version that was there at the start."""
@@ -241,8 +252,7 @@ class _BlobJournal:
 
 
 def _journal_blob(stores: Stores, record: Record) -> BlobClient:
-    name = "delivery.json" if record.delivery == 1 else f"delivery.{record.delivery}.json"
-    return stores.batches.get_blob_client(f"{record.id.folder}/{name}")
+    return stores.batches.get_blob_client(record.of_delivery("delivery"))
 
 
 @contextmanager

@@ -9,7 +9,10 @@ BatchError
 ├── NotDelivered     the partner's side is not complete (409)
 ├── NotRepeatable    there is nothing that could be delivered or done again (409)
 ├── NumbersFull      the range of a partner's file numbers is used up (409)
-└── PlaintextRemains storage keeps deleted plaintext (409)
+├── PlaintextRemains storage keeps deleted plaintext (409)
+├── SealedMissing    a sealed blob is gone, or another than the manifest names (409)
+├── ForeignContent   another wrote under a name of ours in the encrypted container (409)
+└── Unreadable       a blob of ours is not what we write (409)
 """
 
 from __future__ import annotations
@@ -61,3 +64,24 @@ class NumbersFull(BatchError):
 
 class PlaintextRemains(BatchError):
     """Deleted plaintext can still be recovered from the raw account."""
+
+
+class SealedMissing(BatchError):
+    """What the manifest names is not in the encrypted container, or not with that size."""
+
+
+class ForeignContent(BatchError):
+    """Somebody else's content is under a name that only sealing writes: it is never signed and never sent."""
+
+    default_hint = (
+        "find out who else may write into the encrypted container, then plan a correction with the next revision"
+    )
+
+
+class Unreadable(BatchError):
+    """A blob of ours is not what we write: it was cut, replaced or written by another version."""
+
+    def __init__(self, blob: str) -> None:
+        super().__init__(
+            f"the blob {blob} cannot be read", "restore its newest version in the storage account, or delete it"
+        )

@@ -6,21 +6,21 @@ Standings are derived from records and receipts each time; only the fact that an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 
 from azure.core.exceptions import ResourceNotFoundError
 
 from batches import record as records
 from batches.alerts import post_alert
+from batches.context import Context
+from batches.errors import Unreadable
 from batches.log import log_event, log_failure
 from batches.receipts import read_receipt
-from batches.record import BatchId, Record
+from batches.record import BatchId
 from batches.status import state_of
-from batches.stores import Stores
 from delivery import DeliveryError
 from encryption import SecretMissing, VaultForbidden
-from encryption.vault import Vault
 from partners import Feed, Partner, PartnerInvalid, load_partners
 from partners.deadlines import Calendar, Expectation, Facts, Standing, judge_feeds
 
@@ -41,17 +41,17 @@ def calendar(feed: Feed) -> Calendar:
     )
 
 
-def usable_partners(sftp: Mapping[str, Mapping[str, object]]) -> list[Partner]:
+def usable_partners(context: Context) -> list[Partner]:
     """Return the partners whose files are right; one that is not is told each time, and costs no other partner a night."""
-    return _read_partners(sftp)[0]
+    return _read_partners(context)[0]
 
 
-def feeds_due(window_start: datetime, sftp: Mapping[str, Mapping[str, object]]) -> list[dict[str, str]]:
+def feeds_due(context: Context, window_start: datetime) -> list[dict[str, str]]:
     """Return `{"partner", "feed"}` of every feed that is expected for the business date on which the window starts.
 
     A partner whose file is wrong is due too, with a feed that cannot be planned: its part of the night is red and says why.
     """
-    partners, faulty = _read_partners(sftp)
+    partners, faulty = _read_partners(context)
     due = [
         {"partner": partner.name, "feed": name}
         for partner in partners
@@ -61,17 +61,17 @@ def feeds_due(window_start: datetime, sftp: Mapping[str, Mapping[str, object]]) 
     return due + [{"partner": name, "feed": FEED_OF_A_WRONG_FILE} for name in faulty]
 
 
-def _read_partners(sftp: Mapping[str, Mapping[str, object]]) -> tuple[list[Partner], list[str]]:
+def _read_partners(context: Context) -> tuple[list[Partner], list[str]]:
     faulty: list[str] = []
 
     def tell(name: str, fault: PartnerInvalid) -> None:
         faulty.append(name)
         log_failure("partner.invalid", partner=name, cause=str(fault), hint=fault.hint)
 
-    return load_partners(sftp, on_fault=tell), faulty
+    return load_partners(context.sftp, on_fault=tell), faulty
 
 
-def read_standings(stores: Stores, partners: Iterable[Partner], now: datetime) -> list[Standing]:
+def read_standings(context: Context, partners: Iterable[Partner]) -> list[Standing]:
     """Return how every feed with a deadline stands for the last business dates, oldest first."""
     expectations = [
         _expectation(partner, name, feed)
@@ -80,22 +80,20 @@ def read_standings(stores: Stores, partners: Iterable[Partner], now: datetime) -
         if feed.expected is not None
     ]
     facts = {
-        (each.partner, each.feed, day): found
-        for each in expectations
-        for day, found in _facts(stores, each, now.date()).items()
+        (each.partner, each.feed, day): found for each in expectations for day, found in _facts(context, each).items()
     }
-    return judge_feeds(expectations, now, facts, back_days=BACK_DAYS)
+    return judge_feeds(expectations, context.now(), facts, back_days=BACK_DAYS)
 
 
-def alert(stores: Stores, vault: Vault, partners: list[Partner], now: datetime) -> list[Standing]:
+def alert(context: Context, partners: list[Partner]) -> list[Standing]:
     """Log every feed that is late, missing or failed, and post it to the webhook, once each; return those of now.
 
     The webhook is the vault's secret `alert-webhook`; without it the log line is the alert. A webhook that does not take the
     alert gets it again at the next look.
     """
     zones = {partner.name: partner.time_zone for partner in partners}
-    alarming = [standing for standing in read_standings(stores, partners, now) if standing.is_alarming]
-    new = [standing for standing in alarming if not stores.batches.get_blob_client(_mark(standing)).exists()]
+    alarming = [standing for standing in read_standings(context, partners) if standing.is_alarming]
+    new = [standing for standing in alarming if not context.stores.batches.get_blob_client(_mark(standing)).exists()]
     for standing in new:
         facts = {
             "partner": standing.partner,
@@ -106,11 +104,12 @@ def alert(stores: Stores, vault: Vault, partners: list[Partner], now: datetime) 
             "batch": standing.batch or None,
         }
         log_failure("feed.alarming", **facts, cause=standing.reason)
-    webhook = _webhook(vault) if new else None  # after the lines: a vault that is down hides none of them
+    webhook = _webhook(context) if new else None  # after the lines: a vault that is down hides none of them
     for standing in new:
-        if webhook and not _post(webhook, standing, now, zones[standing.partner]):
+        if webhook and not _post(context, webhook, standing, zones[standing.partner]):
             continue
-        stores.batches.upload_blob(_mark(standing), json.dumps({"sent_at": now.isoformat()}).encode(), overwrite=True)
+        sent = json.dumps({"sent_at": context.now().isoformat()}).encode()
+        context.stores.batches.upload_blob(_mark(standing), sent, overwrite=True)
     log_event("feeds.judged", alarming=len(alarming), new=len(new))
     return alarming
 
@@ -132,17 +131,18 @@ def _expectation(partner: Partner, name: str, feed: Feed) -> Expectation:
     )
 
 
-def _facts(stores: Stores, expectation: Expectation, today: date) -> dict[date, Facts]:
+def _facts(context: Context, expectation: Expectation) -> dict[date, Facts]:
     """Return what is on record for the last business dates."""
     found: dict[date, Facts] = {}
+    today = context.now().date()
     for back in range(-1, BACK_DAYS + 2):
         day = today - timedelta(days=back)
         prefix = f"{expectation.partner}/{expectation.feed}/{day}."
-        names = stores.batches.list_blob_names(name_starts_with=prefix)
+        names = context.stores.batches.list_blob_names(name_starts_with=prefix)
         ids = [BatchId.of_blob(name) for name in names if name.endswith("/batch.json")]
         if planned := [batch for batch in ids if batch]:
             planned.sort(key=lambda batch: batch.revision, reverse=True)
-            found[day] = _choose([_fact(stores, batch) for batch in planned])
+            found[day] = _choose([_fact(context, batch) for batch in planned])
     return found
 
 
@@ -154,37 +154,34 @@ def _choose(revisions: list[Facts]) -> Facts:
     return next((each for each in revisions if each.delivered_at), newest)
 
 
-def _fact(stores: Stores, batch: BatchId) -> Facts:
+def _fact(context: Context, batch: BatchId) -> Facts:
     try:
-        return _read_fact(stores, records.read(stores.batches, batch))
-    except (ValueError, KeyError):  # somebody wrote over it: that is told, and hides no other feed
-        return Facts(batch=str(batch), failure="its record or receipt in the container batches cannot be read")
-
-
-def _read_fact(stores: Stores, record: Record) -> Facts:
-    receipt = read_receipt(stores, record, delivery=1)
-    return Facts(
-        batch=record.batch,
-        state=state_of(stores, record),
-        delivered_at=datetime.fromisoformat(receipt["delivered_at"]) if receipt else record.emptied_at,
-        failure=record.failure.cause if record.failure else "",
-    )
+        record = records.read(context.stores.batches, batch)
+        receipt = read_receipt(context, record, delivery=1)
+        return Facts(
+            batch=batch,
+            state=state_of(context, record),
+            delivered_at=receipt.delivered_at if receipt else record.emptied_at,
+            failure=record.failure.cause if record.failure else "",
+        )
+    except Unreadable as error:  # reported, and hides no other feed
+        return Facts(batch=batch, failure=error.message)
 
 
 def _mark(standing: Standing) -> str:
     return f"{standing.partner}/{standing.feed}/alerts/{standing.key}.json"
 
 
-def _webhook(vault: Vault) -> str | None:
+def _webhook(context: Context) -> str | None:
     try:
-        return vault.secret(WEBHOOK_SECRET)
+        return context.vault.secret(WEBHOOK_SECRET)
     except (SecretMissing, VaultForbidden, ResourceNotFoundError):
         return None
 
 
-def _post(webhook: str, standing: Standing, now: datetime, time_zone: str) -> bool:
+def _post(context: Context, webhook: str, standing: Standing, time_zone: str) -> bool:
     try:
-        post_alert(webhook, standing, now, time_zone=time_zone)
+        post_alert(webhook, standing, context.now(), time_zone=time_zone)
     except DeliveryError as error:
         log_failure("alert.not_taken", cause=str(error), hint=error.hint)
         return False

@@ -1,36 +1,21 @@
-"""A batch that stands still: the first cause is kept with its mend, and a later run that goes on keeps it as history."""
+"""A batch that stands still: the first cause is kept with the action that helps; a later run that goes on keeps it as history."""
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from batches import ledger
 from batches import record as records
+from batches.context import Context
+from batches.ledger import Note
 from batches.log import log_failure
-from batches.record import BatchId, Record
-from batches.stores import Stores
+from batches.record import BatchId, Failure, Record
 
 
-def record_failure(
-    stores: Stores, batch: BatchId, *, step: str, cause: str, hint: str, run_id: str | None, now: datetime
-) -> Record:
+def record_failure(context: Context, batch: BatchId, *, step: str, cause: str, hint: str) -> Record:
     """Record that a run gave up. The first cause stands. Raises UnknownBatch."""
-    log_failure("batch.failed", batch=str(batch), step=step, cause=cause[:500], run_id=run_id)
-    record = records.update(
-        stores.batches,
-        batch,
-        lambda current: records.fail(current, step=step, cause=cause, hint=hint, now=now, run_id=run_id),
-    )
-    failure = record.failure
-    if failure is not None and failure.at == now:
-        ledger.note(
-            stores.batches,
-            batch,
-            "failed",
-            now=now,
-            run_id=run_id,
-            delivery=record.delivery,
-            failed_step=failure.step,
-            cause=failure.cause,
-        )
+    failure = Failure(step=step, cause=cause, hint=hint, at=context.now(), run_id=context.run_id)
+    log_failure("batch.failed", batch=batch, step=step, cause=cause[:500], run_id=context.run_id)
+    record = records.update(context.stores.batches, batch, lambda current: records.fail(current, failure))
+    if record.failure == failure:
+        details = {"failed_step": failure.step, "cause": failure.cause}
+        ledger.note(context, batch, Note("failed", delivery=record.delivery, details=details))
     return record

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from azure.core import MatchConditions
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
-from azure.storage.blob import ContainerClient
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceModifiedError
+from azure.storage.blob import BlobClient
 
+from batches import blobs
+from batches.context import Context
 from batches.record import BatchId
 
 
@@ -33,48 +36,45 @@ class Entry:
     sha256: str
 
 
-def note(
-    container: ContainerClient,
-    batch: BatchId,
-    step: str,
-    *,
-    now: datetime,
-    run_id: str | None,
-    who: str | None = None,
-    once: bool = False,
-    delivery: int = 1,
-    **details: object,
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a step wants to be on record. `who` is what the caller claims: a function key proves no person."""
+
+    step: str
+    _: KW_ONLY
+    delivery: int = 1
+    who: str | None = None
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+def note(context: Context, batch: BatchId, about: Note, *, once: bool = False) -> str:
     """Append an entry and return its hash. With `once`, only if this delivery of the batch has no entry of that step yet.
 
-    `who` is what the caller claims; a function key proves no person. Without it, a run id stands for Data Factory.
+    Where nobody is named, a run id means Data Factory and none this app.
     """
+    container = context.stores.batches
     blob = container.get_blob_client(_name(batch))
-    who = who or ("data-factory" if run_id else "function-app")
+    entry = {
+        "at": context.now().isoformat(),
+        "batch": batch,
+        "delivery": about.delivery,
+        "details": about.details,
+        "run_id": context.run_id,
+        "step": about.step,
+        "who": about.who or ("data-factory" if context.run_id else "function-app"),
+    }
     mine: bytes | None = None
     while True:
-        text = _read(container, batch)
+        text = blobs.read(container, _name(batch)) or b""
         lines = text.splitlines()
         # A line that storage took although its answer was lost is ours as well: it is not written twice.
-        found = [line for line in lines if line == mine or (once and _is_about(line, batch, step, delivery))]
+        found = [line for line in lines if line == mine or (once and _is_about(line, batch, about))]
         if found:
             return _hash(found[0])
-        mine = _canonical(
-            {
-                "at": now.isoformat(),
-                "batch": str(batch),
-                "delivery": delivery,
-                "details": details,
-                "number": len(lines) + 1,
-                "previous": _hash(lines[-1]) if lines else None,
-                "run_id": run_id,
-                "step": step,
-                "who": who,
-            }
-        )
+        mine = _canonical({**entry, "number": len(lines) + 1, "previous": _hash(lines[-1]) if lines else None})
         try:
             if not text:
-                _create(container, batch)
+                _create(blob)
             blob.append_block(mine + b"\n", appendpos_condition=len(text))
         except HttpResponseError as error:
             if error.status_code != 412:
@@ -83,15 +83,15 @@ def note(
         return _hash(mine)
 
 
-def head(container: ContainerClient, batch: BatchId) -> str | None:
+def head(context: Context, batch: BatchId) -> str | None:
     """Return the hash of the feed's last entry."""
-    lines = _read(container, batch).splitlines()
+    lines = _read(context, batch).splitlines()
     return _hash(lines[-1]) if lines else None
 
 
-def read_entries(container: ContainerClient, batch: BatchId) -> list[Entry]:
+def read_entries(context: Context, batch: BatchId) -> list[Entry]:
     """Return the feed's entries, oldest first, as they stand there: `find_break` judges them."""
-    return [Entry(_parse(line), _hash(line)) for line in _read(container, batch).splitlines()]
+    return [Entry(_parse(line), _hash(line)) for line in _read(context, batch).splitlines()]
 
 
 def find_break(entries: list[Entry]) -> int | None:
@@ -108,24 +108,19 @@ def _name(batch: BatchId) -> str:
     return f"{batch.partner}/{batch.feed}/ledger.jsonl"
 
 
-def _read(container: ContainerClient, batch: BatchId) -> bytes:
-    try:
-        return container.get_blob_client(_name(batch)).download_blob().readall()
-    except ResourceNotFoundError:
-        return b""
+def _read(context: Context, batch: BatchId) -> bytes:
+    return blobs.read(context.stores.batches, _name(batch)) or b""
 
 
-def _create(container: ContainerClient, batch: BatchId) -> None:
-    try:
-        container.get_blob_client(_name(batch)).create_append_blob(match_condition=MatchConditions.IfMissing)
-    except (ResourceExistsError, ResourceModifiedError):
-        return
+def _create(blob: BlobClient) -> None:
+    with suppress(ResourceExistsError, ResourceModifiedError):
+        blob.create_append_blob(match_condition=MatchConditions.IfMissing)
 
 
-def _is_about(line: bytes, batch: BatchId, step: str, delivery: int) -> bool:
+def _is_about(line: bytes, batch: BatchId, about: Note) -> bool:
     # Canonical JSON escapes every quote inside a text, so these words can only be the members themselves.
-    about = f'"batch":"{batch}","delivery":{delivery},'
-    return line.startswith(b"{") and about.encode() in line and f',"step":"{step}",'.encode() in line
+    members = f'"batch":"{batch}","delivery":{about.delivery},', f',"step":"{about.step}",'
+    return line.startswith(b"{") and all(member.encode() in line for member in members)
 
 
 def _parse(line: bytes) -> dict[str, Any]:

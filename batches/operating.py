@@ -6,28 +6,30 @@ Nothing here extracts. What was accepted for sealing stays what it was; other co
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from contextlib import suppress
 from typing import Any, Literal
 
 from batches import ledger
 from batches import record as records
 from batches.accepting import request_sealing
+from batches.context import Context
 from batches.delivering import request_delivery
-from batches.errors import NotRepeatable
+from batches.errors import NotRepeatable, Unreadable
+from batches.ledger import Note
 from batches.manifest import is_finished
+from batches.outgoing import remote_files
 from batches.receipts import read_receipt
 from batches.record import BatchId, Record, Resend
-from batches.status import state_of
-from batches.stores import Stores
+from batches.status import shown_state
 
 READS_AT_ONCE = 8
 
 
-def list_batches(stores: Stores, *, partner: str | None, feed: str | None, limit: int) -> list[dict[str, Any]]:
+def list_batches(context: Context, *, partner: str | None, feed: str | None, limit: int) -> list[dict[str, Any]]:
     """Return the newest batches with their state, newest business date first."""
     prefix = "/".join(part for part in (partner, feed if partner else None) if part)
     found: list[BatchId] = []
-    for name in stores.batches.list_blob_names(name_starts_with=prefix and f"{prefix}/"):
+    for name in context.stores.batches.list_blob_names(name_starts_with=prefix and f"{prefix}/"):
         batch = BatchId.of_blob(name)
         if batch and name.endswith("/batch.json"):
             found.append(batch)
@@ -35,86 +37,94 @@ def list_batches(stores: Stores, *, partner: str | None, feed: str | None, limit
         found = [batch for batch in found if batch.feed == feed]
     found.sort(key=lambda batch: (batch.business_date, batch.partner, batch.feed, batch.revision), reverse=True)
     with ThreadPoolExecutor(READS_AT_ONCE) as pool:
-        return list(pool.map(lambda batch: _summary(stores, batch), found[:limit]))
+        return list(pool.map(lambda batch: _summary(context, batch), found[:limit]))
 
 
-def history(stores: Stores, batch: BatchId) -> list[dict[str, Any]]:
+def history(context: Context, batch: BatchId) -> list[dict[str, Any]]:
     """Return the ledger's entries about a batch, oldest first. Raises UnknownBatch."""
-    records.read(stores.batches, batch)
-    entries = ledger.read_entries(stores.batches, batch)
-    return [{**entry.content, "sha256": entry.sha256} for entry in entries if entry.content["batch"] == str(batch)]
+    with suppress(Unreadable):
+        records.read(context.stores.batches, batch)
+    entries = ledger.read_entries(context, batch)
+    return [{**entry.content, "sha256": entry.sha256} for entry in entries if entry.content["batch"] == batch]
 
 
-def resend(stores: Stores, batch: BatchId, *, reason: str, who: str, now: datetime) -> Record:
+def resend(context: Context, batch: BatchId, *, reason: str, who: str) -> Record:
     """Make a delivered batch deliverable once more: the same bytes, under the same names, as a new delivery.
 
     A file that is still at the partner with its size counts as there and is not sent twice; a partner that has swept its
-    inbox gets every file again. Raises UnknownBatch, NotRepeatable.
+    inbox gets every file again. Raises UnknownBatch, NotRepeatable, SealedMissing.
     """
-    wish = Resend(at=now, who=who, reason=reason)
+    wish = Resend(at=context.now(), who=who, reason=reason)
 
     def add(current: Record) -> Record:
         if wish in current.resends:  # written already, although the answer was lost
             return current
-        if read_receipt(stores, current) is None:
+        if read_receipt(context, current) is None:
             raise NotRepeatable(
                 f"delivery {current.delivery} of batch {batch} has not happened yet",
                 "run deliver_batch for its window: a re-send is for what was delivered",
             )
+        remote_files(context, current)
         return current.model_copy(update={"resends": [*current.resends, wish], "failure": None})
 
-    record = records.update(stores.batches, batch, add)
-    ledger.note(
-        stores.batches,
-        batch,
-        "resend asked",
-        now=now,
-        run_id=None,
-        who=who,
-        once=True,
-        delivery=record.delivery,
-        reason=reason,
-    )
+    record = records.update(context.stores.batches, batch, add)
+    about = Note("resend asked", delivery=record.delivery, who=who, details={"reason": reason})
+    ledger.note(context, batch, about, once=True)
     return record
 
 
-def replay(stores: Stores, batch: BatchId, *, start: Literal["seal", "deliver"], who: str, now: datetime) -> Record:
-    """Let a batch that failed or hangs go on from a step. Raises UnknownBatch, NotStaged, ContentChanged, NotRepeatable."""
-    record = records.read(stores.batches, batch)
-    if read_receipt(stores, record) is not None:
+def replay(context: Context, batch: BatchId, *, start: Literal["seal", "deliver"], who: str) -> Record:
+    """Let a batch that failed or hangs go on from a step.
+
+    Raises UnknownBatch, NotStaged, ContentChanged, NotRepeatable, SealedMissing.
+    """
+    record = records.read(context.stores.batches, batch)
+    _refuse_replay(context, record, start)
+    if start == "seal":
+        record = request_sealing(context, batch, rows={})
+    elif record.route == "function":
+        record = request_delivery(context, batch)
+    else:
+        remote_files(context, record)
+        record = records.update(context.stores.batches, batch, records.resume)
+    about = Note("replayed", delivery=record.delivery, who=who, details={"start": start})
+    ledger.note(context, batch, about)
+    return record
+
+
+def _refuse_replay(context: Context, record: Record, start: Literal["seal", "deliver"]) -> None:
+    """Raise NotRepeatable, with the command that does what may be meant."""
+    batch, finished = record.batch, is_finished(context, record.batch)
+    if read_receipt(context, record) is not None:
         raise NotRepeatable(
             f"batch {batch} was delivered", f"./sealift batch resend {batch} --reason TEXT sends it again"
-        )
-    finished = is_finished(stores, batch)
-    if start == "seal" and finished:
-        raise NotRepeatable(
-            f"batch {batch} is sealed", f"./sealift batch replay {batch} --from deliver goes on from there"
         )
     if record.emptied_at is not None:
         raise NotRepeatable(
             f"batch {batch} had no rows, and its feed sends no file then", "plan a correction: a new revision"
         )
+    if start == "deliver" and not finished:
+        raise NotRepeatable(f"batch {batch} is not sealed", f"./sealift batch replay {batch} --from seal")
+    if start == "seal" and finished:
+        raise NotRepeatable(
+            f"batch {batch} is sealed", f"./sealift batch replay {batch} --from deliver goes on from there"
+        )
     if start == "seal" and record.staged is None and record.rows is None:
         raise NotRepeatable(
             f"batch {batch} was never accepted for sealing", "run deliver_batch for its window: that extracts it first"
         )
-    if start == "deliver" and not finished:
-        raise NotRepeatable(f"batch {batch} is not sealed", f"./sealift batch replay {batch} --from seal")
-    if start == "seal":
-        record = request_sealing(stores, batch, rows={}, run_id=None, now=now)
-    elif record.route == "function":
-        record = request_delivery(stores, batch, run_id=None, now=now)
-    else:
-        record = records.update(stores.batches, batch, records.resume)
-    ledger.note(stores.batches, batch, "replayed", now=now, run_id=None, who=who, delivery=record.delivery, start=start)
-    return record
 
 
-def _summary(stores: Stores, batch: BatchId) -> dict[str, Any]:
-    record = records.read(stores.batches, batch)
+def _summary(context: Context, batch: BatchId) -> dict[str, Any]:
+    """Return a batch as a list shows it; one that cannot be read is told from the others by its state, and hides none."""
+    try:
+        record = records.read(context.stores.batches, batch)
+    except Unreadable as error:
+        nothing = {"sequence": 0, "delivery": 0, "files": 0, "route": ""}
+        return {"batch": batch, "state": "unreadable", **nothing, "cause": error.message}
     return {
-        "batch": record.batch,
-        "state": state_of(stores, record),
+        "batch": batch,
+        "state": shown_state(context, record),
         "sequence": record.sequence,
         "delivery": record.delivery,
         "files": len(record.files),

@@ -6,109 +6,97 @@ The same window planned twice gives the same batch; planning a failed batch agai
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from azure.core import MatchConditions
-from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
-
 from batches import ledger, recipe
 from batches import record as records
+from batches.context import Context
 from batches.errors import InvalidRequest, OtherWindow, UnknownBatch
-from batches.numbering import open_book
+from batches.ledger import Note
+from batches.numbering import open_book, take_sequence
 from batches.recipe import Recipe
 from batches.record import ROWS, BatchId, Record
-from batches.stores import Stores
-from partners import Partner, UnknownFeed, load_partner, stage_query
-
-SftpAddresses = Mapping[str, Mapping[str, object]]
+from partners import Partner, UnknownFeed, stage_query
 
 
-def plan(
-    stores: Stores,
-    *,
-    partner: str,
-    feed: str,
-    window_start: datetime,
-    window_end: datetime,
-    revision: int,
-    run_id: str | None,
-    now: datetime,
-    sftp: SftpAddresses,
-) -> Record:
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The period that a batch is about: from `start` up to, but not including, `end`; aware instants."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start >= self.end:
+            raise InvalidRequest("the window ends before it starts", "windowStart must be earlier than windowEnd")
+
+
+def plan(context: Context, partner: str, feed: str, window: Window, revision: int = 1) -> Record:
     """Return the record of the window's batch, made now or before. Raises PartnerError, InvalidRequest, OtherWindow."""
-    if window_start >= window_end:
-        raise InvalidRequest("the window ends before it starts", "windowStart must be earlier than windowEnd")
-    whose = load_partner(partner, sftp)
+    whose = context.partner(partner)
     if feed not in whose.feeds:
         raise UnknownFeed(f"{partner} has no feed {feed!r}", f"its feeds are: {', '.join(whose.feeds)}")
-    batch = BatchId(partner, feed, whose.business_date(window_start), revision)
+    batch = BatchId.of(partner, feed, whose.business_date(window.start), revision)
 
     def resume(current: Record) -> Record:
-        _refuse_other_window(current, window_start, window_end)
-        return records.resume(_renewed(stores, whose, current))
+        _refuse_other_window(current, window)
+        return records.resume(_renewed(context, whose, current))
 
     try:
-        record = records.update(stores.batches, batch, resume)
+        record = records.update(context.stores.batches, batch, resume)
     except UnknownBatch:
-        record = records.create(
-            stores.batches, _new_record(stores, whose, batch, (window_start, window_end), run_id, now)
-        )
-        _refuse_other_window(record, window_start, window_end)
+        record = records.create(context.stores.batches, _new_record(context, whose, batch, window))
+        _refuse_other_window(record, window)
     with suppress(UnknownBatch):  # a batch that an older version sealed has no recipe
-        open_book(stores, record, recipe.read(stores.batches, batch))
-    ledger.note(
-        stores.batches,
-        batch,
-        "planned",
-        now=now,
-        run_id=run_id,
-        once=True,
-        sequence=record.sequence,
-        window_start=record.window_start.isoformat(),
-        window_end=record.window_end.isoformat(),
-        files=len(record.files),
-        query_sha256=hashlib.sha256(record.query.encode()).hexdigest(),
-    )
+        open_book(context, record, recipe.read(context, batch))
+    details = {
+        "sequence": record.sequence,
+        "window_start": record.window_start.isoformat(),
+        "window_end": record.window_end.isoformat(),
+        "files": len(record.files),
+        "query_sha256": hashlib.sha256(record.query.encode()).hexdigest(),
+    }
+    ledger.note(context, batch, Note("planned", details=details), once=True)
     return record
 
 
-def describe(record: Record, sftp: SftpAddresses) -> dict[str, Any]:
+def describe(context: Context, record: Record) -> dict[str, Any]:
     """Return all that Data Factory needs to extract and deliver the batch. Secrets are named, never contained."""
-    partner = load_partner(record.id.partner, sftp)
+    sftp = context.partner(record.batch.partner).sftp
     return {
         "batch": record.batch,
         "sequence": record.sequence,
         "query": record.query,
         "files": record.files,
-        "raw": {"folder": record.id.folder, "file": ROWS},
+        "raw": {"folder": record.batch.folder, "file": ROWS},
         "route": record.route,
         "sftp": {
-            "host": partner.sftp.host,
-            "port": partner.sftp.port,
-            "user": partner.sftp.user,
-            "hostKeyFingerprint": partner.sftp.adf_host_key,
-            "privateKeySecret": partner.sftp.private_key,
+            "host": sftp.host,
+            "port": sftp.port,
+            "user": sftp.user,
+            "hostKeyFingerprint": sftp.adf_host_key,
+            "privateKeySecret": sftp.private_key,
             "folder": record.folder,
         },
     }
 
 
-def _renewed(stores: Stores, partner: Partner, record: Record) -> Record:
+def _renewed(context: Context, partner: Partner, record: Record) -> Record:
     """Return a batch that an older version planned and did not extract with today's query and recipe."""
     if record.layout is None or record.staged is not None:
         return record
-    recipe.write(stores.batches, record.id, Recipe.of(partner, record.id.feed))
-    query = stage_query(partner.feeds[record.id.feed], record.id.business_date)
-    return record.model_copy(update={"layout": None, "query": query})
+    batch = record.batch
+    recipe.write(context, batch, Recipe.of(partner, batch.feed))
+    return record.model_copy(
+        update={"layout": None, "query": stage_query(partner.feeds[batch.feed], batch.business_date)}
+    )
 
 
-def _refuse_other_window(record: Record, start: datetime, end: datetime) -> None:
-    if (record.window_start, record.window_end) != (start, end):
+def _refuse_other_window(record: Record, window: Window) -> None:
+    if (record.window_start, record.window_end) != (window.start, window.end):
         raise OtherWindow(
             f"batch {record.batch} belongs to the window "
             f"{record.window_start.isoformat()} to {record.window_end.isoformat()}",
@@ -116,26 +104,19 @@ def _refuse_other_window(record: Record, start: datetime, end: datetime) -> None
         )
 
 
-def _new_record(
-    stores: Stores,
-    partner: Partner,
-    batch: BatchId,
-    window: tuple[datetime, datetime],
-    run_id: str | None,
-    now: datetime,
-) -> Record:
-    feed = partner.feeds[batch.feed]
+def _new_record(context: Context, partner: Partner, batch: BatchId, window: Window) -> Record:
+    feed, now = partner.feeds[batch.feed], context.now()
     made = Recipe.of(partner, batch.feed)
     _check_names(made, batch, now)
-    made = recipe.write(stores.batches, batch, made)
-    sequence = _take_sequence(stores, batch)
+    made = recipe.write(context, batch, made)
+    sequence = take_sequence(context, batch)
     return Record(
-        batch=str(batch),
+        batch=batch,
         sequence=sequence,
-        window_start=window[0],
-        window_end=window[1],
+        window_start=window.start,
+        window_end=window.end,
         planned_at=now,
-        run_id=run_id,
+        run_id=context.run_id,
         # The names of a batch with several files, or perhaps none, are known when its rows are.
         files=[made.name_file(batch, now, sequence)] if made.numbers_batches else [],
         query=stage_query(feed, batch.business_date),
@@ -145,28 +126,12 @@ def _new_record(
     )
 
 
-def release_sequence(stores: Stores, batch: BatchId) -> None:
-    """Give the number of a batch without files back, when it is the feed's last: manifests are numbered without a gap."""
-    key = f"{batch.business_date}.{batch.revision}"
-    blob = stores.batches.get_blob_client(f"{batch.partner}/{batch.feed}/sequence.json")
-    while True:
-        taken, etag = _read_sequences(stores, batch)
-        if key not in taken or taken[key] < max(taken.values()):
-            return
-        del taken[key]
-        body = json.dumps(taken, indent=1).encode()
-        try:
-            blob.upload_blob(body, overwrite=True, etag=etag, match_condition=MatchConditions.IfNotModified)
-        except ResourceModifiedError:
-            continue
-        return
-
-
 def _check_names(made: Recipe, batch: BatchId, now: datetime) -> None:
     """Refuse what would fail after the extract: a revision without a letter, a correction with the name that it corrects."""
+    corrected = BatchId.of(batch.partner, batch.feed, batch.business_date, max(1, batch.revision - 1))
     try:
         name = made.name_file(batch, now, 1)
-        before = made.name_file(replace(batch, revision=batch.revision - 1), now, 2) if batch.revision > 1 else None
+        before = made.name_file(corrected, now, 2) if batch.revision > 1 else None
     except ValueError as error:
         raise InvalidRequest(str(error), "agree on other names with the partner") from None
     if name == before:
@@ -174,37 +139,3 @@ def _check_names(made: Recipe, batch: BatchId, now: datetime) -> None:
             f"revision {batch.revision} of {batch.partner} {batch.feed} would have the file name of the one that it corrects",
             "write {letter} or {sequence} into file_name",
         )
-
-
-def read_sequences(stores: Stores, batch: BatchId) -> dict[str, int]:
-    """Return the sequence number of every batch of the feed, by `{date}.{revision}`."""
-    return _read_sequences(stores, batch)[0]
-
-
-def _read_sequences(stores: Stores, batch: BatchId) -> tuple[dict[str, int], str | None]:
-    blob = stores.batches.get_blob_client(f"{batch.partner}/{batch.feed}/sequence.json")
-    try:
-        download = blob.download_blob()
-    except ResourceNotFoundError:
-        return {}, None
-    return json.loads(download.readall()), download.properties.etag
-
-
-def _take_sequence(stores: Stores, batch: BatchId) -> int:
-    """Number the batch: one more than the feed's last. A batch that was numbered before a crash keeps its number."""
-    key = f"{batch.business_date}.{batch.revision}"
-    blob = stores.batches.get_blob_client(f"{batch.partner}/{batch.feed}/sequence.json")
-    while True:
-        taken, etag = _read_sequences(stores, batch)
-        if key in taken:
-            return taken[key]
-        taken[key] = max(taken.values(), default=0) + 1
-        body = json.dumps(taken, indent=1).encode()
-        try:
-            if etag is None:
-                blob.upload_blob(body, match_condition=MatchConditions.IfMissing)
-            else:
-                blob.upload_blob(body, overwrite=True, etag=etag, match_condition=MatchConditions.IfNotModified)
-        except (ResourceExistsError, ResourceModifiedError):
-            continue
-        return taken[key]

@@ -4,41 +4,55 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from datetime import datetime
 
-from azure.core import MatchConditions
-from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
+from pydantic import AwareDatetime, field_serializer
 
-from batches.record import Record
-from batches.stores import Stores
-
-
-def read_receipt(stores: Stores, record: Record, *, delivery: int | None = None) -> dict[str, Any] | None:
-    """Return the receipt of a delivery, by default of the one that is due or done, if there is one."""
-    try:
-        data = stores.batches.download_blob(_name(record, delivery or record.delivery)).readall()
-    except ResourceNotFoundError:
-        return None
-    receipt: dict[str, Any] = json.loads(data)
-    return receipt
+from batches import blobs
+from batches.context import Context
+from batches.record import BatchId, Record, Stored
 
 
-def write_receipt(stores: Stores, record: Record, receipt: dict[str, Any]) -> dict[str, Any]:
-    """Write the receipt of the current delivery, or return the one that another call wrote first."""
-    blob = stores.batches.get_blob_client(_name(record, record.delivery))
-    try:
-        blob.upload_blob(json.dumps(receipt, indent=1).encode(), match_condition=MatchConditions.IfMissing)
-    except (ResourceExistsError, ResourceModifiedError):
-        written: dict[str, Any] = json.loads(blob.download_blob().readall())
-        return written
-    return receipt
+class ReceivedFile(Stored):
+    """A file as it was seen at the partner, under its name there."""
+
+    name: str
+    bytes: int
 
 
-def digest(receipt: dict[str, Any]) -> str:
-    """Return the receipt's SHA-256, as the ledger names it."""
-    return hashlib.sha256(json.dumps(receipt, sort_keys=True).encode()).hexdigest()
+class Receipt(Stored):
+    """receipt.json."""
+
+    batch: BatchId
+    sequence: int
+    delivery: int
+    delivered_at: AwareDatetime
+    route: str
+    run_id: str | None
+    files: list[ReceivedFile]
+
+    @field_serializer("delivered_at")
+    def _with_offset(self, moment: datetime) -> str:
+        return moment.isoformat()
+
+    @property
+    def digest(self) -> str:
+        """The receipt's SHA-256, as the ledger names it."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
-def _name(record: Record, delivery: int) -> str:
-    name = "receipt.json" if delivery == 1 else f"receipt.{delivery}.json"
-    return f"{record.id.folder}/{name}"
+def read_receipt(context: Context, record: Record, *, delivery: int | None = None) -> Receipt | None:
+    """Return the receipt of a delivery, by default of the one that is due or done, if there is one. Raises Unreadable."""
+    return blobs.read_model(context.stores.batches, record.of_delivery("receipt", delivery), Receipt)
+
+
+def write_receipt(context: Context, record: Record, receipt: Receipt) -> Receipt:
+    """Write the receipt of the current delivery, or return the one that another call wrote first. Raises Unreadable."""
+    name = record.of_delivery("receipt")
+    written = blobs.write_once(context.stores.batches, name, receipt.model_dump_json(indent=1).encode())
+    return blobs.parse(written, name, Receipt)
+
+
+def is_delivered(context: Context, batch: BatchId) -> bool:
+    """Tell whether the batch has the receipt of any delivery, readable or not."""
+    return context.stores.batches.get_blob_client(f"{batch.folder}/receipt.json").exists()

@@ -1,20 +1,17 @@
 """The recipe of a batch's files, as the partner file stated it when the batch was planned: `layout.json`, written once.
 
-A partner file that changes later never changes a batch that is under way. It stands beside batch.json, which names every file
-of a batch: workers read this small blob instead.
+A partner file that changes later never changes a batch that is under way. It is a blob of its own beside batch.json, which names
+every file of a batch: workers read this small one instead.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from azure.core import MatchConditions
-from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
-from azure.storage.blob import ContainerClient
-from pydantic import BaseModel, ConfigDict
-
+from batches import blobs
+from batches.context import Context
 from batches.errors import UnknownBatch
-from batches.record import BatchId
+from batches.record import BatchId, Stored
 from partners import Column, Layout, Partner
 from partners.model import Numbering
 from partners.naming import BatchFacts, name_file
@@ -22,10 +19,8 @@ from partners.naming import BatchFacts, name_file
 NAME = "layout.json"
 
 
-class Recipe(BaseModel):
+class Recipe(Stored):
     """What is needed to make a batch's files from its rows, and to read them back."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: int = 1
     layout: Layout
@@ -70,21 +65,16 @@ class Recipe(BaseModel):
         return name_file(self.file_name, self.facts(batch, made), sequence, part)
 
 
-def write(container: ContainerClient, batch: BatchId, recipe: Recipe) -> Recipe:
-    """Write a batch's recipe, or return the one that was written first."""
-    blob = container.get_blob_client(f"{batch.folder}/{NAME}")
-    try:
-        body = recipe.model_dump_json(exclude_defaults=True, by_alias=True).encode()
-        blob.upload_blob(body, match_condition=MatchConditions.IfMissing)
-    except (ResourceExistsError, ResourceModifiedError):
-        return read(container, batch)
-    return recipe
+def write(context: Context, batch: BatchId, recipe: Recipe) -> Recipe:
+    """Write a batch's recipe, or return the one that was written first. Raises Unreadable."""
+    name = f"{batch.folder}/{NAME}"
+    body = recipe.model_dump_json(exclude_defaults=True, by_alias=True).encode()
+    return blobs.parse(blobs.write_once(context.stores.batches, name, body), name, Recipe)
 
 
-def read(container: ContainerClient, batch: BatchId) -> Recipe:
-    """Raises UnknownBatch."""
-    try:
-        body = container.get_blob_client(f"{batch.folder}/{NAME}").download_blob().readall()
-    except ResourceNotFoundError:
-        raise UnknownBatch(f"batch {batch} has no {NAME}", "plan it again: POST /api/batches") from None
-    return Recipe.model_validate_json(body)
+def read(context: Context, batch: BatchId) -> Recipe:
+    """Raises UnknownBatch, Unreadable."""
+    found = blobs.read_model(context.stores.batches, f"{batch.folder}/{NAME}", Recipe)
+    if found is None:
+        raise UnknownBatch(f"batch {batch} has no {NAME}", "plan it again: POST /api/batches")
+    return found

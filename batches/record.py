@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
+from typing import Annotated, Any, Self
 
-from azure.core import MatchConditions
-from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 from azure.storage.blob import ContainerClient
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
+from batches import blobs
 from batches.errors import InvalidRequest, UnknownBatch
 from encryption import EXTENSIONS
 from partners import ShortForm
@@ -22,51 +22,75 @@ from partners import ShortForm
 # The staged rows of a batch, in its folder of the raw container.
 ROWS = "rows.jsonl"
 
-_BATCH_ID = re.compile(r"([a-z][a-z0-9-]{0,29})\.([a-z][a-z0-9-]{0,29})\.(\d{4}-\d{2}-\d{2})\.([1-9]\d{0,3})")
+_PATTERN = r"([a-z][a-z0-9-]{0,29})\.([a-z][a-z0-9-]{0,29})\.(\d{4}-\d{2}-\d{2})\.([1-9]\d{0,3})"
+_BATCH_ID = re.compile(_PATTERN, re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class BatchId:
-    """`{partner}.{feed}.{business date}.{revision}`, such as northwind.accruals.2026-11-21.1."""
+class BatchId(str):
+    """`{partner}.{feed}.{business date}.{revision}`, such as northwind.accruals.2026-11-21.1.
+
+    A text, so it is itself in JSON, log lines and messages; validated once, so it is safe in a blob name.
+    """
+
+    __slots__ = ("business_date", "feed", "partner", "revision")
 
     partner: str
     feed: str
     business_date: date
     revision: int
 
+    def __new__(cls, text: str) -> Self:
+        """Raise ValueError for a text that is no batch id."""
+        match = _BATCH_ID.fullmatch(text)
+        if not match:
+            raise ValueError("that is not a batch id")
+        made = super().__new__(cls, text)
+        made.partner, made.feed, made.business_date = match[1], match[2], date.fromisoformat(match[3])
+        made.revision = int(match[4])
+        return made
+
+    @classmethod
+    def of(cls, partner: str, feed: str, business_date: date, revision: int) -> BatchId:
+        return cls(f"{partner}.{feed}.{business_date}.{revision}")
+
     @classmethod
     def parse(cls, text: str) -> BatchId:
-        """Raises InvalidRequest; whatever passes is safe in a blob name."""
-        match = _BATCH_ID.fullmatch(text)
+        """Return a caller's text as an id. Raises InvalidRequest."""
         try:
-            if match:
-                return cls(match[1], match[2], date.fromisoformat(match[3]), int(match[4]))
+            return cls(text)
         except ValueError:
-            pass
-        raise InvalidRequest("that is not a batch id", "a batch id looks like northwind.accruals.2026-11-21.1")
+            raise InvalidRequest(
+                "that is not a batch id", "a batch id looks like northwind.accruals.2026-11-21.1"
+            ) from None
 
     @classmethod
     def of_blob(cls, name: str) -> BatchId | None:
-        """Return the batch in whose folder a blob lies, or None for somebody else's blob."""
+        """Return the batch in whose folder a blob is, or None for another's blob."""
         try:
-            return cls.parse(name.rpartition("/")[0].replace("/", "."))
-        except InvalidRequest:
+            return cls(name.rpartition("/")[0].replace("/", "."))
+        except ValueError:
             return None
-
-    def __str__(self) -> str:
-        return f"{self.partner}.{self.feed}.{self.business_date}.{self.revision}"
 
     @property
     def folder(self) -> str:
         """The batch's folder in every container, without a closing slash."""
         return f"{self.partner}/{self.feed}/{self.business_date}.{self.revision}"
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(cls, core_schema.str_schema(max_length=80))
 
-class _Json(BaseModel):
+    def __reduce__(self) -> tuple[type[BatchId], tuple[str]]:
+        return BatchId, (str(self),)
+
+
+class Stored(BaseModel):
+    """A value that is one of our JSON blobs or messages, or a part of one."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class StagedFile(_Json):
+class StagedFile(Stored):
     """A plaintext file as it was accepted for sealing: nothing else is ever sealed for this batch.
 
     `sums` are the writer's, in units of 10^-12, by number column; a file that was not shaped here has none and is not read back.
@@ -83,36 +107,36 @@ class StagedFile(_Json):
     sums: dict[str, str] | None = None
 
 
-class StagedRows(_Json):
+class StagedRows(Stored):
     """The rows of a batch as they were accepted for shaping: its files are made from no others."""
 
     etag: str
     size_bytes: int
 
 
-class Failure(_Json):
-    """Why the batch stands still, for people."""
+class Failure(Stored):
+    """Why the batch stands still, for people. Texts that are longer than a person reads are cut."""
 
     step: str
-    cause: str
-    hint: str
+    cause: Annotated[str, BeforeValidator(lambda text: text[:4000])]
+    hint: Annotated[str, BeforeValidator(lambda text: text[:500])]
     at: AwareDatetime
     run_id: str | None = None
 
 
-class Resend(_Json):
-    """Somebody's wish to deliver the same bytes again, and why."""
+class Resend(Stored):
+    """A request to deliver the same bytes again, and why."""
 
     at: AwareDatetime
     who: str
     reason: str
 
 
-class Record(_Json):
+class Record(Stored):
     """batch.json."""
 
     version: int = 1
-    batch: str
+    batch: BatchId
     sequence: int
     window_start: AwareDatetime
     window_end: AwareDatetime
@@ -134,10 +158,6 @@ class Record(_Json):
     plaintext_purged_at: AwareDatetime | None = None
 
     @property
-    def id(self) -> BatchId:
-        return BatchId.parse(self.batch)
-
-    @property
     def delivery(self) -> int:
         """The number of the delivery that is due or done: 1, and one more for each re-send."""
         return 1 + len(self.resends)
@@ -146,45 +166,39 @@ class Record(_Json):
         """Return the name that a file of the batch has once it is sealed."""
         return file + EXTENSIONS[self.format]
 
+    def of_delivery(self, stem: str, delivery: int | None = None) -> str:
+        """Return the blob name of what belongs to one delivery: `receipt.json`, `receipt.2.json`, ..."""
+        number = delivery or self.delivery
+        return f"{self.batch.folder}/{stem}.json" if number == 1 else f"{self.batch.folder}/{stem}.{number}.json"
+
 
 def create(container: ContainerClient, record: Record) -> Record:
     """Write a new record; when another call was first, return what it wrote."""
-    blob = container.get_blob_client(f"{record.id.folder}/batch.json")
-    try:
-        blob.upload_blob(_to_bytes(record), match_condition=MatchConditions.IfMissing)
-    except (ResourceExistsError, ResourceModifiedError):
-        return read(container, record.id)
-    return record
+    name = _name(record.batch)
+    return blobs.parse(blobs.write_once(container, name, _to_bytes(record)), name, Record)
 
 
 def read(container: ContainerClient, batch: BatchId) -> Record:
-    """Raises UnknownBatch."""
-    return _read(container, batch)[0]
+    """Raises UnknownBatch, Unreadable."""
+    return _parse(blobs.read(container, _name(batch)), batch)
 
 
 def update(container: ContainerClient, batch: BatchId, change: Callable[[Record], Record]) -> Record:
-    """Apply `change` to the newest record and write it, again from the start when somebody else wrote meanwhile."""
-    while True:
-        record, etag = _read(container, batch)
-        changed = change(record)
-        if changed == record:
-            return record
-        blob = container.get_blob_client(f"{batch.folder}/batch.json")
-        try:
-            blob.upload_blob(
-                _to_bytes(changed), overwrite=True, etag=etag, match_condition=MatchConditions.IfNotModified
-            )
-        except ResourceModifiedError:
-            continue
-        return changed
+    """Apply `change` to the newest record and write it, again from the start when another call wrote meanwhile."""
+    changed: list[Record] = []
+
+    def rewrite(content: bytes | None) -> bytes:
+        record = _parse(content, batch)
+        changed[:] = [change(record)]
+        return content if content and changed[0] == record else _to_bytes(changed[0])
+
+    blobs.update(container, _name(batch), rewrite)
+    return changed[0]
 
 
-def fail(record: Record, *, step: str, cause: str, hint: str, now: datetime, run_id: str | None) -> Record:
+def fail(record: Record, failure: Failure) -> Record:
     """Return the record with its failure; the first cause stands, later ones are its consequences."""
-    if record.failure:
-        return record
-    failure = Failure(step=step, cause=cause[:4000], hint=hint[:500], at=now, run_id=run_id)
-    return record.model_copy(update={"failure": failure})
+    return record if record.failure else record.model_copy(update={"failure": failure})
 
 
 def resume(record: Record) -> Record:
@@ -196,12 +210,14 @@ def resume(record: Record) -> Record:
     )
 
 
-def _read(container: ContainerClient, batch: BatchId) -> tuple[Record, str]:
-    try:
-        download = container.get_blob_client(f"{batch.folder}/batch.json").download_blob()
-    except ResourceNotFoundError:
-        raise UnknownBatch(f"batch {batch} was never planned", "plan it first: POST /api/batches") from None
-    return Record.model_validate_json(download.readall()), download.properties.etag
+def _name(batch: BatchId) -> str:
+    return f"{batch.folder}/batch.json"
+
+
+def _parse(content: bytes | None, batch: BatchId) -> Record:
+    if content is None:
+        raise UnknownBatch(f"batch {batch} was never planned", "plan it first: POST /api/batches")
+    return blobs.parse(content, _name(batch), Record)
 
 
 def _to_bytes(record: Record) -> bytes:

@@ -1,4 +1,4 @@
-"""Seal: each plaintext file of a queue message becomes a sealed blob; whoever is last finishes the batch.
+"""Seal: each plaintext file of a queue message becomes a sealed blob; the last one finishes the batch.
 
 A sealed blob carries its own result as metadata, set by the commit that makes it visible, so there is no instant at which
 data and result can disagree. Every step can be killed anywhere and run again; messages may arrive twice or at the same time.
@@ -10,37 +10,34 @@ import json
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from functools import cached_property
 
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobClient
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime
 
 from batches import recipe
 from batches import record as records
 from batches.accepting import SealMessage, parse_message, parse_shape_message
+from batches.context import Context
 from batches.errors import InvalidRequest
 from batches.failing import record_failure
 from batches.log import count_sealed, log_event, log_failure, step
-from batches.manifest import finish_if_sealed, is_finished
-from batches.record import BatchId, StagedFile
+from batches.manifest import finish_if_sealed, is_finished, result_of
+from batches.receipts import is_delivered
+from batches.record import BatchId, StagedFile, Stored
 from batches.shaping import give_up_shaping, shape_rows
-from batches.stores import Stores
 from batches.transfer import BlockWriter, read_blob
 from encryption import EXTENSIONS, FileInfo, SealedFile, seal
-from encryption.vault import Vault
 from encryption.wrapping import Receiver
 from fault import Fault
-from partners import load_partner
 from partners.compressing import Decompressor
 from partners.figures import FileFigures
 from partners.rereading import Place, Rereader
 
 
-class FileFailure(BaseModel):
+class FileFailure(Stored):
     """files/<file>.json: why a file could not be sealed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: str
     cause: str
@@ -48,88 +45,134 @@ class FileFailure(BaseModel):
     at: AwareDatetime
 
 
-def seal_files(stores: Stores, vault: Vault, body: str, *, now: datetime, attempt: int = 1) -> None:
-    """Work one queue message. Faults that a retry cannot mend are recorded; any other is raised, and the queue retries."""
+def seal_files(context: Context, body: str, *, attempt: int = 1) -> None:
+    """Work one queue message. Faults that a retry cannot fix are recorded; any other is raised, and the queue retries."""
     if (rows := parse_shape_message(body)) is not None:
-        shape_rows(stores, rows, now=now, attempt=attempt)
+        shape_rows(context.for_run(rows.run_id), rows, attempt=attempt)
         return
     message = parse_message(body)
-    reading = _Reading(stores, message)
+    context = context.for_run(message.run_id)
+    worker = _Worker(context, message)
     about = {"run_id": message.run_id, "batch": message.batch, "attempt": attempt}
     for file in message.files:
         with step("seal file", traceparent=message.traceparent, **about, file=file.name):
             try:
-                _seal(stores, vault, message, file, reading, now)
+                worker.seal(file)
             except Fault as error:
                 if error.transient:
                     raise
-                fail_file(stores, message, file, cause=str(error), hint=error.hint, now=now)
+                fail_file(context, message, file, cause=error.message, hint=error.hint)
     if message.last:
         with step("finish batch", traceparent=message.traceparent, **about):
-            _finish_or_fail(stores, vault, message, now)
+            _finish_or_fail(context, message.batch)
 
 
-def fail_file(stores: Stores, message: SealMessage, file: StagedFile, *, cause: str, hint: str, now: datetime) -> None:
+def fail_file(context: Context, message: SealMessage, file: StagedFile, *, cause: str, hint: str) -> None:
     """Record that a file cannot be sealed, and so that its batch has failed; unless another attempt has sealed it."""
-    batch, name, run_id = BatchId.parse(message.batch), file.name, message.run_id
-    if _result_of(_target(stores, message, file)) is not None:
-        log_event("file.sealed.before", batch=message.batch, file=name, run_id=run_id, cause=cause)
+    batch, name, run_id = message.batch, file.name, message.run_id
+    if _result(_target(context, message, file)) is not None:
+        log_event("file.sealed.before", batch=batch, file=name, run_id=run_id, cause=cause)
         return
-    failure = FileFailure(file=name, cause=cause[:500], hint=hint[:500], at=now)
-    stores.batches.upload_blob(f"{batch.folder}/files/{name}.json", failure.model_dump_json().encode(), overwrite=True)
-    record_failure(stores, batch, step="seal", cause=f"{name}: {cause}", hint=hint, run_id=run_id, now=now)
-    log_failure("file.failed", batch=message.batch, file=name, run_id=run_id, cause=cause, hint=hint)
+    failure = FileFailure(file=name, cause=cause[:500], hint=hint[:500], at=context.now())
+    context.stores.batches.upload_blob(
+        f"{batch.folder}/files/{name}.json", failure.model_dump_json().encode(), overwrite=True
+    )
+    record_failure(context, batch, step="seal", cause=f"{name}: {cause}", hint=hint)
+    log_failure("file.failed", batch=batch, file=name, run_id=run_id, cause=cause, hint=hint)
 
 
-def give_up(stores: Stores, body: str, *, now: datetime) -> None:
-    """Record what a message that failed after every retry was about: its files, or the batch that a strange one names."""
+def give_up(context: Context, body: str) -> None:
+    """Record what a message that failed after every retry was about: its files, or the batch that a strange one names.
+
+    Raises UnknownBatch.
+    """
     try:
         if (rows := parse_shape_message(body)) is not None:
-            give_up_shaping(stores, rows, now=now)
+            give_up_shaping(context.for_run(rows.run_id), rows)
             return
         message = parse_message(body)
     except InvalidRequest as error:
-        batch = _named_batch(body)
-        log_failure("message.dropped", error=str(error), batch=str(batch) if batch else None)
-        if batch and not is_finished(stores, batch):
-            record_failure(stores, batch, step="seal", cause=str(error), hint=error.hint, run_id=None, now=now)
+        drop_message(context, body, error, step="seal")
         return
-    hint = "see the app's log for this file; when the cause is mended, run deliver_batch again for the window"
+    hint = "see the app's log for this file; when the cause is fixed, run deliver_batch again for the window"
     for file in message.files:
-        fail_file(stores, message, file, cause="sealing failed after every retry", hint=hint, now=now)
+        fail_file(context.for_run(message.run_id), message, file, cause="sealing failed after every retry", hint=hint)
+
+
+def drop_message(context: Context, body: str, error: InvalidRequest, *, step: str) -> None:
+    """Log a message that nobody can work, and fail the batch that it names, unless that is further already."""
+    batch = _named_batch(body)
+    log_failure("message.dropped", error=error.message, batch=batch)
+    if batch and not (is_finished(context, batch) if step == "seal" else is_delivered(context, batch)):
+        record_failure(context, batch, step=step, cause=error.message, hint=error.hint)
 
 
 def _named_batch(body: str) -> BatchId | None:
     try:
-        return BatchId.parse(str(json.loads(body)["batch"]))
-    except (ValueError, KeyError, TypeError, RecursionError, InvalidRequest):
+        return BatchId(str(json.loads(body)["batch"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def _finish_or_fail(stores: Stores, vault: Vault, message: SealMessage, now: datetime) -> None:
-    batch = BatchId.parse(message.batch)
+def _finish_or_fail(context: Context, batch: BatchId) -> None:
     try:
-        finish_if_sealed(stores, vault, records.read(stores.batches, batch), now)
+        finish_if_sealed(context, records.read(context.stores.batches, batch))
     except Fault as error:
         if error.transient:
             raise
-        record_failure(stores, batch, step="seal", cause=str(error), hint=error.hint, run_id=message.run_id, now=now)
+        record_failure(context, batch, step="seal", cause=error.message, hint=error.hint)
 
 
-class _Reading:
-    """Reads the files of a message back while they are sealed; compiled with the first of them."""
+class _Worker:
+    """Seals the files of one message. Recipients and layout are read once, with the first file that needs them."""
 
-    def __init__(self, stores: Stores, message: SealMessage) -> None:
-        self._stores = stores
+    def __init__(self, context: Context, message: SealMessage) -> None:
+        self._context = context
         self._message = message
-        self._compiled: tuple[Rereader, str | None] | None = None
 
-    def through(self, file: StagedFile, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    def seal(self, file: StagedFile) -> None:
+        """Seal one file with a fresh key and commit it, unless it is sealed already. It is read back on the way."""
+        message, target, started = self._message, _target(self._context, self._message, file), time.monotonic()
+        if _result(target) is not None:
+            return
+        raw = self._context.stores.raw.get_blob_client(f"{message.batch.folder}/{file.name}")
+        sealing = seal(
+            self._read_back(file, read_blob(raw, file.size_bytes, file.etag)),
+            file=FileInfo(
+                batch=message.batch, name=file.name, plaintext_bytes=file.size_bytes, created=self._context.now()
+            ),
+            recipients=self._recipients,
+            format=message.format,
+            hash_threads=False,  # storage is slower than one core that does it all; its other cores have other messages
+        )
+        writer = BlockWriter(target, attempt=uuid.uuid4().hex)
+        try:
+            writer.stage(sealing)
+        finally:
+            sealing.close()
+        if writer.commit(sealing.metadata):
+            sizes = {"plaintext_bytes": file.size_bytes, "sealed_bytes": sealing.result.sealed_bytes}
+            log_event("file.sealed", **sizes, seconds=round(time.monotonic() - started, 3))
+            count_sealed(file.size_bytes)
+        else:
+            assert _result(target) is not None, "a commit is refused only where a blob is"
+
+    @cached_property
+    def _recipients(self) -> list[Receiver]:
+        """The certificates that the file key is wrapped for: the only place where they are read."""
+        vault, now = self._context.vault, self._context.now()
+        partner = self._context.partner(self._message.batch.partner)
+        recipients = vault.recipients(partner.certificate, now)
+        if partner.escrow_certificate:
+            recipients += vault.recipients(partner.escrow_certificate, now)
+        return recipients
+
+    def _read_back(self, file: StagedFile, pieces: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the pieces, and refuse to end when the file is not what its layout says. Raises Mismatch."""
         if file.sums is None:  # not shaped here
             yield from pieces
             return
-        rereader, compress = self._compile()
+        rereader, compress = self._rereader
         place = Place(
             part=file.part, sequence=file.sequence or 0, rows_before=file.rows_before, parts=self._message.parts
         )
@@ -142,61 +185,23 @@ class _Reading:
         sums = {name: int(value) for name, value in file.sums.items()}
         reader.check(FileFigures(part=file.part, rows=file.rows or 0, lines=file.lines or 0, sums=sums))
 
-    def _compile(self) -> tuple[Rereader, str | None]:
-        if self._compiled is None:
-            batch = BatchId.parse(self._message.batch)
-            made = recipe.read(self._stores.batches, batch)
-            assert self._message.planned_at is not None, "messages about shaped files say when they were planned"
-            rereader = Rereader(made.layout, made.columns, made.facts(batch, self._message.planned_at))
-            self._compiled = rereader, made.layout.compress
-        return self._compiled
+    @cached_property
+    def _rereader(self) -> tuple[Rereader, str | None]:
+        batch, planned_at = self._message.batch, self._message.planned_at
+        made = recipe.read(self._context, batch)
+        assert planned_at is not None, "messages about shaped files say when they were planned"
+        return Rereader(made.layout, made.columns, made.facts(batch, planned_at)), made.layout.compress
 
 
-def _seal(
-    stores: Stores, vault: Vault, message: SealMessage, file: StagedFile, reading: _Reading, now: datetime
-) -> None:
-    """Seal one file with a fresh key and commit it, unless it is sealed already. It is read back on the way."""
-    batch, target, started = BatchId.parse(message.batch), _target(stores, message, file), time.monotonic()
-    if _result_of(target) is not None:
-        return
-    plain = read_blob(stores.raw.get_blob_client(f"{batch.folder}/{file.name}"), file.size_bytes, file.etag)
-    sealing = seal(
-        reading.through(file, plain),
-        file=FileInfo(batch=message.batch, name=file.name, plaintext_bytes=file.size_bytes, created=now),
-        recipients=_recipients(vault, batch, now),
-        format=message.format,
-        hash_threads=False,  # storage is slower than one core that does it all; its other cores have other messages
-    )
-    writer = BlockWriter(target, attempt=uuid.uuid4().hex)
-    try:
-        writer.stage(sealing)
-    finally:
-        sealing.close()
-    if writer.commit(sealing.metadata):
-        sizes = {"plaintext_bytes": file.size_bytes, "sealed_bytes": sealing.result.sealed_bytes}
-        log_event("file.sealed", **sizes, seconds=round(time.monotonic() - started, 3))
-        count_sealed(file.size_bytes)
-    else:
-        assert _result_of(target) is not None, "a commit is refused only where a blob is"
+def _target(context: Context, message: SealMessage, file: StagedFile) -> BlobClient:
+    name = f"{message.batch.folder}/{file.name}{EXTENSIONS[message.format]}"
+    return context.stores.encrypted.get_blob_client(name)
 
 
-def _recipients(vault: Vault, batch: BatchId, now: datetime) -> list[Receiver]:
-    """Read the certificates that the file key is wrapped for: the only place where they are read."""
-    partner = load_partner(batch.partner)
-    recipients = vault.recipients(partner.certificate, now)
-    if partner.escrow_certificate:
-        recipients += vault.recipients(partner.escrow_certificate, now)
-    return recipients
-
-
-def _target(stores: Stores, message: SealMessage, file: StagedFile) -> BlobClient:
-    folder = BatchId.parse(message.batch).folder
-    return stores.encrypted.get_blob_client(f"{folder}/{file.name}{EXTENSIONS[message.format]}")
-
-
-def _result_of(blob: BlobClient) -> SealedFile | None:
+def _result(blob: BlobClient) -> SealedFile | None:
+    """Return the result of sealing when the blob is there. Raises ForeignContent."""
     try:
         metadata = blob.get_blob_properties().metadata
     except ResourceNotFoundError:
         return None
-    return SealedFile.from_metadata(metadata)
+    return result_of(blob.blob_name, metadata)

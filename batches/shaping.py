@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
 from typing import Any
 
 from azure.core import MatchConditions
@@ -22,14 +21,15 @@ from azure.storage.blob import BlobBlock, BlobClient
 from batches import ledger, recipe
 from batches import record as records
 from batches.accepting import ShapeMessage, queue_sealing
+from batches.context import Context
 from batches.errors import BatchError, ContentChanged
 from batches.failing import record_failure
+from batches.ledger import Note
 from batches.log import log_event, step
-from batches.numbering import take_numbers
-from batches.planning import release_sequence
+from batches.numbering import release_sequence, take_numbers
 from batches.purging import purge
 from batches.record import ROWS, BatchId, Record, StagedFile
-from batches.stores import BLOCK_BYTES, Stores
+from batches.stores import BLOCK_BYTES
 from batches.transfer import read_blob, read_range
 from partners import PartnerError
 from partners.compressing import Compressor
@@ -44,10 +44,9 @@ _UPLOADS_AT_ONCE = 8
 _UPLOADING_BYTES = 2 * BLOCK_BYTES
 
 
-def shape_rows(stores: Stores, message: ShapeMessage, *, now: datetime, attempt: int = 1) -> None:
+def shape_rows(context: Context, message: ShapeMessage, *, attempt: int = 1) -> None:
     """Make a batch's files from its rows and queue them for sealing. Rows that do not fit are recorded as its failure."""
-    batch = BatchId.parse(message.batch)
-    record = records.read(stores.batches, batch)
+    record = records.read(context.stores.batches, message.batch)
     if record.rows is None or record.rows.etag != message.etag:
         log_event("rows.superseded", batch=message.batch, run_id=message.run_id)
         return
@@ -55,57 +54,55 @@ def shape_rows(stores: Stores, message: ShapeMessage, *, now: datetime, attempt:
     with step("shape batch", traceparent=message.traceparent, **about):
         try:
             if record.staged is None and record.emptied_at is None:
-                record = _Shaping(stores, record, message.run_id, now).run()
+                record = _Shaping(context, record).run()
         except (BatchError, PartnerError) as error:
             if error.transient:
                 raise
-            _refuse(stores, batch, str(error), error.hint, message.run_id, now)
+            _refuse(context, message.batch, error.message, error.hint)
             return
         if record.staged is None and record.emptied_at is None:
             log_event("rows.superseded", batch=message.batch, run_id=message.run_id)
         elif record.emptied_at is not None:
-            release_sequence(stores, batch)
-            purge(stores, record, now, run_id=message.run_id)
+            release_sequence(context, message.batch)
+            purge(context, record)
         else:
-            queue_sealing(stores, record, run_id=message.run_id, now=now)
-            _drop_rows(stores, record)
+            queue_sealing(context, record)
+            _drop_rows(context, record)
 
 
-def give_up_shaping(stores: Stores, message: ShapeMessage, *, now: datetime) -> None:
+def give_up_shaping(context: Context, message: ShapeMessage) -> None:
     """Record that a batch's rows could not be shaped after every retry. Raises UnknownBatch."""
-    batch = BatchId.parse(message.batch)
-    if records.read(stores.batches, batch).staged is None:
+    if records.read(context.stores.batches, message.batch).staged is None:
         hint = "see the app's log for this batch; when the cause is fixed, run deliver_batch again for the window"
-        _refuse(stores, batch, "shaping failed after every retry", hint, message.run_id, now)
+        _refuse(context, message.batch, "shaping failed after every retry", hint)
 
 
-def _refuse(stores: Stores, batch: BatchId, cause: str, hint: str, run_id: str | None, now: datetime) -> None:
+def _refuse(context: Context, batch: BatchId, cause: str, hint: str) -> None:
     """Record the failure and let go of the rows: the window's next run extracts them anew."""
-    record_failure(stores, batch, step="shape", cause=cause, hint=hint, run_id=run_id, now=now)
-    records.update(stores.batches, batch, lambda current: current.model_copy(update={"rows": None}))
+    record_failure(context, batch, step="shape", cause=cause, hint=hint)
+    records.update(context.stores.batches, batch, lambda current: current.model_copy(update={"rows": None}))
 
 
-def _drop_rows(stores: Stores, record: Record) -> None:
+def _drop_rows(context: Context, record: Record) -> None:
     """Delete the staged rows: the accepted files hold all that is needed."""
     assert record.rows is not None, "only shaped batches have rows"
     with suppress(ResourceNotFoundError, ResourceModifiedError):
-        stores.raw.delete_blob(
-            f"{record.id.folder}/{ROWS}", etag=record.rows.etag, match_condition=MatchConditions.IfNotModified
+        context.stores.raw.delete_blob(
+            f"{record.batch.folder}/{ROWS}", etag=record.rows.etag, match_condition=MatchConditions.IfNotModified
         )
 
 
 class _Shaping:
     """One run of shaping a batch."""
 
-    def __init__(self, stores: Stores, record: Record, run_id: str | None, now: datetime) -> None:
+    def __init__(self, context: Context, record: Record) -> None:
         assert record.rows is not None, "the rows are accepted before they are shaped"
-        self._stores = stores
+        self._context = context
+        self._raw = context.stores.raw
         self._record = record
         self._rows = record.rows
-        self._run_id = run_id
-        self._now = now
-        self._recipe = recipe.read(stores.batches, record.id)
-        self._blob = stores.raw.get_blob_client(f"{record.id.folder}/{ROWS}")
+        self._recipe = recipe.read(context, record.batch)
+        self._blob = self._raw.get_blob_client(f"{record.batch.folder}/{ROWS}")
         self._uploads: deque[tuple[_RawFile, Future[None]]] = deque()
         self._staged: list[StagedFile] = []
         self._rows_before = 0
@@ -113,7 +110,7 @@ class _Shaping:
     def run(self) -> Record:
         """Return the record with its accepted files, or marked as empty."""
         made = self._recipe
-        shaper = Shaper(made.layout, made.columns, made.facts(self._record.id, self._record.planned_at))
+        shaper = Shaper(made.layout, made.columns, made.facts(self._record.batch, self._record.planned_at))
         self._numbers = self._take_numbers()
         self._delete_others()
         try:
@@ -140,7 +137,7 @@ class _Shaping:
         if control.rows == 0 and layout.empty in ("skip", "fail"):
             return []
         parts = -(-control.rows // layout.rows_per_file) if layout.rows_per_file else 1
-        return take_numbers(self._stores, self._record, self._recipe, max(parts, 1))
+        return take_numbers(self._context, self._record, self._recipe, max(parts, 1))
 
     def _sequence(self, part: int) -> int:
         return self._numbers[part - 1] if part <= len(self._numbers) else 0
@@ -160,10 +157,10 @@ class _Shaping:
 
     def _open(self, part: int) -> _RawFile:
         try:
-            name = self._recipe.name_file(self._record.id, self._record.planned_at, self._sequence(part), part)
+            name = self._recipe.name_file(self._record.batch, self._record.planned_at, self._sequence(part), part)
         except ValueError as error:
             raise FileRefused(str(error), "correct file_name in the partner file, then plan a new revision") from None
-        blob = self._stores.raw.get_blob_client(f"{self._record.id.folder}/{name}")
+        blob = self._raw.get_blob_client(f"{self._record.batch.folder}/{name}")
         return _RawFile(self, blob, name, self._recipe.layout.compress, self._rows.etag)
 
     def commit(self, file: _RawFile, figures: FileFigures) -> None:
@@ -199,18 +196,18 @@ class _Shaping:
         for blob in self._own_blobs():
             if (blob.metadata or {}).get(_MADE_FROM) != _tag(self._rows.etag):
                 with suppress(ResourceNotFoundError):
-                    self._stores.raw.delete_blob(blob.name)
+                    self._raw.delete_blob(blob.name)
 
     def _delete_own(self) -> None:
         """Delete what a refused run has committed: rows that do not fit leave no file."""
-        if records.read(self._stores.batches, self._record.id).staged is None:
+        if records.read(self._context.stores.batches, self._record.batch).staged is None:
             for blob in self._own_blobs():
                 with suppress(ResourceNotFoundError):
-                    self._stores.raw.delete_blob(blob.name)
+                    self._raw.delete_blob(blob.name)
 
     def _own_blobs(self) -> list[Any]:
-        prefix = f"{self._record.id.folder}/"
-        found = self._stores.raw.list_blobs(name_starts_with=prefix, include=["metadata"])
+        prefix = f"{self._record.batch.folder}/"
+        found = self._raw.list_blobs(name_starts_with=prefix, include=["metadata"])
         return [blob for blob in found if blob.name != f"{prefix}{ROWS}"]
 
     def _accept(self, shaped: Shaped) -> Record:
@@ -220,24 +217,21 @@ class _Shaping:
             if current.staged is not None or current.emptied_at is not None or current.rows != self._rows:
                 return current
             if not shaped.files:
-                return records.resume(current).model_copy(update={"emptied_at": self._now, "files": []})
+                return records.resume(current).model_copy(update={"emptied_at": self._context.now(), "files": []})
             names = [file.name for file in self._staged]
             return records.resume(current).model_copy(update={"staged": self._staged, "files": names})
 
-        record = records.update(self._stores.batches, self._record.id, accept)
+        record = records.update(self._context.stores.batches, self._record.batch, accept)
         if record.rows != self._rows:
             return record
+        details = {
+            "files": len(shaped.files),
+            "rows": shaped.rows,
+            "sums": {name: as_decimal(value) for name, value in shaped.sums.items()},
+            "control_totals_agree": True if self._recipe.has_totals else None,
+        }
         ledger.note(
-            self._stores.batches,
-            record.id,
-            "shaped" if shaped.files else "empty",
-            now=self._now,
-            run_id=self._run_id,
-            once=True,
-            files=len(shaped.files),
-            rows=shaped.rows,
-            sums={name: as_decimal(value) for name, value in shaped.sums.items()},
-            control_totals_agree=True if self._recipe.has_totals else None,
+            self._context, record.batch, Note("shaped" if shaped.files else "empty", details=details), once=True
         )
         log_event("batch.shaped", batch=record.batch, files=len(shaped.files), rows=shaped.rows)
         return record

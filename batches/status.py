@@ -6,80 +6,110 @@ planned -> sealing -> sealed -> (delivering) -> delivered -> (acknowledged | rej
 While sealing, the extracted rows are first shaped into files.
 
 Any before delivered may become failed, until the batch is planned, sealed or delivered again; delivering is the route `function`.
+
+A batch whose blobs cannot be read is `unreadable`; one whose sealed files are gone is `failed`, whatever its record says.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from batches import record as records
-from batches.answers import read_answer
-from batches.manifest import KEYS, MANIFEST, SIGNATURE, finish_if_sealed, is_finished
-from batches.receipts import read_receipt
-from batches.record import BatchId, Record
-from batches.stores import Stores
-from encryption.vault import Vault
+from batches.answers import Answer, read_answer
+from batches.context import Context
+from batches.errors import BatchError, ForeignContent, SealedMissing, Unreadable
+from batches.manifest import finish_if_sealed, is_finished
+from batches.outgoing import RemoteFile, remote_files
+from batches.receipts import Receipt, read_receipt
+from batches.record import BatchId, Failure, Record, Stored
 
 
-def state_of(stores: Stores, record: Record) -> str:
-    """Return the state as one word."""
-    if read_receipt(stores, record) is not None:
-        answer = read_answer(stores, record)
-        return str(answer["says"]) if answer else "delivered"
+class Status(Stored):
+    """A batch as a caller sees it: `send` and then `last` are what Data Factory still has to send."""
+
+    batch: BatchId
+    state: str
+    sequence: int
+    route: str
+    window: dict[str, str]
+    failure: Failure | None
+    send: tuple[RemoteFile, ...] = ()
+    last: tuple[RemoteFile, ...] = ()
+    receipt: Receipt | None = None
+    answer: Answer | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object; receipt and answer only where there may be one, hashes stay inside."""
+        hidden = {"send": {"__all__": {"sha256"}}, "last": {"__all__": {"sha256"}}}
+        shown = self.model_dump(mode="json", exclude=hidden)
+        return shown if self.receipt else {key: shown[key] for key in shown if key not in ("receipt", "answer")}
+
+
+def state_of(context: Context, record: Record) -> str:
+    """Return the state as one word. Raises Unreadable."""
+    if read_receipt(context, record) is not None:
+        answer = read_answer(context, record)
+        return answer.says if answer else "delivered"
     if record.failure:
         return "failed"
-    if is_finished(stores, record.id):
+    if is_finished(context, record.batch):
         return "delivering" if record.delivering == record.delivery else "sealed"
     if record.emptied_at is not None:
         return "empty"
     return "sealing" if record.staged or record.rows else "planned"
 
 
-def read_status(stores: Stores, vault: Vault, batch: BatchId, now: datetime) -> dict[str, Any]:
+def shown_state(context: Context, record: Record) -> str:
+    """Return the state as one word, for a list: what cannot be read is a state of its own."""
+    try:
+        return state_of(context, record)
+    except Unreadable:
+        return "unreadable"
+
+
+def read_status(context: Context, batch: BatchId) -> dict[str, Any]:
     """Return the batch's state and, once it is sealed, what must be sent. Raises UnknownBatch.
 
     A batch whose files are all sealed is finished here when the worker that should have done it was killed.
     """
-    record = records.read(stores.batches, batch)
-    state = state_of(stores, record)
-    if state == "sealing" and finish_if_sealed(stores, vault, record, now):
+    try:
+        record = records.read(context.stores.batches, batch)
+    except Unreadable as error:
+        return _unreadable(context, batch, error)
+    status = Status(
+        batch=batch,
+        state="unreadable",
+        sequence=record.sequence,
+        route=record.route,
+        window={"start": record.window_start.isoformat(), "end": record.window_end.isoformat()},
+        failure=record.failure,
+    )
+    try:
+        return status.model_copy(update=_found(context, record)).to_json()
+    except Unreadable as error:
+        return status.model_copy(update={"failure": _as_failure(context, "read", error)}).to_json()
+    except (SealedMissing, ForeignContent) as error:
+        return status.model_copy(
+            update={"state": "failed", "failure": _as_failure(context, "deliver", error)}
+        ).to_json()
+
+
+def _found(context: Context, record: Record) -> dict[str, Any]:
+    state = state_of(context, record)
+    if state == "sealing" and finish_if_sealed(context, record):
         state = "sealed"
-    answer: dict[str, Any] = {
-        "batch": record.batch,
-        "state": state,
-        "sequence": record.sequence,
-        "route": record.route,
-        "window": {"start": record.window_start.isoformat(), "end": record.window_end.isoformat()},
-        "failure": record.failure.model_dump(mode="json") if record.failure else None,
-        "send": [],
-        "last": [],
-    }
     if state in ("delivered", "acknowledged", "rejected"):
-        answer |= {"receipt": read_receipt(stores, record), "answer": read_answer(stores, record)}
-    if state == "sealed" and record.route == "adf":
-        *first, manifest = remote_files(stores, record)
-        answer |= {"send": first, "last": [manifest]}
-    return answer
+        return {"state": state, "receipt": read_receipt(context, record), "answer": read_answer(context, record)}
+    if state != "sealed" or record.route != "adf":
+        return {"state": state}
+    *first, manifest = remote_files(context, record)
+    return {"state": state, "send": tuple(first), "last": (manifest,)}
 
 
-def remote_files(stores: Stores, record: Record) -> list[dict[str, Any]]:
-    """Return what the partner receives, in order, the manifest last: `{"folder", "name", "to", "bytes"}`.
+def _as_failure(context: Context, step: str, error: BatchError) -> Failure:
+    return Failure(step=step, cause=error.message, hint=error.hint, at=context.now())
 
-    Sealed files keep their name; the batch's own files carry the batch id, since one inbox holds many batches.
-    """
-    sizes = {
-        blob.name.rpartition("/")[2]: blob.size
-        for blob in stores.encrypted.list_blobs(name_starts_with=f"{record.id.folder}/")
-    }
-    own = (KEYS, SIGNATURE, MANIFEST)
-    names = [name for name in sorted(sizes) if name not in own] + list(own)
-    return [
-        {
-            "folder": record.id.folder,
-            "name": name,
-            "to": f"{record.batch}.{name}" if name in own else name,
-            "bytes": sizes[name],
-        }
-        for name in names
-    ]
+
+def _unreadable(context: Context, batch: BatchId, error: Unreadable) -> dict[str, Any]:
+    failure = _as_failure(context, "read", error)
+    return Status(batch=batch, state="unreadable", sequence=0, route="", window={}, failure=failure).to_json()

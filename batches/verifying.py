@@ -11,18 +11,17 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from azure.core.exceptions import ResourceNotFoundError
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from batches import ledger
+from batches import blobs, ledger
 from batches import record as records
-from batches.errors import InvalidRequest, NotRepeatable
+from batches.context import Context
+from batches.errors import InvalidRequest, NotRepeatable, Unreadable
 from batches.ledger import Entry
 from batches.manifest import KEYS, MANIFEST, SIGNATURE, previous_manifest, signing_key
-from batches.receipts import digest, read_receipt
+from batches.receipts import read_receipt
 from batches.record import BatchId, Record
-from batches.stores import Stores
 from batches.transfer import read_blob
 from encryption import EncryptionError, Manifest, SealedFile, read_keys_json, verify_signature
 from encryption.vault import Vault
@@ -40,29 +39,29 @@ class Check:
     found: str
 
 
-def verify(stores: Stores, vault: Vault, batch: BatchId) -> dict[str, Any]:
+def verify(context: Context, batch: BatchId) -> dict[str, Any]:
     """Return `{"batch", "ok", "checks", "files"}`; `files` are the sealed names to verify one by one. Raises UnknownBatch."""
-    record = records.read(stores.batches, batch)
-    entries = ledger.read_entries(stores.batches, batch)
-    data = {name: _read(stores, batch, name) for name in (MANIFEST, SIGNATURE, KEYS)}
+    record = records.read(context.stores.batches, batch)
+    entries = ledger.read_entries(context, batch)
+    data = {name: _read(context, batch, name) for name in (MANIFEST, SIGNATURE, KEYS)}
     checks = [_check_chain(entries)]
     files: list[str] = []
     if missing := [name for name, content in data.items() if content is None]:
         checks.append(Check("sealed", False, f"there is no {', '.join(missing)}: the batch is not sealed"))
     else:
         written, signature, keys = (data[name] or b"" for name in (MANIFEST, SIGNATURE, KEYS))
-        checks.append(_check_signature(vault, written, signature))
+        checks.append(_check_signature(context.vault, written, signature))
         if checks[-1].ok:
             manifest = Manifest.from_bytes(written)
             files = [file.sealed_name for file in manifest.files]
             checks += [
                 _check_plan(record, manifest),
                 _check_keys(keys, manifest),
-                _check_files(stores, record, manifest),
-                _check_before(stores, record, manifest),
+                _check_files(context, record, manifest),
+                _check_before(context, record, manifest),
                 _check_head(entries, record, manifest, hashlib.sha256(written).hexdigest()),
             ]
-    checks += _check_deliveries(stores, record, entries)
+    checks += _check_deliveries(context, record, entries)
     return {
         "batch": record.batch,
         "ok": all(check.ok for check in checks),
@@ -71,16 +70,21 @@ def verify(stores: Stores, vault: Vault, batch: BatchId) -> dict[str, Any]:
     }
 
 
-def verify_file(stores: Stores, batch: BatchId, sealed_name: str) -> dict[str, Any]:
+def verify_file(context: Context, batch: BatchId, sealed_name: str) -> dict[str, Any]:
     """Read one sealed file and compare its SHA-256 with the manifest's. Raises UnknownBatch, InvalidRequest, NotRepeatable."""
-    record = records.read(stores.batches, batch)
-    written = _read(stores, batch, MANIFEST)
+    record = records.read(context.stores.batches, batch)
+    written = _read(context, batch, MANIFEST)
     if written is None:
         raise NotRepeatable(f"batch {record.batch} has no manifest", "seal it first")
-    listed = {file.sealed_name: file for file in Manifest.from_bytes(written).files}
+    try:
+        listed = {file.sealed_name: file for file in Manifest.from_bytes(written).files}
+    except EncryptionError:
+        raise Unreadable(f"encrypted/{batch.folder}/{MANIFEST}") from None
     if sealed_name not in listed:
         raise InvalidRequest("the manifest names no such file", f"its files are: {', '.join(list(listed)[:5])}")
-    blob = stores.encrypted.get_blob_client(f"{batch.folder}/{sealed_name}")
+    blob = context.stores.encrypted.get_blob_client(f"{batch.folder}/{sealed_name}")
+    if not blob.exists():
+        return _file_answer(record, Check(sealed_name, False, "is gone from the encrypted container"))
     properties = blob.get_blob_properties()
     if properties.size > FILE_LIMIT_BYTES:
         return _file_answer(record, Check(sealed_name, False, f"not read: larger than {FILE_LIMIT_BYTES} bytes"))
@@ -90,7 +94,7 @@ def verify_file(stores: Stores, batch: BatchId, sealed_name: str) -> dict[str, A
     same = sha256.hexdigest() == listed[sealed_name].sealed_sha256
     if (detached := listed[sealed_name].detached) is not None:
         same = (
-            same and hashlib.sha256(_read(stores, batch, detached.key_name) or b"").hexdigest() == detached.key_sha256
+            same and hashlib.sha256(_read(context, batch, detached.key_name) or b"").hexdigest() == detached.key_sha256
         )
     found = f"{properties.size} bytes read, SHA-256 {'is' if same else 'is not'} the manifest's"
     return _file_answer(record, Check(sealed_name, same, found))
@@ -136,25 +140,27 @@ def _check_keys(keys: bytes, manifest: Manifest) -> Check:
     return Check("keys.json", True, f"the wrapped keys of {len(wrapped)} files")
 
 
-def _check_files(stores: Stores, record: Record, manifest: Manifest) -> Check:
+def _check_files(context: Context, record: Record, manifest: Manifest) -> Check:
     """Sizes, and the results that the sealed blobs carry themselves."""
-    prefix = f"{record.id.folder}/"
-    blobs = {
+    prefix = f"{record.batch.folder}/"
+    blobs_there = {
         blob.name.removeprefix(prefix): blob
-        for blob in stores.encrypted.list_blobs(name_starts_with=prefix, include=["metadata"])
+        for blob in context.stores.encrypted.list_blobs(name_starts_with=prefix, include=["metadata"])
     }
     wrong = []
     for file in manifest.files:
-        blob = blobs.get(file.sealed_name)
+        blob = blobs_there.get(file.sealed_name)
         if blob is None:
             wrong.append(f"{file.sealed_name} is gone")
         elif blob.size != file.sealed_bytes or _sealed_sha256(blob.metadata) != file.sealed_sha256:
             wrong.append(f"{file.sealed_name} is not what the manifest says")
+        if file.detached and file.detached.key_name not in blobs_there:
+            wrong.append(f"{file.detached.key_name} is gone")
     return Check("sealed files", not wrong, "; ".join(wrong[:5]) or f"{len(manifest.files)} files, sizes and records")
 
 
-def _check_before(stores: Stores, record: Record, manifest: Manifest) -> Check:
-    expected = previous_manifest(stores, record)
+def _check_before(context: Context, record: Record, manifest: Manifest) -> Check:
+    expected = previous_manifest(context, record)
     # The batch before may have been sealed after this one: then this manifest names none.
     ok = manifest.previous_manifest_sha256 in (None, expected)
     return Check("manifest before", ok, manifest.previous_manifest_sha256 or "none was sealed before this one")
@@ -173,19 +179,25 @@ def _check_head(entries: list[Entry], record: Record, manifest: Manifest, manife
     return Check("ledger and manifest", True, f"the manifest carries entry {number}, entry {named[0]} the manifest")
 
 
-def _check_deliveries(stores: Stores, record: Record, entries: list[Entry]) -> Iterator[Check]:
+def _check_deliveries(context: Context, record: Record, entries: list[Entry]) -> Iterator[Check]:
     named = {entry.content["delivery"]: entry.content["details"] for entry in _about(entries, record, "delivered")}
     for delivery in range(1, record.delivery + 1):
-        receipt = read_receipt(stores, record, delivery=delivery)
         what = f"delivery {delivery}"
+        try:
+            receipt = read_receipt(context, record, delivery=delivery)
+        except Unreadable as error:
+            yield Check(what, False, error.message)
+            continue
         if receipt is None:
             ok = delivery == record.delivery and delivery not in named
             yield Check(what, ok, "has not happened yet" if ok else "the receipt is gone")
         else:
-            ok = named.get(delivery, {}).get("receipt_sha256") == digest(receipt)
-            yield Check(what, ok, f"at {receipt['delivered_at']}" if ok else "the ledger does not name this receipt")
+            ok = named.get(delivery, {}).get("receipt_sha256") == receipt.digest
+            yield Check(
+                what, ok, f"at {receipt.delivered_at.isoformat()}" if ok else "the ledger does not name this receipt"
+            )
     if record.plaintext_purged_at is not None:
-        left = sum(1 for _ in stores.raw.list_blob_names(name_starts_with=f"{record.id.folder}/"))
+        left = sum(1 for _ in context.stores.raw.list_blob_names(name_starts_with=f"{record.batch.folder}/"))
         yield Check("plaintext", not left, f"{left} raw files" if left else f"purged at {record.plaintext_purged_at}")
 
 
@@ -200,8 +212,5 @@ def _sealed_sha256(metadata: dict[str, str] | None) -> str | None:
         return None
 
 
-def _read(stores: Stores, batch: BatchId, name: str) -> bytes | None:
-    try:
-        return stores.encrypted.download_blob(f"{batch.folder}/{name}").readall()
-    except ResourceNotFoundError:
-        return None
+def _read(context: Context, batch: BatchId, name: str) -> bytes | None:
+    return blobs.read(context.stores.encrypted, f"{batch.folder}/{name}")

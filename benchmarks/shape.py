@@ -22,7 +22,6 @@ from pathlib import Path
 import psycopg
 import yaml
 
-from cli import console
 from local.postgres import Postgres
 from partners.figures import FileFigures
 from partners.layout import Column, Layout
@@ -175,25 +174,15 @@ def _peak_mib() -> float:
 
 
 def _show(figures: dict[str, Figure]) -> bool:
-    console.table(
-        [
-            ("layout", "left"),
-            ("files", "right"),
-            ("writer CPU s", "right"),
-            ("reader CPU s", "right"),
-            ("MiB more", "right"),
-        ],
-        [
-            (name, f"{each.files:,}", f"{each.writer:.1f}", f"{each.reader:.1f}", f"{each.memory_mib:.0f}")
-            for name, each in figures.items()
-        ],
-    )
+    print(f"{'layout':<28} {'files':>7} {'writer CPU s':>13} {'reader CPU s':>13} {'MiB more':>9}")
+    for name, each in figures.items():
+        print(f"{name:<28} {each.files:>7,} {each.writer:>13.1f} {each.reader:>13.1f} {each.memory_mib:>9.0f}")
     worst = [
         max(each.writer for each in figures.values()) <= WRITER_SECONDS,
         max(each.reader for each in figures.values()) <= READER_SECONDS,
         max(each.memory_mib for each in figures.values()) <= MEMORY_MIB,
     ]
-    console.say(f"per million rows; bars: writer {WRITER_SECONDS}, reader {READER_SECONDS}, {MEMORY_MIB} MiB")
+    print(f"per million rows; bars: writer {WRITER_SECONDS}, reader {READER_SECONDS}, {MEMORY_MIB} MiB")
     return all(worst)
 
 
@@ -230,7 +219,7 @@ def _query(folder: Path, rows: int) -> bool:
             for name, query in (("plain", plain), ("staged", staged))
         }
     ratio = seconds["staged"] / seconds["plain"]
-    console.say(
+    print(
         f"database: columns {seconds['plain']:.1f} CPU s, staged {seconds['staged']:.1f}: {ratio:.2f} times (bar {QUERY_RATIO});"
         f" statement {len(staged):,} bytes (bar {STATEMENT_BYTES:,})"
     )

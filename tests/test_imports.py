@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "infra": {"fault"},
     "local": {"fault", "adf_runner", "function_app", "partners"},
     "docs": {"fault", "adf_runner", "function_app", "partners"},
-    "benchmarks": {"adf_runner", "batches", "delivery", "encryption", "local"},
+    "benchmarks": {"adf_runner", "batches", "delivery", "encryption", "local", "partners"},
     "cli": {
         "fault",
         "adf_runner",
@@ -50,7 +50,7 @@ LIBRARIES: dict[str, set[str]] = {
     "encryption": {"cryptography"},
     "delivery": {"cryptography", "paramiko"},
     "partners": {"holidays", "pydantic", "pydantic_core", "yaml"},
-    "batches": {"azure", "cryptography", "opentelemetry", "pydantic"},
+    "batches": {"azure", "cryptography", "opentelemetry", "pydantic", "pydantic_core"},
     "function_app": {"azure", "pydantic"},
 }
 EDGES = {"encryption.vault": {"azure", "cryptography"}}

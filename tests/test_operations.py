@@ -46,9 +46,7 @@ def test_every_event_is_named(repository: Path, text: str):
 
 
 def test_every_step_of_the_ledger_is_named(repository: Path, text: str):
-    steps = set(
-        re.findall(r'ledger\.note\(\s*stores\.batches,\s*(?:batch|record\.id),\s*"([a-z ]+)"', code(repository))
-    )
+    steps = set(re.findall(r'\bNote\(\s*"([a-z ]+)"', code(repository)))
 
     assert len(steps) > 6
     assert [step for step in sorted(steps) if f"`{step}`" not in text] == []

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def check_answer(method: str, path: str, answer: requests.Response) -> None:
 def app_folder(folder: Path, **queues: object) -> Path:
     """Return the app as it is, but for a host.json whose retries come at once, and what else a test asks for."""
     folder.mkdir()
-    for name in ("function_app.py", "batches", "encryption", "partners", "delivery"):
+    for name in ("function_app.py", "batches", "encryption", "partners", "delivery", "fault.py"):
         (folder / name).symlink_to(ROOT / name)
     settings = json.loads((ROOT / "host.json").read_text())
     settings["extensions"]["queues"] |= {**QUICK, **queues}
@@ -92,6 +92,11 @@ class App:
         body: dict[str, Any] = answer.json()
         return body
 
+    @property
+    def context(self) -> batches.Context:
+        """Return a context that reads this app's storage; it has no vault."""
+        return batches.Context(stores=self.stores, vault=None, clock=lambda: datetime.now(UTC))  # type: ignore[arg-type]
+
     def plan(self, day: date) -> dict[str, Any]:
         window = {"windowStart": f"{day}T00:00:00Z", "windowEnd": f"{day + timedelta(days=1)}T00:00:00Z"}
         return self.ok("POST", "batches", json={"partner": "northwind", "feed": "accruals", **window})
@@ -105,7 +110,7 @@ class App:
 
     def stage(self, record: Record, data: Callable[[str], bytes]) -> None:
         for name in record.files:
-            self.stores.raw.upload_blob(f"{record.id.folder}/{name}", data(name), overwrite=True)
+            self.stores.raw.upload_blob(f"{record.batch.folder}/{name}", data(name), overwrite=True)
 
     def state(self, batch: str) -> str:
         return str(self.ok("GET", f"batches/{batch}")["state"])

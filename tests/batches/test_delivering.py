@@ -6,6 +6,7 @@ import base64
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,9 @@ def sealed(world: World, day: int = 0) -> Any:
 
 
 def send(world: World, record: Any, sftp: Any) -> None:
-    delivery = batches.read(world.stores.batches, record.id).delivery
+    delivery = batches.read(world.stores.batches, record.batch).delivery
     body = json.dumps({"version": 1, "batch": record.batch, "delivery": delivery, "run_id": None})
-    batches.deliver_batch(world.stores, world.vault, body, clock=lambda: NOW, sftp=sftp)
+    batches.deliver_batch(world.at(sftp=sftp), body)
 
 
 def delivered(server: PartnerSftp) -> list[str]:
@@ -78,19 +79,19 @@ def test_delivery_is_asked_for_only_when_sealed(world: World, cedarway: Any):
     record = world.plan(partner="cedarway", feed="purchases", window_start=START.replace(hour=12))
 
     with pytest.raises(batches.NotDelivered):
-        batches.request_delivery(world.stores, record.id, run_id=None, now=NOW)
+        batches.request_delivery(world.context, record.batch)
 
 
 def test_batch_of_the_other_route_is_refused(world: World):
     record = world.sealed()
 
     with pytest.raises(batches.InvalidRequest, match="adf"):
-        batches.request_delivery(world.stores, record.id, run_id=None, now=NOW)
+        batches.request_delivery(world.context, record.batch)
 
 
 def test_worker_delivers_writes_the_receipt_and_purges(world: World, cedarway: Any, server: PartnerSftp):
     record = sealed(world)
-    batches.request_delivery(world.stores, record.id, run_id="run", now=NOW)
+    batches.request_delivery(world.at(run_id="run"), record.batch)
     assert world.status(record)["state"] == "delivering"
 
     send(world, record, cedarway)
@@ -115,7 +116,7 @@ def work(world: World, sftp: Any) -> int:
     message = world.stores.deliver_queue.receive_message(visibility_timeout=600)
     if message is None:
         return 0
-    batches.deliver_batch(world.stores, world.vault, message.content, clock=lambda: NOW, sftp=sftp)
+    batches.deliver_batch(world.at(sftp=sftp), message.content)
     world.stores.deliver_queue.delete_message(message)
     return 1
 
@@ -128,7 +129,7 @@ def back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("back_at_once")
 def test_message_waits_while_another_worker_holds_the_batch(world: World, cedarway: Any, server: PartnerSftp):
     record = sealed(world)
-    batches.request_delivery(world.stores, record.id, run_id=None, now=NOW)
+    batches.request_delivery(world.context, record.batch)
 
     with _held(_journal_blob(world.stores, record)) as lease:
         assert lease is not None
@@ -146,12 +147,10 @@ def test_message_that_waited_tries_nothing_again_that_the_holder_gave_up(
     world: World, cedarway: Any, server: PartnerSftp
 ):
     record = sealed(world)
-    batches.request_delivery(world.stores, record.id, run_id=None, now=NOW)
+    batches.request_delivery(world.context, record.batch)
     with _held(_journal_blob(world.stores, record)):
         work(world, cedarway)
-        batches.record_failure(
-            world.stores, record.id, step="deliver", cause="no such user", hint="mend", run_id=None, now=NOW
-        )
+        batches.record_failure(world.context, record.batch, step="deliver", cause="no such user", hint="mend")
 
     assert work(world, cedarway) == 1
 
@@ -186,12 +185,12 @@ def test_worker_that_dies_after_the_receipt_is_completed_by_its_message(
     send(world, record, cedarway)
 
     assert world.raw_versions() == []
-    assert [check for check in batches.verify(world.stores, world.vault, record.id)["checks"] if not check["ok"]] == []
+    assert [check for check in batches.verify(world.context, record.batch)["checks"] if not check["ok"]] == []
 
 
 def test_receipt_says_when_the_files_arrived(world: World, cedarway: Any, monkeypatch: pytest.MonkeyPatch):
     record = sealed(world)
-    batches.request_delivery(world.stores, record.id, run_id=None, now=NOW)
+    batches.request_delivery(world.context, record.batch)
     (message,) = world.stores.deliver_queue.receive_messages()
     clock = [NOW]
     really = delivering.deliver
@@ -202,7 +201,7 @@ def test_receipt_says_when_the_files_arrived(world: World, cedarway: Any, monkey
 
     monkeypatch.setattr(delivering, "deliver", two_hours)
 
-    batches.deliver_batch(world.stores, world.vault, message.content, clock=lambda: clock[0], sftp=cedarway)
+    batches.deliver_batch(replace(world.at(sftp=cedarway), clock=lambda: clock[0]), message.content)
 
     assert world.status(record)["receipt"]["delivered_at"] == (NOW + timedelta(hours=2)).isoformat()
 
@@ -211,15 +210,14 @@ def test_message_of_an_earlier_delivery_neither_delivers_nor_fails_the_next(
     world: World, cedarway: Any, server: PartnerSftp
 ):
     record = sealed(world)
-    batches.request_delivery(world.stores, record.id, run_id=None, now=NOW)
+    batches.request_delivery(world.context, record.batch)
     (message,) = world.stores.deliver_queue.receive_messages()
     send(world, record, cedarway)
-    batches.resend(world.stores, record.id, reason="the inbox was lost", who="ops", now=NOW)
+    batches.resend(world.context, record.batch, reason="the inbox was lost", who="ops")
     before = len(server.operations())
 
-    batches.deliver_batch(world.stores, world.vault, message.content, clock=lambda: NOW, sftp=cedarway)
-    poison = batches.parse_deliver_message(message.content)
-    batches.fail_delivery(world.stores, poison, cause="given up", hint="mend", now=NOW)
+    batches.deliver_batch(world.at(sftp=cedarway), message.content)
+    batches.give_up_delivery(world.context, message.content)
 
     assert len(server.operations()) == before
     assert world.status(record)["state"] == "sealed"
@@ -265,7 +263,7 @@ def test_partner_that_says_nothing_is_asked_again(world: World, cedarway: Any, s
     record = sealed(world)
     send(world, record, cedarway)
 
-    assert batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW) == []
+    assert batches.fetch_answers(world.context, partner(cedarway)) == []
     assert world.status(record)["state"] == "delivered"
 
 
@@ -274,10 +272,10 @@ def test_acknowledged_batch(world: World, cedarway: Any, server: PartnerSftp):
     send(world, record, cedarway)
     (answers(server) / f"{record.files[0]}.enc.ack").touch()
 
-    (answer,) = batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW)
+    (answer,) = batches.fetch_answers(world.context, partner(cedarway))
 
-    assert answer["says"] == world.status(record)["state"] == "acknowledged"
-    assert batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW) == []
+    assert answer.says == world.status(record)["state"] == "acknowledged"
+    assert batches.fetch_answers(world.context, partner(cedarway)) == []
 
 
 def test_rejected_batch_carries_the_partners_reason(world: World, cedarway: Any, server: PartnerSftp):
@@ -286,7 +284,7 @@ def test_rejected_batch_carries_the_partners_reason(world: World, cedarway: Any,
     (answers(server) / f"{record.files[0]}.enc.ack").touch()
     (answers(server) / f"{record.files[0]}.enc.rejected").write_text("totals differ")
 
-    batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW)
+    batches.fetch_answers(world.context, partner(cedarway))
 
     assert world.status(record)["state"] == "rejected"
     assert "totals differ" in world.status(record)["answer"]["reason"]
@@ -294,7 +292,7 @@ def test_rejected_batch_carries_the_partners_reason(world: World, cedarway: Any,
 
 def again(world: World, record: Any, sftp: Any, server: PartnerSftp) -> None:
     """Send a batch once more to a partner that has emptied its inbox."""
-    batches.resend(world.stores, record.id, reason="the partner asked for it", who="ops", now=NOW)
+    batches.resend(world.context, record.batch, reason="the partner asked for it", who="ops")
     for path in (server.root / "from-sealift").iterdir():
         if path.is_file():
             path.unlink()
@@ -311,16 +309,16 @@ def test_answer_to_a_delivery_is_not_the_answer_to_the_next(
     rejected.write_text("the disk was full")
     os.utime(rejected, (NOW.timestamp() - 60, NOW.timestamp() - 60))
     if seen:
-        batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW)
+        batches.fetch_answers(world.context, partner(cedarway))
         assert world.status(record)["state"] == "rejected"
 
     again(world, record, cedarway, server)
 
-    assert batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW) == []
+    assert batches.fetch_answers(world.context, partner(cedarway)) == []
     assert world.status(record)["state"] == "delivered"
     (answers(server) / f"{record.files[0]}.enc.ack").touch()
-    (answer,) = batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW)
-    assert (answer["delivery"], answer["says"]) == (2, "acknowledged")
+    (answer,) = batches.fetch_answers(world.context, partner(cedarway))
+    assert (answer.delivery, answer.says) == (2, "acknowledged")
 
 
 def test_answer_by_a_clock_that_is_slow_is_taken_for_the_delivery_that_it_follows(
@@ -332,7 +330,7 @@ def test_answer_by_a_clock_that_is_slow_is_taken_for_the_delivery_that_it_follow
     for delivery, name in enumerate((f"{record.files[0]}.enc.rejected", f"{record.files[0]}.enc.ack")):
         (answers(server) / name).touch()
         os.utime(answers(server) / name, (slow + delivery, slow + delivery))
-        assert len(batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW)) == 1
+        assert len(batches.fetch_answers(world.context, partner(cedarway))) == 1
         again(world, record, cedarway, server)
 
 
@@ -341,7 +339,7 @@ def test_batch_that_was_delivered_long_after_its_date_is_asked_about(world: Worl
     send(world, record, cedarway)
     (answers(server) / f"{record.files[0]}.enc.ack").touch()
 
-    assert len(batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW)) == 1
+    assert len(batches.fetch_answers(world.context, partner(cedarway))) == 1
 
 
 def test_nobody_is_asked_about_a_batch_that_was_delivered_long_ago(world: World, cedarway: Any, server: PartnerSftp):
@@ -349,7 +347,7 @@ def test_nobody_is_asked_about_a_batch_that_was_delivered_long_ago(world: World,
     send(world, record, cedarway)
     (answers(server) / f"{record.files[0]}.enc.ack").touch()
 
-    assert batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW + 15 * DAY) == []
+    assert batches.fetch_answers(world.at(NOW + 15 * DAY), partner(cedarway)) == []
 
 
 def test_answer_that_cannot_be_read_costs_no_other_batch_its_answer(world: World, cedarway: Any, server: PartnerSftp):
@@ -358,15 +356,15 @@ def test_answer_that_cannot_be_read_costs_no_other_batch_its_answer(world: World
         send(world, record, cedarway)
     folder = answers(server) / f"{first.files[0]}.enc.rejected"
     folder.mkdir()  # matches the pattern, and nobody can read it
-    world.stores.batches.upload_blob(f"{second.id.folder}/batch.json", b"{", overwrite=True)
+    world.stores.batches.upload_blob(f"{second.batch.folder}/batch.json", b"{", overwrite=True)
     (answers(server) / f"{third.files[0]}.enc.ack").touch()
 
     try:
-        (answer,) = batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW)
+        (answer,) = batches.fetch_answers(world.context, partner(cedarway))
     finally:
         folder.rmdir()
 
-    assert (answer["batch"], answer["says"]) == (third.batch, "acknowledged")
+    assert (answer.batch, answer.says) == (third.batch, "acknowledged")
 
 
 def test_partner_whose_login_is_refused_is_asked_once_a_look(
@@ -376,7 +374,7 @@ def test_partner_whose_login_is_refused_is_asked_once_a_look(
         send(world, sealed(world, day), cedarway)
     world.key_vault.store.delete_secret("cedarway-sftp-key")
 
-    assert batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW) == []
+    assert batches.fetch_answers(world.context, partner(cedarway)) == []
 
     assert caplog.text.count("answer.not_reached") == 1
 
@@ -388,7 +386,7 @@ def test_folder_of_answers_that_is_gone_is_looked_for_once_a_look(
         send(world, sealed(world, day), cedarway)
     answers(server).rmdir()
 
-    assert batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW) == []
+    assert batches.fetch_answers(world.context, partner(cedarway)) == []
 
     assert caplog.text.count("answer.not_reached") == 1
 
@@ -415,7 +413,7 @@ def test_partner_that_cannot_be_reached_is_asked_again(world: World, cedarway: A
     send(world, record, cedarway)
     server.stop()
     try:
-        assert batches.fetch_answers(world.stores, world.vault, partner(cedarway), NOW) == []
+        assert batches.fetch_answers(world.context, partner(cedarway)) == []
     finally:
         server.start()
     assert world.status(record)["state"] == "delivered"

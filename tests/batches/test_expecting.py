@@ -50,7 +50,7 @@ def at(hour: int, minute: int = 0, day: int = 22) -> datetime:
 
 
 def state(world: World, partners: list[Partner], now: datetime, day: date = SATURDAY) -> str:
-    (standing,) = [each for each in batches.read_standings(world.stores, partners, now) if each.business_date == day]
+    (standing,) = [each for each in batches.read_standings(world.at(now), partners) if each.business_date == day]
     return standing.state
 
 
@@ -65,12 +65,10 @@ def test_nothing_happened(world: World, partners: list[Partner], now: datetime, 
 def test_delivered_batch_is_no_alarm(world: World, partners: list[Partner]):
     record = world.sealed()
     batches.confirm(
-        world.stores,
+        world.at(at(3)),
         record,
-        expected=batches.remote_files(world.stores, record),
-        arrived={file["to"]: file["bytes"] for file in batches.remote_files(world.stores, record)},
-        run_id=None,
-        now=at(3),
+        expected=batches.remote_files(world.context, record),
+        arrived={file.to: file.bytes for file in batches.remote_files(world.context, record)},
     )
 
     assert state(world, partners, at(12)) == "delivered"
@@ -79,7 +77,7 @@ def test_delivered_batch_is_no_alarm(world: World, partners: list[Partner]):
 def test_failed_batch_is_told_before_its_deadline(world: World, partners: list[Partner]):
     record = world.plan()
     batches.record_failure(
-        world.stores, record.id, step="extract", cause="the table is missing", hint="mend", run_id=None, now=at(2)
+        world.at(at(2)), record.batch, step="extract", cause="the table is missing", hint="create it"
     )
 
     assert state(world, partners, at(3)) == "failed"
@@ -89,12 +87,12 @@ def test_holiday_is_not_expected_and_not_planned(world: World, partners: list[Pa
     christmas = datetime(2026, 12, 25, tzinfo=UTC)
 
     assert state(world, partners, christmas.replace(hour=20), christmas.date()) == "not expected"
-    assert {"partner": "northwind", "feed": "accruals"} not in batches.feeds_due(christmas, {})
-    assert {"partner": "northwind", "feed": "accruals"} in batches.feeds_due(START, {})
+    assert {"partner": "northwind", "feed": "accruals"} not in batches.feeds_due(world.context, christmas)
+    assert {"partner": "northwind", "feed": "accruals"} in batches.feeds_due(world.context, START)
 
 
-def test_wrong_file_of_one_partner_is_told_and_plans_the_others(caplog: pytest.LogCaptureFixture):
-    due = batches.feeds_due(START, {"cedarway": {"port": 0}})
+def test_wrong_file_of_one_partner_is_told_and_plans_the_others(world: World, caplog: pytest.LogCaptureFixture):
+    due = batches.feeds_due(world.at(sftp={"cedarway": {"port": 0}}), START)
 
     assert due == [{"partner": "northwind", "feed": "accruals"}, {"partner": "cedarway", "feed": "unreadable"}]
     assert "partner.invalid" in caplog.text
@@ -107,7 +105,7 @@ def test_days_before_the_feed_began_are_not_missing(world: World, partners: list
 
 def test_alert_is_posted_once_for_each_state(world: World, partners: list[Partner], hook: Hook):
     for now in (at(7), at(7, 15), at(10), at(10, 15)):
-        batches.alert(world.stores, world.vault, partners, now)
+        batches.alert(world.at(now), partners)
 
     assert [(post["state"], post["business_date"], post["batch"]) for post in hook.posted] == [
         ("late", "2026-11-21", ""),
@@ -119,9 +117,9 @@ def test_alert_is_posted_once_for_each_state(world: World, partners: list[Partne
 
 def test_alert_that_nobody_took_is_posted_again(world: World, partners: list[Partner], hook: Hook):
     hook.status = 410
-    batches.alert(world.stores, world.vault, partners, at(7))
+    batches.alert(world.at(at(7)), partners)
     hook.status = 200
-    batches.alert(world.stores, world.vault, partners, at(7, 15))
+    batches.alert(world.at(at(7, 15)), partners)
 
     assert len(hook.posted) == 1
 
@@ -131,7 +129,7 @@ def test_alert_without_a_webhook_is_a_log_line(world: World, partners: list[Part
         "alert-webhook"
     ) if "alert-webhook" in world.key_vault.store.secret_names() else None
 
-    batches.alert(world.stores, world.vault, partners, at(7))
+    batches.alert(world.at(at(7)), partners)
 
     events = [json.loads(record.message) for record in caplog.records if record.name == "sealift"]
     assert [event["state"] for event in events if event["event"] == "feed.alarming"] == ["late"]
@@ -146,32 +144,30 @@ def test_alert_is_logged_while_the_vault_is_down(
     monkeypatch.setattr(world.vault, "secret", refuse)
 
     with pytest.raises(VaultUnreachable):
-        batches.alert(world.stores, world.vault, partners, at(7))
+        batches.alert(world.at(at(7)), partners)
 
     assert "feed.alarming" in caplog.text
 
 
 def test_correction_in_the_making_does_not_undo_what_was_delivered(world: World, partners: list[Partner]):
     record = world.sealed()
-    files = batches.remote_files(world.stores, record)
-    arrived = {file["to"]: file["bytes"] for file in files}
-    batches.confirm(world.stores, record, expected=files, arrived=arrived, run_id=None, now=at(3))
+    files = batches.remote_files(world.context, record)
+    arrived = {file.to: file.bytes for file in files}
+    batches.confirm(world.at(at(3)), record, expected=files, arrived=arrived)
 
     correction = world.plan(revision=2)
     assert state(world, partners, at(12)) == "delivered"
 
-    batches.record_failure(
-        world.stores, correction.id, step="extract", cause="no table", hint="mend", run_id=None, now=at(11)
-    )
+    batches.record_failure(world.at(at(11)), correction.batch, step="extract", cause="no table", hint="create it")
     assert state(world, partners, at(12)) == "missing"
 
 
 def test_record_that_cannot_be_read_is_an_alarm_of_its_own(world: World, partners: list[Partner]):
     record = world.plan()
-    world.stores.batches.upload_blob(f"{record.id.folder}/batch.json", b"{", overwrite=True)
+    world.stores.batches.upload_blob(f"{record.batch.folder}/batch.json", b"{", overwrite=True)
     world.stores.batches.upload_blob("northwind/accruals/2026-11-21.x/batch.json", b"{}")
 
-    standings = batches.read_standings(world.stores, partners, at(3))
+    standings = batches.read_standings(world.at(at(3)), partners)
 
     (broken,) = [each for each in standings if each.business_date == SATURDAY]
     assert (broken.state, broken.batch) == ("failed", record.batch)
@@ -184,7 +180,7 @@ def test_webhook_address_is_never_told(
 ):
     hook.status = 410
 
-    batches.alert(world.stores, world.vault, partners, at(7))
+    batches.alert(world.at(at(7)), partners)
 
     assert "teams" not in caplog.text
     assert "alert.not_taken" in caplog.text

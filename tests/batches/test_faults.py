@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from azure.core.exceptions import AzureError
 from azure.storage.blob import BlobServiceClient
-from batch_world import NOW, PARTNER_KEY, ROWS, World
+from batch_world import PARTNER_KEY, ROWS, World
 
 import batches
 from batches import Record, ledger
-from batches.accepting import SealMessage
+from batches.accepting import SealMessage, parse_message
+from batches.sealing import fail_file
 from encryption import VaultUnreachable, open_sealed
 from local.azurite import Azurite
 from local.wire.fault_proxy import FaultProxy
@@ -40,7 +41,7 @@ class Faulty:
         """Check the end: state, bytes, chain; as seen past the proxy."""
         self.proxy.faults.clear()
         assert self.world.status(record)["state"] == "sealed"
-        folder = f"{record.id.folder}/"
+        folder = f"{record.batch.folder}/"
         names = [n.removeprefix(folder) for n in self.world.stores.encrypted.list_blob_names(name_starts_with=folder)]
         assert sorted(names) == sorted(
             [*map(record.sealed_name, record.files), "keys.json", "manifest.json", "manifest.json.sig"]
@@ -50,8 +51,8 @@ class Faulty:
                 b"".join(open_sealed([self.world.blob(record, record.sealed_name(file))], PARTNER_KEY))
             )
             assert opened.digest() == hashlib.sha256(data).digest()
-        assert batches.verify(self.world.stores, self.world.vault, record.id)["ok"]
-        steps = [entry["step"] for entry in batches.history(self.world.stores, record.id)]
+        assert batches.verify(self.world.context, record.batch)["ok"]
+        steps = [entry["step"] for entry in batches.history(self.world.context, record.batch)]
         assert steps == ["planned", "accepted", "sealed"]
 
 
@@ -128,7 +129,7 @@ def test_storage_that_stays_down_leaves_the_message_to_the_queue(faulty: Faulty,
     faulty.proxy.faults.add(Fault(path="*.sealed", method="PUT", query=query, status=503, times=None))
 
     with pytest.raises(AzureError):
-        batches.seal_files(faulty.world.stores, faulty.world.vault, faulty.world.message(record), now=NOW)
+        batches.seal_files(faulty.world.context, faulty.world.message(record))
     assert faulty.world.status(record)["state"] == "sealing"
 
     faulty.proxy.faults.clear()
@@ -146,7 +147,7 @@ def test_file_replaced_while_it_is_sealed_is_refused_and_never_mixed(faulty: Fau
     sealing.start()
     while faulty.proxy.faults.injected == 0:
         assert sealing.is_alive()
-    name = f"{record.id.folder}/{record.files[0]}"
+    name = f"{record.batch.folder}/{record.files[0]}"
     faulty.world.stores.raw.upload_blob(name, BIG[::-1], overwrite=True)
     faulty.proxy.faults.clear()
     sealing.join()
@@ -165,7 +166,7 @@ def test_receipt_whose_answer_was_lost_is_the_receipt(faulty: Faulty):
     receipt = faulty.world.confirm(record)
 
     assert receipt == faulty.world.confirm(record)
-    assert batches.verify(faulty.world.stores, faulty.world.vault, record.id)["ok"]
+    assert batches.verify(faulty.world.context, record.batch)["ok"]
 
 
 def test_resend_whose_answer_was_lost_is_one_resend(faulty: Faulty):
@@ -173,10 +174,10 @@ def test_resend_whose_answer_was_lost_is_one_resend(faulty: Faulty):
     faulty.world.confirm(record)
     faulty.proxy.faults.add(Fault(path="*/batch.json", method="PUT", drop=True, after=True))
 
-    record = batches.resend(faulty.world.stores, record.id, reason="lost", who="ana", now=NOW)
+    record = batches.resend(faulty.world.context, record.batch, reason="lost", who="ana")
 
     assert record.delivery == 2
-    assert [entry["step"] for entry in batches.history(faulty.world.stores, record.id)][-1] == "resend asked"
+    assert [entry["step"] for entry in batches.history(faulty.world.context, record.batch)][-1] == "resend asked"
 
 
 # The vault
@@ -199,7 +200,7 @@ def test_vault_that_stays_busy_leaves_the_message_to_the_queue(world: World):
     world.key_vault.faults.add(Fault(path="/secrets/*", status=429, retry_after_seconds=0, times=None))
 
     with pytest.raises(VaultUnreachable):
-        batches.seal_files(world.stores, world.vault, world.message(record), now=NOW)
+        batches.seal_files(world.context, world.message(record))
     world.key_vault.faults.clear()
     world.work()
 
@@ -211,7 +212,7 @@ def test_batch_whose_signature_is_refused_fails_with_the_cause_and_goes_on_after
     record = world.sealed()
     world.key_vault.faults.clear()
 
-    failure = batches.read(world.stores.batches, record.id).failure
+    failure = batches.read(world.stores.batches, record.batch).failure
 
     assert failure is not None
     assert "may not use key 'sealift-signing'" in failure.cause
@@ -228,19 +229,17 @@ def test_worker_whose_clock_is_off_seals_all_the_same(world: World, hours: int):
     world.stage(record)
     world.request(record)
 
-    batches.seal_files(world.stores, world.vault, world.message(record), now=NOW + timedelta(hours=hours))
+    batches.seal_files(world.at(datetime.now(UTC) + timedelta(hours=hours)), world.message(record))
 
     assert world.status(record)["state"] == "sealed"
-    assert batches.verify(world.stores, world.vault, record.id)["ok"]
+    assert batches.verify(world.context, record.batch)["ok"]
 
 
 def test_file_that_another_attempt_sealed_does_not_fail_its_batch(world: World):
     record = world.sealed()
 
-    message = batches.parse_message(world.message(record))
-    batches.fail_file(
-        world.stores, message, message.files[0], cause="sealing failed after every retry", hint="mend", now=NOW
-    )
+    message = parse_message(world.message(record))
+    fail_file(world.context, message, message.files[0], cause="sealing failed after every retry", hint="mend")
 
     assert world.status(record)["state"] == "sealed"
 
@@ -256,19 +255,19 @@ def test_many_files_sealed_at_once_are_one_batch(world: World):
     record = world.plan()
     names = [f"NW_{number:03d}.txt" for number in range(40)]
     record = batches.record.update(
-        world.stores.batches, record.id, lambda current: current.model_copy(update={"files": names})
+        world.stores.batches, record.batch, lambda current: current.model_copy(update={"files": names})
     )
     for name in names:
-        world.stores.raw.upload_blob(f"{record.id.folder}/{name}", ROWS)
+        world.stores.raw.upload_blob(f"{record.batch.folder}/{name}", ROWS)
     world.request(record)
     bodies = [message.content for message in world.stores.seal_queue.receive_messages(visibility_timeout=600)]
-    assert [len(batches.parse_message(body).files) for body in bodies] == [40], "small files share a message"
-    bodies = [message.model_dump_json() for message in one_by_one(batches.parse_message(bodies[0]))]
+    assert [len(parse_message(body).files) for body in bodies] == [40], "small files share a message"
+    bodies = [message.model_dump_json() for message in one_by_one(parse_message(bodies[0]))]
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda body: batches.seal_files(world.stores, world.vault, body, now=NOW), bodies * 2))
+        list(pool.map(lambda body: batches.seal_files(world.context, body), bodies * 2))
 
     assert world.status(record)["state"] == "sealed"
-    entries = ledger.read_entries(world.stores.batches, record.id)
+    entries = ledger.read_entries(world.context, record.batch)
     assert [entry.content["step"] for entry in entries] == ["planned", "accepted", "sealed"]
-    assert batches.verify(world.stores, world.vault, record.id)["ok"]
+    assert batches.verify(world.context, record.batch)["ok"]

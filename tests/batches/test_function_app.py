@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from app_world import App, days
-from batch_world import ROWS
+from staged_rows import staged_rows
 
 from cli.batch import ApiRefused, main
 from cli.census import main as census_main
@@ -29,15 +29,15 @@ def operator(app: App, monkeypatch: pytest.MonkeyPatch) -> App:
     return app
 
 
-def sealed(app: App, data: bytes = ROWS) -> str:
+def sealed(app: App, data: bytes | None = None) -> str:
     plan = app.plan(next(DAYS))
-    app.stores.raw.upload_blob(f"{plan['raw']['folder']}/{plan['raw']['file']}", data)
+    app.stores.raw.upload_blob(f"{plan['raw']['folder']}/{plan['raw']['file']}", data or staged_rows())
     app.ok("POST", f"batches/{plan['batch']}/seal", json={"runId": "run-1"})
     assert app.wait(plan["batch"], "sealed", "failed") == "sealed"
     return str(plan["batch"])
 
 
-def delivered(app: App, data: bytes = ROWS) -> str:
+def delivered(app: App, data: bytes | None = None) -> str:
     batch = sealed(app, data)
     status = app.ok("GET", f"batches/{batch}")
     arrived = [{"name": file["to"], "bytes": file["bytes"]} for file in [*status["send"], *status["last"]]]
@@ -194,7 +194,7 @@ def test_resend_without_a_reason_is_refused(app: App):
 
 
 def test_nothing_that_was_delivered_is_told_by_answers_or_logs(app: App):
-    batch = delivered(app, CANARY.encode() * 100)
+    batch = delivered(app, staged_rows(100, CANARY))
     told = [app.call("GET", f"batches/{batch}{path}").text for path in ("", "/ledger", "/verify")]
     told += [app.call("GET", "batches").text, app.log()]
 

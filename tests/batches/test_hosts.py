@@ -17,6 +17,7 @@ import pytest
 from app_world import App, app_folder, app_settings, days, make_storage, running
 from azure.storage.blob import BlobBlock
 from batch_world import PARTNER_KEY, use_certificate
+from staged_rows import staged_rows
 
 import batches
 from batches import Record, Stores
@@ -67,7 +68,7 @@ def content(name: str, repeats: int = 25_000) -> bytes:
 
 def send_again(app: App, record: Record) -> None:
     """Put every message into the queue once more, as a queue that delivers at least once may."""
-    accepted = batches.read(app.stores.batches, record.id).staged or []
+    accepted = batches.read(app.stores.batches, record.batch).staged or []
     for file in accepted:
         last = file is accepted[-1]
         message = SealMessage(version=1, batch=record.batch, files=[file], format=record.format, last=last)
@@ -75,9 +76,9 @@ def send_again(app: App, record: Record) -> None:
 
 
 def each_file_is_sealed_once(app: App, record: Record, repeats: int = 25_000) -> None:
-    folder = f"{record.id.folder}/"
+    folder = f"{record.batch.folder}/"
     names = [name.removeprefix(folder) for name in app.stores.encrypted.list_blob_names(name_starts_with=folder)]
-    sealed = list_sealed(app.stores, record)
+    sealed = list_sealed(app.context, record)
     assert sorted(names) == sorted([*sealed, "keys.json", "manifest.json", "manifest.json.sig"])
     assert len(sealed) == len(record.files)
     for result in sealed.values():
@@ -162,7 +163,7 @@ def test_strange_message_ends_in_the_log_and_holds_up_nobody(app: App, body: str
     before = sum(1 for event in app.events() if event["event"] == "message.dropped")
     app.stores.seal_queue.send_message(body)
     plan = app.plan(next(DAYS))
-    app.stores.raw.upload_blob(f"{plan['raw']['folder']}/{plan['raw']['file']}", b"rows")
+    app.stores.raw.upload_blob(f"{plan['raw']['folder']}/{plan['raw']['file']}", staged_rows())
     app.ok("POST", f"batches/{plan['batch']}/seal", json={})
 
     assert app.wait(plan["batch"], "sealed", "failed") == "sealed"
@@ -214,7 +215,7 @@ def test_memory_stays_flat_for_twenty_gibibytes(hosts: Hosts, on_disk: tuple[Azu
     plan = app.plan(next(DAYS))
     record = batches.read(app.stores.batches, batches.BatchId.parse(plan["batch"]))
     # One block, named again and again: storage holds eight MiB, and gives as many as were asked for.
-    blob = app.stores.raw.get_blob_client(f"{record.id.folder}/{record.files[0]}")
+    blob = app.stores.raw.get_blob_client(f"{record.batch.folder}/{record.files[0]}")
     blob.stage_block("0001", bytes(8 * 2**20))
     blob.commit_block_list([BlobBlock("0001")] * (gibibytes * 128))
     peak = 0
@@ -225,7 +226,7 @@ def test_memory_stays_flat_for_twenty_gibibytes(hosts: Hosts, on_disk: tuple[Azu
         peak = max(peak, *(resident_bytes(pid) for pid in app.host.worker_pids()))
 
     assert app.state(record.batch) == "sealed"
-    assert list_sealed(app.stores, record)[record.sealed_name(record.files[0])].plaintext_bytes == gibibytes * 2**30
+    assert list_sealed(app.context, record)[record.sealed_name(record.files[0])].plaintext_bytes == gibibytes * 2**30
     print(f"{gibibytes} GiB in {time.monotonic() - started:.0f} s, at most {peak / 2**20:.0f} MiB in a worker")
     assert peak <= 300 * 2**20
 

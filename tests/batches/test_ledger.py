@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from batch_world import DAY, NOW, ROWS, START, World
 
 import batches
 from batches import BatchId, ledger
+from batches.ledger import Note
 from encryption import Manifest, VaultForbidden
 from encryption.vault import Vault
 from local.key_vault.identity import IdentityEndpoint
@@ -23,15 +25,18 @@ BATCH = BatchId.parse("northwind.accruals.2026-11-21.1")
 
 
 def note(world: World, step: str, **changes: Any) -> str:
-    return ledger.note(world.stores.batches, BATCH, step, **{"now": NOW, "run_id": None, **changes})
+    context = world.at(changes.pop("now", NOW), run_id=changes.pop("run_id", None))
+    once = changes.pop("once", False)
+    known = {name: changes.pop(name) for name in ("delivery", "who") if name in changes}
+    return ledger.note(context, BATCH, Note(step, **known, details=changes), once=once)
 
 
 def steps(world: World) -> list[str]:
-    return [entry.content["step"] for entry in ledger.read_entries(world.stores.batches, BATCH)]
+    return [entry.content["step"] for entry in ledger.read_entries(world.context, BATCH)]
 
 
 def checks(world: World, batch: BatchId = BATCH) -> dict[str, tuple[bool, str]]:
-    answer = batches.verify(world.stores, world.vault, batch)
+    answer = batches.verify(world.context, batch)
     assert answer["ok"] == all(check["ok"] for check in answer["checks"])
     return {check["what"]: (check["ok"], check["found"]) for check in answer["checks"]}
 
@@ -53,7 +58,7 @@ def test_a_delivered_batch_has_one_entry_for_each_step(world: World):
     world.confirm(record)
     world.status(record)
 
-    entries = batches.history(world.stores, record.id)
+    entries = batches.history(world.context, record.batch)
 
     assert [entry["step"] for entry in entries] == ["planned", "accepted", "sealed", "delivered", "purged"]
     assert [entry["who"] for entry in entries] == ["data-factory", "data-factory"] + ["function-app"] * 3
@@ -65,7 +70,7 @@ def test_entries_written_at_the_same_time_make_one_chain(world: World):
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(lambda n: note(world, f"step {n}"), range(36)))
 
-    entries = ledger.read_entries(world.stores.batches, BATCH)
+    entries = ledger.read_entries(world.context, BATCH)
     assert sorted(steps(world)) == sorted(f"step {n}" for n in range(36))
     assert ledger.find_break(entries) is None
 
@@ -127,7 +132,7 @@ def test_manifest_carries_the_head_of_the_chain(world: World):
 
     manifest = Manifest.from_bytes(world.blob(record, "manifest.json"))
 
-    accepted = batches.history(world.stores, record.id)[1]
+    accepted = batches.history(world.context, record.batch)[1]
     assert manifest.record_head == accepted["sha256"]
 
 
@@ -136,7 +141,7 @@ def test_verify_finds_a_delivered_batch_whole(world: World):
     record = world.sealed(START + DAY)
     world.confirm(record)
 
-    found = checks(world, record.id)
+    found = checks(world, record.batch)
 
     assert [what for what, (ok, _) in found.items() if not ok] == []
     assert list(found) == [
@@ -169,7 +174,7 @@ def test_line_that_is_no_entry_breaks_the_chain(world: World):
 
 def test_history_that_was_rewritten_as_a_whole_does_not_fit_the_manifest(world: World):
     record = world.sealed()
-    entries = batches.history(world.stores, record.id)
+    entries = batches.history(world.context, record.batch)
     name = f"{BATCH.partner}/{BATCH.feed}/ledger.jsonl"
     world.stores.batches.delete_blob(name)
     for entry in entries:
@@ -186,30 +191,30 @@ def test_verify_sees_a_changed_byte(world: World, name: str):
     record = world.sealed()
     data = bytearray(world.blob(record, name))
     data[len(data) // 2] ^= 1
-    world.stores.encrypted.upload_blob(f"{record.id.folder}/{name}", bytes(data), overwrite=True)
+    world.stores.encrypted.upload_blob(f"{record.batch.folder}/{name}", bytes(data), overwrite=True)
 
-    assert not batches.verify(world.stores, world.vault, record.id)["ok"]
+    assert not batches.verify(world.context, record.batch)["ok"]
 
 
 def test_verify_of_a_files_bytes_sees_a_changed_byte(world: World):
     record = world.sealed()
-    (name,) = batches.verify(world.stores, world.vault, record.id)["files"]
-    assert batches.verify_file(world.stores, record.id, name)["ok"]
+    (name,) = batches.verify(world.context, record.batch)["files"]
+    assert batches.verify_file(world.context, record.batch, name)["ok"]
 
-    blob = world.stores.encrypted.get_blob_client(f"{record.id.folder}/{name}")
+    blob = world.stores.encrypted.get_blob_client(f"{record.batch.folder}/{name}")
     data = bytearray(blob.download_blob().readall())
     data[-1] ^= 1
     blob.upload_blob(bytes(data), overwrite=True, metadata=blob.get_blob_properties().metadata)
 
-    assert batches.verify(world.stores, world.vault, record.id)["ok"], "sizes and records are as they were"
-    assert not batches.verify_file(world.stores, record.id, name)["ok"]
+    assert batches.verify(world.context, record.batch)["ok"], "sizes and records are as they were"
+    assert not batches.verify_file(world.context, record.batch, name)["ok"]
 
 
 def test_verify_reads_no_file_that_the_manifest_does_not_name(world: World):
     record = world.sealed()
 
     with pytest.raises(batches.InvalidRequest):
-        batches.verify_file(world.stores, record.id, "../keys.json")
+        batches.verify_file(world.context, record.batch, "../keys.json")
 
 
 def test_batch_stays_verifiable_after_the_signing_key_was_replaced(world: World, monkeypatch: pytest.MonkeyPatch):
@@ -219,10 +224,10 @@ def test_batch_stays_verifiable_after_the_signing_key_was_replaced(world: World,
     world.key_vault.allow("function-app", keys=("sealift-signing-next",))
     monkeypatch.setenv("SIGNING_KEY", "sealift-signing-next")
 
-    assert batches.verify(world.stores, world.vault, record.id)["ok"]
+    assert batches.verify(world.context, record.batch)["ok"]
     later = world.sealed(START + DAY)
     assert Manifest.from_bytes(world.blob(later, "manifest.json")).signing_key.split("/")[-2] == "sealift-signing-next"
-    assert batches.verify(world.stores, world.vault, later.id)["ok"]
+    assert batches.verify(world.context, later.batch)["ok"]
 
 
 def test_batch_stays_verifiable_when_the_app_may_only_read_the_old_signing_key(
@@ -234,9 +239,9 @@ def test_batch_stays_verifiable_when_the_app_may_only_read_the_old_signing_key(
     later = Vault(world.key_vault.url, DefaultAzureCredential())
 
     world.key_vault.allow("app-later", keys=("sealift-signing-next",))
-    assert not batches.verify(world.stores, later, record.id)["ok"]
+    assert not batches.verify(replace(world.context, vault=later), record.batch)["ok"]
     world.key_vault.allow("app-later", public_keys=("sealift-signing",))
-    assert batches.verify(world.stores, later, record.id)["ok"]
+    assert batches.verify(replace(world.context, vault=later), record.batch)["ok"]
     with pytest.raises(VaultForbidden):
         later.sign("sealift-signing", b"anything")
     later.close()
@@ -244,7 +249,7 @@ def test_batch_stays_verifiable_when_the_app_may_only_read_the_old_signing_key(
 
 def test_missing_sealed_file_is_seen(world: World):
     record = world.sealed()
-    world.stores.encrypted.delete_blob(f"{record.id.folder}/{record.sealed_name(record.files[0])}")
+    world.stores.encrypted.delete_blob(f"{record.batch.folder}/{record.sealed_name(record.files[0])}")
 
     assert "is gone" in checks(world)["sealed files"][1]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from batch_world import NOW, World
+from batch_world import World
 
 import batches
 from batches.log import current_traceparent, step
@@ -57,7 +57,7 @@ def test_sealing_tells_run_batch_file_attempt_duration_and_bytes(world: World, l
     world.request(record)
     (message,) = world.stores.seal_queue.receive_messages()
 
-    batches.seal_files(world.stores, world.vault, message.content, now=NOW, attempt=3)
+    batches.seal_files(world.context, message.content, attempt=3)
 
     (event,) = [line for line in lines if line["event"] == "file.sealed"]
     assert (event["run_id"], event["batch"], event["file"], event["attempt"]) == (

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from app_world import DOCUMENT, App, days
 from jsonschema import Draft202012Validator
+from staged_rows import staged_rows
 
 DAYS = days(date(2024, 1, 8))
 INDEX = """
@@ -79,8 +80,7 @@ def test_a_batchs_whole_way_follows_the_document(app: App):
     batch = plan["batch"]
     assert app.call("POST", f"batches/{batch}/seal", json={}).status_code == 409
     assert app.call("GET", f"batches/{batch}/verify").json()["ok"] is False
-    extract = b'{"rows": 0, "sums": {"amount": null, "points": null}}'
-    app.stores.raw.upload_blob(f"{plan['raw']['folder']}/{plan['raw']['file']}", extract)
+    app.stores.raw.upload_blob(f"{plan['raw']['folder']}/{plan['raw']['file']}", staged_rows())
     assert app.call("POST", f"batches/{batch}/seal", json={}).status_code == 202
     app.wait(batch, "sealed")
     assert app.call("POST", f"batches/{batch}/confirm", json={}).status_code == 409

@@ -10,23 +10,24 @@ from batch_world import DAY, NOW, START, World
 
 import batches
 from batches import Record
+from batches.delivering import parse_deliver_message
 
 
 def resend(world: World, record: Record, **changes: Any) -> Record:
-    wish = {"reason": "the partner lost it", "who": "ana", "now": NOW}
-    return batches.resend(world.stores, record.id, **{**wish, **changes})
+    wish = {"reason": "the partner lost it", "who": "ana"} | changes
+    return batches.resend(world.at(wish.pop("now", NOW)), record.batch, **wish)
 
 
 def replay(world: World, record: Record, start: Any) -> Record:
-    return batches.replay(world.stores, record.id, start=start, who="ana", now=NOW)
+    return batches.replay(world.context, record.batch, start=start, who="ana")
 
 
 def sweep(world: World, hours: int = 0, now: datetime = NOW + DAY) -> batches.Sweep:
-    return batches.sweep(world.stores, now, older_than=timedelta(hours=hours), who="ana")
+    return batches.sweep(world.at(now), older_than=timedelta(hours=hours), who="ana")
 
 
 def sealed_bytes(world: World, record: Record) -> dict[str, bytes]:
-    folder = f"{record.id.folder}/"
+    folder = f"{record.batch.folder}/"
     names = world.stores.encrypted.list_blob_names(name_starts_with=folder)
     return {name: world.stores.encrypted.download_blob(name).readall() for name in names}
 
@@ -44,13 +45,13 @@ def test_resend_delivers_the_same_bytes_as_a_new_delivery_with_its_reason(world:
     again = world.confirm(record)
 
     assert sealed_bytes(world, record) == before
-    assert (first["delivery"], again["delivery"]) == (1, 2)
-    assert first["files"] == again["files"]
+    assert (first.delivery, again.delivery) == (1, 2)
+    assert first.files == again.files
     assert world.status(record)["state"] == "delivered"
-    assert [wish.reason for wish in batches.read(world.stores.batches, record.id).resends] == ["the partner lost it"]
-    steps = [(entry["step"], entry["delivery"]) for entry in batches.history(world.stores, record.id)]
+    assert [wish.reason for wish in batches.read(world.stores.batches, record.batch).resends] == ["the partner lost it"]
+    steps = [(entry["step"], entry["delivery"]) for entry in batches.history(world.context, record.batch)]
     assert steps[-2:] == [("resend asked", 2), ("delivered", 2)]
-    assert batches.verify(world.stores, world.vault, record.id)["ok"]
+    assert batches.verify(world.context, record.batch)["ok"]
 
 
 def test_resend_extracts_and_seals_nothing(world: World):
@@ -100,12 +101,12 @@ def test_replay_from_seal_queues_what_is_not_sealed(world: World):
 
     assert world.work() == 1
     assert world.status(record)["state"] == "sealed"
-    assert "replayed" in [entry["step"] for entry in batches.history(world.stores, record.id)]
+    assert "replayed" in [entry["step"] for entry in batches.history(world.context, record.batch)]
 
 
 def test_replay_from_deliver_clears_the_failure(world: World):
     record = world.sealed()
-    batches.record_failure(world.stores, record.id, step="deliver", cause="full", hint="wait", run_id="run", now=NOW)
+    batches.record_failure(world.at(run_id="run"), record.batch, step="deliver", cause="full", hint="wait")
     assert world.status(record)["state"] == "failed"
 
     replay(world, record, "deliver")
@@ -115,7 +116,7 @@ def test_replay_from_deliver_clears_the_failure(world: World):
 
 def test_replay_from_deliver_queues_the_delivery_that_the_app_makes(world: World):
     record = world.sealed()
-    name = f"{record.id.folder}/batch.json"
+    name = f"{record.batch.folder}/batch.json"
     text = world.stores.batches.download_blob(name).readall()
     world.stores.batches.upload_blob(name, text.replace(b'"adf"', b'"function"'), overwrite=True)
 
@@ -123,7 +124,7 @@ def test_replay_from_deliver_queues_the_delivery_that_the_app_makes(world: World
 
     assert world.status(record)["state"] == "delivering"
     (message,) = world.stores.deliver_queue.receive_messages()
-    assert batches.parse_deliver_message(message.content).batch == record.batch
+    assert parse_deliver_message(message.content).batch == record.batch
 
 
 @pytest.mark.parametrize("start", ["seal", "deliver"])
@@ -159,17 +160,17 @@ def test_list_shows_the_newest_batches_with_their_states(world: World):
     world.confirm(delivered)
     world.sealed(START + DAY)
     failed = world.plan(START + 2 * DAY)
-    batches.record_failure(world.stores, failed.id, step="run", cause="why", hint="mend", run_id=None, now=NOW)
+    batches.record_failure(world.context, failed.batch, step="run", cause="why", hint="mend")
 
-    found = batches.list_batches(world.stores, partner=None, feed=None, limit=10)
+    found = batches.list_batches(world.context, partner=None, feed=None, limit=10)
 
     assert [(batch["batch"][19:29], batch["state"]) for batch in found] == [
         ("2026-11-23", "failed"),
         ("2026-11-22", "sealed"),
         ("2026-11-21", "delivered"),
     ]
-    assert len(batches.list_batches(world.stores, partner="northwind", feed="accruals", limit=1)) == 1
-    assert batches.list_batches(world.stores, partner="southwind", feed=None, limit=10) == []
+    assert len(batches.list_batches(world.context, partner="northwind", feed="accruals", limit=1)) == 1
+    assert batches.list_batches(world.context, partner="southwind", feed=None, limit=10) == []
 
 
 # Purge
@@ -184,7 +185,7 @@ def test_sweep_purges_what_a_delivered_batch_left(world: World):
 
     assert (swept.purged, swept.overdue) == ([record.batch], [])
     assert world.raw_versions() == []
-    evidence = batches.history(world.stores, record.id)[-1]
+    evidence = batches.history(world.context, record.batch)[-1]
     assert (evidence["step"], evidence["who"], evidence["details"]["files"]) == ("purged", "ana", 1)
 
 
@@ -194,7 +195,7 @@ def test_sweep_names_old_plaintext_of_an_undelivered_batch_and_keeps_it(world: W
     world.stores.raw.upload_blob("stray.txt", b"who wrote this?")
 
     assert sweep(world, hours=48).overdue == []
-    assert sweep(world).overdue == [f"{record.id.folder}/{record.files[0]}", "stray.txt"]
+    assert sweep(world).overdue == [f"{record.batch.folder}/{record.files[0]}", "stray.txt"]
     assert len(world.raw_versions()) == 2
 
 
@@ -209,22 +210,22 @@ def test_purge_tells_of_copies_that_storage_keeps(world: World, monkeypatch: pyt
     with pytest.raises(batches.PlaintextRemains, match="can still be recovered"):
         world.confirm(record)
 
-    assert batches.read(world.stores.batches, record.id).plaintext_purged_at is None
+    assert batches.read(world.stores.batches, record.batch).plaintext_purged_at is None
 
 
 def test_detached_files_bring_their_key_files(world: World, monkeypatch: pytest.MonkeyPatch):
     record = world.plan(START + 5 * DAY)
-    name = f"{record.id.folder}/batch.json"
+    name = f"{record.batch.folder}/batch.json"
     text = world.stores.batches.download_blob(name).readall()
     world.stores.batches.upload_blob(name, text.replace(b'"native"', b'"detached"'), overwrite=True)
     world.stage(record)
     world.request(record)
     world.work()
 
-    sent = [file["name"] for file in batches.remote_files(world.stores, record)]
+    sent = [file.name for file in batches.remote_files(world.context, record)]
 
     assert sent[:2] == [f"{record.files[0]}.enc", f"{record.files[0]}.key"]
-    assert batches.verify(world.stores, world.vault, record.id)["ok"]
-    assert batches.verify_file(world.stores, record.id, sent[0])["ok"]
-    world.stores.encrypted.upload_blob(f"{record.id.folder}/{sent[1]}", b"another key", overwrite=True)
-    assert not batches.verify_file(world.stores, record.id, sent[0])["ok"]
+    assert batches.verify(world.context, record.batch)["ok"]
+    assert batches.verify_file(world.context, record.batch, sent[0])["ok"]
+    world.stores.encrypted.upload_blob(f"{record.batch.folder}/{sent[1]}", b"another key", overwrite=True)
+    assert not batches.verify_file(world.context, record.batch, sent[0])["ok"]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.queue import QueueClient
-from batch_world import DAY, NOW, PARTNER_KEY, START, World
+from batch_world import DAY, PARTNER_KEY, START, World
 
 import batches
 from batches import Record
@@ -42,8 +42,7 @@ def feed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
         (tmp_path / "northwind.yaml").write_text(text)
 
     write()
-    for module in ("batches.planning", "batches.sealing"):
-        monkeypatch.setattr(f"{module}.load_partner", partial(load_partner, folder=tmp_path))
+    monkeypatch.setattr("batches.context.load_partner", partial(load_partner, folder=tmp_path))
     return write
 
 
@@ -52,7 +51,7 @@ def extract(world: World, record: Record, amounts: list[str], **control: object)
     lines = [json.dumps([number, f"id{number}", amount]) for number, amount in enumerate(amounts, 1)]
     counted = {"rows": len(amounts), "sums": {"amount": f"{sum(float(a) for a in amounts):.2f}"}, "ties": 0}
     body = "\n".join([*lines, json.dumps(counted | control)]) + "\n"
-    world.stores.raw.upload_blob(f"{record.id.folder}/{ROWS}", body.encode(), overwrite=True)
+    world.stores.raw.upload_blob(f"{record.batch.folder}/{ROWS}", body.encode(), overwrite=True)
 
 
 def finish(world: World, record: Record) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def finish(world: World, record: Record) -> dict[str, Any]:
 
 
 def opened(world: World, record: Record) -> dict[str, str]:
-    found = batches.read(world.stores.batches, record.id)
+    found = batches.read(world.stores.batches, record.batch)
     return {
         name: b"".join(open_sealed([world.blob(found, found.sealed_name(name))], PARTNER_KEY)).decode()
         for name in found.files
@@ -85,12 +84,12 @@ def test_rows_become_sealed_files_and_no_staged_row_is_left(world: World, feed: 
     assert finish(world, record)["state"] == "sealed"
 
     assert opened(world, record) == FILES
-    assert not world.stores.raw.get_blob_client(f"{record.id.folder}/{ROWS}").exists()
-    entries = {entry["step"]: entry["details"] for entry in batches.history(world.stores, record.id)}
+    assert not world.stores.raw.get_blob_client(f"{record.batch.folder}/{ROWS}").exists()
+    entries = {entry["step"]: entry["details"] for entry in batches.history(world.context, record.batch)}
     assert list(entries) == ["planned", "extracted", "shaped", "sealed"]
     assert entries["shaped"] == {"files": 2, "rows": 3, "sums": {"amount": "6.5"}, "control_totals_agree": None}
-    assert batches.verify(world.stores, world.vault, record.id)["ok"]
-    assert world.confirm(batches.read(world.stores.batches, record.id))["files"]
+    assert batches.verify(world.context, record.batch)["ok"]
+    assert world.confirm(batches.read(world.stores.batches, record.batch)).files
     assert world.raw_versions() == []
 
 
@@ -117,7 +116,7 @@ def test_rows_that_do_not_fit_fail_the_batch_leave_no_file_and_can_be_extracted_
     assert "row 3, record R, field 3 'amount': has more than 2 decimals" in status["failure"]["cause"]
     assert "3.001" not in json.dumps(status)
     assert [blob.name.rpartition("/")[2] for blob in world.stores.raw.list_blobs()] == [ROWS]
-    assert batches.state_of(world.stores, world.plan()) == "planned"
+    assert batches.state_of(world.context, world.plan()) == "planned"
     extract(world, record, ["1.00", "2.50", "3.00"])
     assert finish(world, record)["state"] == "sealed"
     assert opened(world, record) == FILES
@@ -132,8 +131,8 @@ def test_a_skipped_batch_ends_empty_is_neither_late_nor_sent_and_takes_no_number
     assert (status["state"], status["send"], status["last"]) == ("empty", [], [])
     assert world.raw_versions() == []
     assert finish(world, record)["state"] == "empty"
-    found = batches.read(world.stores.batches, record.id)
-    assert batches.confirm(world.stores, found, expected=[], arrived={}, run_id=None, now=NOW)["files"] == []
+    found = batches.read(world.stores.batches, record.batch)
+    assert batches.confirm_empty(world.context, found).files == []
     following = world.plan(START + DAY)
     extract(world, following, ["1.00"])
     finish(world, following)
@@ -181,21 +180,21 @@ def test_a_file_that_was_changed_after_shaping_is_never_sealed(world: World, fee
     extract(world, record, ["1.00", "2.50", "3.00"])
     world.request(record)
     message = next(iter(world.stores.seal_queue.receive_messages()))
-    batches.seal_files(world.stores, world.vault, message.content, now=NOW)
+    batches.seal_files(world.context, message.content)
     world.stores.seal_queue.delete_message(message)
-    found = batches.read(world.stores.batches, record.id)
+    found = batches.read(world.stores.batches, record.batch)
     assert found.staged
-    blob = world.stores.raw.get_blob_client(f"{record.id.folder}/{found.staged[0].name}")
+    blob = world.stores.raw.get_blob_client(f"{record.batch.folder}/{found.staged[0].name}")
     data = blob.download_blob().readall().replace(b"2.50", b"2.60")
     changed = found.staged[0].model_copy(update={"etag": blob.upload_blob(data, overwrite=True)["etag"]})
     batches.record.update(
         world.stores.batches,
-        record.id,
+        record.batch,
         lambda current: current.model_copy(update={"staged": [changed, *found.staged[1:]]}),
     )
     for message in world.stores.seal_queue.receive_messages():
         world.stores.seal_queue.delete_message(message)
-    batches.request_sealing(world.stores, record.id, rows={}, run_id=None, now=NOW)
+    batches.request_sealing(world.context, record.batch, rows={})
     world.work()
 
     status = world.status(record)
@@ -213,7 +212,7 @@ def test_compressed_files_are_read_back_as_well(world: World, feed: Any) -> None
 
     assert finish(world, record)["state"] == "sealed"
 
-    found = batches.read(world.stores.batches, record.id)
+    found = batches.read(world.stores.batches, record.batch)
     (name,) = found.files
     data = b"".join(open_sealed([world.blob(found, found.sealed_name(name))], PARTNER_KEY))
     assert gzip.decompress(data).startswith(b"H,1,1,1,3,6.50\n")
@@ -275,13 +274,13 @@ def test_shaping_can_be_killed_at_every_call_and_ends_in_the_same_place(
         (message,) = list(world.stores.seal_queue.receive_messages())
         killing(number, after)
         try:
-            batches.seal_files(world.stores, world.vault, message.content, now=NOW)
+            batches.seal_files(world.context, message.content)
             was_killed = False
         except Killed:
             was_killed = True
         killing(-1, False)
         kills += was_killed
-        batches.seal_files(world.stores, world.vault, message.content, now=NOW)  # the queue gives it again
+        batches.seal_files(world.context, message.content)  # the queue gives it again
         world.stores.seal_queue.delete_message(message)
         while world.work():
             pass
@@ -293,7 +292,7 @@ def test_shaping_can_be_killed_at_every_call_and_ends_in_the_same_place(
             f"H,{first + 1},2,2,1,3.00\nR,id3,3.00\n",
         ]
         assert [
-            name for name in world.raw_versions() if name.startswith(record.id.folder) and name.endswith(ROWS)
+            name for name in world.raw_versions() if name.startswith(record.batch.folder) and name.endswith(ROWS)
         ] == []
         if not was_killed:
             break
@@ -309,9 +308,7 @@ def test_two_workers_with_the_same_message_make_the_files_once(world: World, fee
     (message,) = list(world.stores.seal_queue.receive_messages())
 
     with ThreadPoolExecutor(4) as pool:
-        for done in [
-            pool.submit(batches.seal_files, world.stores, world.vault, message.content, now=NOW) for _ in range(4)
-        ]:
+        for done in [pool.submit(batches.seal_files, world.context, message.content) for _ in range(4)]:
             done.result()
     world.stores.seal_queue.delete_message(message)
     while world.work():
@@ -327,10 +324,10 @@ def test_a_message_given_up_fails_the_batch_and_lets_go_of_its_rows(world: World
     world.request(record)
     (message,) = list(world.stores.seal_queue.receive_messages())
 
-    batches.give_up(world.stores, message.content, now=NOW)
+    batches.give_up(world.context, message.content)
 
     assert world.status(record)["failure"]["cause"] == "shaping failed after every retry"
-    assert batches.state_of(world.stores, world.plan()) == "planned"
+    assert batches.state_of(world.context, world.plan()) == "planned"
 
 
 def test_a_message_about_rows_that_were_extracted_anew_does_nothing(world: World, feed: Any) -> None:
@@ -338,13 +335,13 @@ def test_a_message_about_rows_that_were_extracted_anew_does_nothing(world: World
     extract(world, record, ["1.001"])
     world.request(record)
     (old,) = list(world.stores.seal_queue.receive_messages())
-    batches.seal_files(world.stores, world.vault, old.content, now=NOW)
+    batches.seal_files(world.context, old.content)
     world.stores.seal_queue.delete_message(old)
     world.plan()
     extract(world, record, ["1.00", "2.50", "3.00"])
     world.request(record)
 
-    batches.seal_files(world.stores, world.vault, old.content, now=NOW)
+    batches.seal_files(world.context, old.content)
     while world.work():
         pass
 
@@ -360,7 +357,7 @@ def test_a_correction_with_the_name_that_it_corrects_is_refused(world: World, fe
 
 def test_a_batch_that_an_older_version_planned_gets_today_s_query(world: World, feed: Any) -> None:
     record = world.plan()
-    path = f"{record.id.folder}/batch.json"
+    path = f"{record.batch.folder}/batch.json"
     old = json.loads(world.stores.batches.download_blob(path).readall())
     old |= {
         "query": "SELECT 1",
@@ -392,6 +389,6 @@ def test_forty_parts_are_queued_in_groups(world: World, feed: Any) -> None:
 
     assert finish(world, record)["state"] == "sealed"
 
-    found = batches.read(world.stores.batches, record.id)
+    found = batches.read(world.stores.batches, record.batch)
     assert [file.rows for file in found.staged or []] == [2] * 60
     assert isinstance(world.stores.seal_queue, QueueClient)

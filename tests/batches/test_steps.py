@@ -15,7 +15,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 import batches
 from batches import BatchId, Record
+from batches.accepting import parse_message
 from batches.manifest import list_sealed
+from batches.sealing import fail_file
 from encryption import Manifest, open_sealed, verify_signature
 from local.partner import self_signed
 
@@ -63,7 +65,7 @@ def set_of(records: list[Record]) -> list[Record]:
 def test_number_taken_before_a_crash_is_kept(world: World):
     record = world.plan()
     world.plan(START + DAY)
-    world.stores.batches.delete_blob(f"{record.id.folder}/batch.json")
+    world.stores.batches.delete_blob(f"{record.batch.folder}/batch.json")
 
     assert world.plan().sequence == record.sequence
 
@@ -77,7 +79,7 @@ def test_other_window_of_the_same_date_is_refused(world: World):
 
 def test_plan_for_another_window_leaves_a_failure_where_it_is(world: World):
     record = world.plan()
-    batches.record_failure(world.stores, record.id, step="extract", cause="no table", hint="mend", run_id=None, now=NOW)
+    batches.record_failure(world.context, record.batch, step="extract", cause="no table", hint="mend")
 
     with pytest.raises(batches.OtherWindow):
         world.plan(window_end=START + DAY / 2)
@@ -167,16 +169,14 @@ def test_sealing_without_the_plaintext_is_refused(world: World):
 
 def test_sealing_an_unknown_batch_is_refused(world: World):
     with pytest.raises(batches.UnknownBatch):
-        batches.request_sealing(
-            world.stores, BatchId.parse("northwind.accruals.2001-01-01.1"), rows={}, run_id=None, now=NOW
-        )
+        batches.request_sealing(world.context, BatchId.parse("northwind.accruals.2001-01-01.1"), rows={})
 
 
 def test_message_that_arrives_twice_changes_nothing(world: World):
     record = world.sealed()
     before = {blob.name: blob.etag for blob in world.stores.encrypted.list_blobs()}
 
-    batches.seal_files(world.stores, world.vault, world.message(record), now=NOW)
+    batches.seal_files(world.context, world.message(record))
 
     assert {blob.name: blob.etag for blob in world.stores.encrypted.list_blobs()} == before
 
@@ -187,13 +187,11 @@ def test_messages_worked_at_the_same_time_leave_one_file_that_opens(world: World
     world.request(record)
 
     with ThreadPoolExecutor(4) as pool:
-        list(
-            pool.map(lambda _: batches.seal_files(world.stores, world.vault, world.message(record), now=NOW), range(4))
-        )
+        list(pool.map(lambda _: batches.seal_files(world.context, world.message(record)), range(4)))
 
     sealed = world.blob(record, record.sealed_name(record.files[0]))
     assert b"".join(open_sealed([sealed], PARTNER_KEY)) == ROWS * 400
-    assert list_sealed(world.stores, record)[record.sealed_name(record.files[0])].sealed_sha256 == (
+    assert list_sealed(world.context, record)[record.sealed_name(record.files[0])].sealed_sha256 == (
         hashlib.sha256(sealed).hexdigest()
     )
     assert world.status(record)["state"] == "sealed"
@@ -211,8 +209,8 @@ def test_two_requests_at_once_forget_a_failure_together(world: World, monkeypatc
     record = world.plan()
     world.stage(record)
     world.request(record)
-    message = batches.parse_message(world.message(record))
-    batches.fail_file(world.stores, message, message.files[0], cause="no vault", hint="mend", now=NOW)
+    message = parse_message(world.message(record))
+    fail_file(world.context, message, message.files[0], cause="no vault", hint="mend")
     listing = world.stores.batches.list_blob_names
 
     def other_request_is_faster(**options: Any) -> list[str]:
@@ -231,7 +229,7 @@ def test_two_requests_at_once_forget_a_failure_together(world: World, monkeypatc
 def test_batch_whose_last_worker_died_is_finished_by_the_next_look(world: World):
     record = world.sealed()
     for name in ("manifest.json.sig", "manifest.json", "keys.json"):
-        world.stores.encrypted.delete_blob(f"{record.id.folder}/{name}")
+        world.stores.encrypted.delete_blob(f"{record.batch.folder}/{name}")
 
     assert world.status(record)["state"] == "sealed"
     assert world.blob(record, "manifest.json.sig")
@@ -290,7 +288,7 @@ def test_unusable_certificate_fails_the_batch_and_the_mend_completes_it(
     world.work()
 
     assert world.status(record)["state"] == "sealed"
-    assert [failure.step for failure in batches.read(world.stores.batches, record.id).failures_before] == ["seal"]
+    assert [failure.step for failure in batches.read(world.stores.batches, record.batch).failures_before] == ["seal"]
 
 
 def test_vault_that_is_busy_is_tried_again_by_the_queue(world: World, monkeypatch: pytest.MonkeyPatch):
@@ -306,7 +304,7 @@ def test_vault_that_is_busy_is_tried_again_by_the_queue(world: World, monkeypatc
 
     monkeypatch.setattr(world.vault, "recipients", refuse)
     with pytest.raises(Busy):
-        batches.seal_files(world.stores, world.vault, world.message(record), now=NOW)
+        batches.seal_files(world.context, world.message(record))
 
     assert world.status(record)["state"] == "sealing"
 
@@ -314,14 +312,14 @@ def test_vault_that_is_busy_is_tried_again_by_the_queue(world: World, monkeypatc
 @pytest.mark.parametrize("body", ["", "{}", "[]", '{"version": 2}', "not json"])
 def test_strange_message_is_refused(body: str):
     with pytest.raises(batches.InvalidRequest):
-        batches.parse_message(body)
+        parse_message(body)
 
 
 def test_message_of_another_version_is_refused(world: World):
     body = world.message(world.plan()).replace('"version":1', '"version":9')
 
     with pytest.raises(batches.InvalidRequest, match="version 9"):
-        batches.parse_message(body)
+        parse_message(body)
 
 
 @pytest.mark.parametrize("name", ["../other/file.txt", "a/b", "", ".hidden", "x" * 200])
@@ -330,7 +328,7 @@ def test_message_with_a_strange_file_name_is_refused(world: World, name: str):
     body = world.message(record).replace(record.files[0], name)
 
     with pytest.raises(batches.InvalidRequest):
-        batches.parse_message(body)
+        parse_message(body)
 
 
 def test_certificates_are_read_only_while_sealing(world: World):
@@ -358,8 +356,8 @@ def test_receipt_is_written_and_the_plaintext_is_gone(world: World):
 
     receipt = world.confirm(record)
 
-    assert receipt["batch"] == record.batch
-    assert [file["name"] for file in receipt["files"]] == [
+    assert receipt.batch == record.batch
+    assert [file.name for file in receipt.files] == [
         "NW_ACCRUALS_20261121_000001.txt.sealed",
         f"{record.batch}.keys.json",
         f"{record.batch}.manifest.json.sig",
@@ -367,7 +365,7 @@ def test_receipt_is_written_and_the_plaintext_is_gone(world: World):
     ]
     assert world.raw_versions() == []
     assert world.status(record)["state"] == "delivered"
-    assert batches.read(world.stores.batches, record.id).plaintext_purged_at == NOW
+    assert batches.read(world.stores.batches, record.batch).plaintext_purged_at == NOW
 
 
 def test_confirming_again_gives_the_first_receipt(world: World):
@@ -389,7 +387,7 @@ def test_plaintext_left_by_a_crash_after_the_receipt_is_purged_by_the_next_confi
 @pytest.mark.parametrize("missing", ["manifest.json", "sealed"])
 def test_incomplete_delivery_is_refused_and_the_plaintext_stays(world: World, missing: str):
     record = world.sealed()
-    arrived = {file["to"]: file["bytes"] for file in batches.remote_files(world.stores, record)}
+    arrived = {file.to: file.bytes for file in batches.remote_files(world.context, record)}
     arrived = {name: size for name, size in arrived.items() if not name.endswith(missing)}
 
     with pytest.raises(batches.NotDelivered, match="absent"):
@@ -401,7 +399,7 @@ def test_incomplete_delivery_is_refused_and_the_plaintext_stays(world: World, mi
 
 def test_short_file_at_the_partner_is_refused(world: World):
     record = world.sealed()
-    arrived = {file["to"]: file["bytes"] - 1 for file in batches.remote_files(world.stores, record)}
+    arrived = {file.to: file.bytes - 1 for file in batches.remote_files(world.context, record)}
 
     with pytest.raises(batches.NotDelivered, match="bytes, sealed"):
         world.confirm(record, arrived)
@@ -410,7 +408,7 @@ def test_short_file_at_the_partner_is_refused(world: World):
 def test_first_cause_of_a_failure_stands(world: World):
     record = world.plan()
     for cause in ("the table is missing", "what followed"):
-        batches.record_failure(world.stores, record.id, step="extract", cause=cause, hint="mend", run_id=None, now=NOW)
+        batches.record_failure(world.context, record.batch, step="extract", cause=cause, hint="mend")
 
     assert world.status(record)["failure"]["cause"] == "the table is missing"
 

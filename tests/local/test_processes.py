@@ -62,7 +62,7 @@ def test_killed_parent_leaves_no_process_and_no_folder() -> None:
         family = psutil.Process(parent.pid).children(recursive=True)
         commands = [command_of(process) for process in family]
         assert sum("leash.py" in command for command in commands) == 6
-        for server in ("postgres -D", "azurite.js", "sftp_server", "function_host", "function_worker"):
+        for server in ("postgres -D", "azurite.js", "sftp_server", "functions_host.host", "functions_host.worker"):
             assert any(server in command for command in commands), server
     finally:
         parent.kill()

@@ -1,0 +1,41 @@
+"""What one invocation works with: storage, vault, partners, the clock and the run that asked. Built once, then passed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from batches.stores import Stores
+from encryption.vault import Vault
+from partners import Partner, load_partner
+
+SftpAddresses = Mapping[str, Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """`clock` gives aware UTC; `run_id` is Data Factory's run, if one asked; `sftp` are the stage's addresses by partner.
+
+    A partner's file is read once per invocation, however many files a message names.
+    """
+
+    stores: Stores
+    vault: Vault
+    clock: Callable[[], datetime]
+    sftp: SftpAddresses = field(default_factory=dict)
+    run_id: str | None = None
+    _partners: dict[str, Partner] = field(default_factory=dict, repr=False, compare=False)
+
+    def now(self) -> datetime:
+        return self.clock()
+
+    def partner(self, name: str) -> Partner:
+        """Return one partner as its file says. Raises UnknownPartner, PartnerInvalid."""
+        if name not in self._partners:
+            self._partners[name] = load_partner(name, self.sftp)
+        return self._partners[name]
+
+    def for_run(self, run_id: str | None) -> Context:
+        """Return the same context on behalf of the run that a message names."""
+        return replace(self, run_id=run_id)
