@@ -25,6 +25,7 @@ from batches.manifest import is_finished, sealed_names
 from batches.record import ROWS, BatchId, Record, StagedFile, StagedRows, Stored
 from batches.stores import BLOCK_BYTES
 from encryption.sealing import Format
+from partners.model import OpenPgpFiles
 from partners.naming import SAFE_FILE_NAME
 
 MESSAGE_VERSION = 1
@@ -48,6 +49,7 @@ class SealMessage(Stored):
     batch: BatchId
     files: list[StagedFile]
     format: Format
+    openpgp: OpenPgpFiles | None = None
     last: bool
     planned_at: AwareDatetime | None = None
     parts: int | None = None
@@ -110,6 +112,7 @@ def queue_sealing(context: Context, record: Record) -> None:
         "version": MESSAGE_VERSION,
         "batch": record.batch,
         "format": record.format,
+        "openpgp": record.openpgp,
         "run_id": context.run_id,
         "traceparent": current_traceparent(),
         "parts": len(record.files),

@@ -175,11 +175,11 @@ def _put_back(context: Context, message: DeliverMessage) -> None:
 
 def _send(context: Context, record: Record, lease: BlobLeaseClient) -> None:
     expected = remote_files(context, record)
-    *files, manifest = [_Sealed(context.stores, file) for file in expected]
+    files = [_Sealed(context.stores, file) for file in expected]
     partner = context.partner(record.batch.partner)
     outcomes = deliver(
-        files,
-        [manifest],
+        files[:-1],
+        files[-1:],
         settings=partner.sftp.connection(context.vault.secret),
         policy=replace(partner.delivery, folder=record.folder),
         journal=_BlobJournal(_journal_blob(context.stores, record), lease),

@@ -26,6 +26,7 @@ class RemoteFile(Stored):
 def remote_files(context: Context, record: Record) -> list[RemoteFile]:
     """Return what the partner receives, in order, the manifest last. Raises SealedMissing.
 
+    A partner that wants no side files receives the sealed files alone; all the same everything must be there.
     Sealed files keep their name; the batch's own files carry the batch id, since one inbox holds many batches.
     """
     manifest = read_manifest(context, record)
@@ -57,6 +58,7 @@ def remote_files(context: Context, record: Record) -> list[RemoteFile]:
             sha256=sha256,
         )
         for name, sha256 in hashes.items()
+        if record.side_files == "all" or name not in own
     ]
 
 

@@ -121,6 +121,8 @@ def _new_record(context: Context, partner: Partner, batch: BatchId, window: Wind
         files=[made.name_file(batch, now, sequence)] if made.numbers_batches else [],
         query=stage_query(feed, batch.business_date),
         format=feed.format,
+        openpgp=feed.openpgp,
+        side_files=feed.side_files,
         route=feed.route,
         folder=feed.folder,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import date
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from azure.storage.blob import ContainerClient
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler
@@ -18,6 +18,7 @@ from batches import blobs
 from batches.errors import InvalidRequest, UnknownBatch
 from encryption import EXTENSIONS
 from partners import ShortForm
+from partners.model import OpenPgpFiles
 
 # The staged rows of a batch, in its folder of the raw container.
 ROWS = "rows.jsonl"
@@ -146,6 +147,8 @@ class Record(Stored):
     query: str
     layout: ShortForm | None = None  # of batches that were planned by versions before 0.2; now in layout.json
     format: str
+    openpgp: OpenPgpFiles | None = None
+    side_files: Literal["all", "none"] = "all"
     route: str
     folder: str
     rows: StagedRows | None = None
@@ -164,12 +167,17 @@ class Record(Stored):
 
     def sealed_name(self, file: str) -> str:
         """Return the name that a file of the batch has once it is sealed."""
-        return file + EXTENSIONS[self.format]
+        return sealed_name(file, self.format, self.openpgp)
 
     def of_delivery(self, stem: str, delivery: int | None = None) -> str:
         """Return the blob name of what belongs to one delivery: `receipt.json`, `receipt.2.json`, ..."""
         number = delivery or self.delivery
         return f"{self.batch.folder}/{stem}.json" if number == 1 else f"{self.batch.folder}/{stem}.{number}.json"
+
+
+def sealed_name(file: str, format: str, openpgp: OpenPgpFiles | None) -> str:  # noqa: A002  # the field's word
+    """Return the name that a file has once it is sealed; OpenPGP files are called as their partner wishes."""
+    return file + (openpgp.extension if openpgp else EXTENSIONS[format])
 
 
 def create(container: ContainerClient, record: Record) -> Record:

@@ -24,11 +24,12 @@ from batches.errors import InvalidRequest
 from batches.failing import record_failure
 from batches.log import count_sealed, log_event, log_failure, step
 from batches.manifest import finish_if_sealed, is_finished, result_of
+from batches.openpgp import sealing_format
 from batches.receipts import is_delivered
-from batches.record import BatchId, StagedFile, Stored
+from batches.record import BatchId, StagedFile, Stored, sealed_name
 from batches.shaping import give_up_shaping, shape_rows
 from batches.transfer import BlockWriter, read_blob
-from encryption import EXTENSIONS, FileInfo, SealedFile, seal
+from encryption import FileInfo, OpenPgp, SealedFile, seal
 from encryption.wrapping import Receiver
 from fault import Fault
 from partners.compressing import Decompressor
@@ -142,7 +143,7 @@ class _Worker:
                 batch=message.batch, name=file.name, plaintext_bytes=file.size_bytes, created=self._context.now()
             ),
             recipients=self._recipients,
-            format=message.format,
+            format=self._format,
             hash_threads=False,  # storage is slower than one core that does it all; its other cores have other messages
         )
         writer = BlockWriter(target, attempt=uuid.uuid4().hex)
@@ -156,6 +157,10 @@ class _Worker:
             count_sealed(file.size_bytes)
         else:
             assert _result(target) is not None, "a commit is refused only where a blob is"
+
+    @cached_property
+    def _format(self) -> str | OpenPgp:
+        return sealing_format(self._message.format, self._message.openpgp, self._context.vault)
 
     @cached_property
     def _recipients(self) -> list[Receiver]:
@@ -194,8 +199,8 @@ class _Worker:
 
 
 def _target(context: Context, message: SealMessage, file: StagedFile) -> BlobClient:
-    name = f"{message.batch.folder}/{file.name}{EXTENSIONS[message.format]}"
-    return context.stores.encrypted.get_blob_client(name)
+    name = sealed_name(file.name, message.format, message.openpgp)
+    return context.stores.encrypted.get_blob_client(f"{message.batch.folder}/{name}")
 
 
 def _result(blob: BlobClient) -> SealedFile | None:

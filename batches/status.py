@@ -102,8 +102,8 @@ def _found(context: Context, record: Record) -> dict[str, Any]:
         return {"state": state, "receipt": read_receipt(context, record), "answer": read_answer(context, record)}
     if state != "sealed" or record.route != "adf":
         return {"state": state}
-    *first, manifest = remote_files(context, record)
-    return {"state": state, "send": tuple(first), "last": (manifest,)}
+    leaving = tuple(remote_files(context, record))
+    return {"state": state, "send": leaving[:-1], "last": leaving[-1:]}
 
 
 def _as_failure(context: Context, step: str, error: BatchError) -> Failure:

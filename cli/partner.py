@@ -12,13 +12,14 @@ from pathlib import Path
 
 from azure.identity import DefaultAzureCredential
 
+from batches.openpgp import sealing_format
 from cli import partner_layouts
 from cli.console import CommandFailed
 from cli.partner_kit import assemble_kit, fingerprint
 from cli.partner_tables import raise_table_faults
 from delivery import BytesSource, ConnectionSettings
 from delivery.check import Finding, check_server
-from encryption import FileInfo, seal
+from encryption import FileInfo, OpenPgp, seal
 from encryption.vault import Vault
 from partners import PartnerInvalid, load_partner
 from partners.checking import layout_notes
@@ -136,13 +137,19 @@ def _kit(arguments: argparse.Namespace) -> int:
         recipients=vault.recipients(partner.certificate, now),
         sign=lambda data: vault.sign(signing_key, data),
         signing_key=vault.key_id(signing_key),
-        formats=sorted({feed.format for feed in partner.feeds.values()}),
+        formats=_formats(partner, vault),
     )
     print(f"{len(files)} files in {arguments.out}; the partner starts with {arguments.out / 'README.md'}")
     print(
         f"Tell the partner by another way, such as by telephone: SHA-256 of sender.pem = {fingerprint(verification_key)}"
     )
     return 0
+
+
+def _formats(partner: Partner, vault: Vault) -> list[str | OpenPgp]:
+    """Return what the partner's feeds are sealed as, each once."""
+    found = {feed.format: sealing_format(feed.format, feed.openpgp, vault) for feed in partner.feeds.values()}
+    return [found[name] for name in sorted(found)]
 
 
 def _show(finding: Finding) -> None:
@@ -178,9 +185,10 @@ def _test_file(partner: Partner, feed: str) -> BytesSource:
     now = datetime.now(UTC)
     name = f"SEALIFT_TEST_{now:%Y%m%dT%H%M%S}.txt"
     text = f"A test of Sealift for {partner.title}, made {now:%Y-%m-%d %H:%M} UTC: please confirm that it opens.\n".encode()
-    recipients = _vault().recipients(partner.certificate, now)
+    vault = _vault()
+    recipients = vault.recipients(partner.certificate, now)
     file = FileInfo(batch=f"{partner.name}.{feed}.{now:%Y-%m-%d}.1", name=name, plaintext_bytes=len(text), created=now)
-    wanted = partner.feeds[feed].format
+    wanted = sealing_format(partner.feeds[feed].format, partner.feeds[feed].openpgp, vault)
     sealing = seal([text], file=file, recipients=recipients, format="native" if wanted == "detached" else wanted)
     sealed = b"".join(sealing)
     return BytesSource(sealing.result.sealed_name, sealed)

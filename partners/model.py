@@ -203,6 +203,17 @@ class ReceiptAnswer(_Model):
             return delivery.ReceiptAnswer(**values)
 
 
+class OpenPgpFiles(_Model):
+    """How a partner wants OpenPGP files."""
+
+    sign: bool = Field(default=True, description="Sign each file inside its encryption, with our OpenPGP key.")
+    armour: bool = Field(default=False, description="Write text (ASCII armour) instead of bytes.")
+    compress: bool = Field(default=False, description="Compress before encrypting.")
+    extension: Literal[".pgp", ".gpg", ".asc", ""] = Field(
+        default=".pgp", description="What the name at the partner has after file_name; empty: nothing."
+    )
+
+
 class Feed(_Model):
     """One kind of file for one partner."""
 
@@ -217,7 +228,12 @@ class Feed(_Model):
     sequence: Numbering = Numbering()
     file_name: str
     folder: RemoteFolder = "/"
-    format: Literal["native", "detached", "cms"] = "native"
+    format: Literal["native", "detached", "cms", "openpgp"] = "native"
+    openpgp: OpenPgpFiles | None = Field(default=None, description="Only with format: openpgp.")
+    side_files: Literal["all", "none"] = Field(
+        default="all",
+        description="none: only the files go to the partner, no manifest, signature and keys.json; with format: openpgp.",
+    )
     route: Literal["adf", "function"] = "adf"
     days: Annotated[list[Day], Field(min_length=1)] = list(DAYS)
     holidays: Holidays = Holidays()
@@ -239,6 +255,18 @@ class Feed(_Model):
             raise ValueError(f"columns name {', '.join(sorted(doubled))} more than once")
         if any(part in ("..", ".") for part in self.folder.split("/")):
             raise ValueError("folder must be an absolute path without . and ..")
+        return self
+
+    @model_validator(mode="after")
+    def _check_openpgp(self) -> Feed:
+        if self.format != "openpgp" and self.openpgp is not None:
+            raise ValueError(
+                "openpgp says how files of format: openpgp are written; write that format, or leave it out"
+            )
+        if self.format != "openpgp" and self.side_files == "none":
+            raise ValueError(
+                f"side_files: none needs format: openpgp; a {self.format} file proves its sender by the manifest"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,0 +1,131 @@
+"""A feed of OpenPGP files on real services: sealed, signed by the vault, delivered without side files, verified, sent again."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from batch_world import DAY, ROWS, START, World
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+import batches
+from batches import Record
+from local.openpgp_desk import Desk
+from local.sftp import PartnerSftp
+from partners import Partner, PartnerInvalid, load_partner
+from partners.loading import FOLDER
+
+KEY = rsa.generate_private_key(65537, 3072)
+DESK = Desk.make("Cedarway <edi@cedarway.example>", datetime.now(UTC) - timedelta(days=9))
+
+
+def write(folder: Path, **feed: Any) -> Path:
+    """Write Cedarway's file with a feed that differs in these members."""
+    data = yaml.safe_load((FOLDER / "cedarway.yaml").read_text())
+    data["feeds"]["purchases"].update(feed)
+    (folder / "cedarway.yaml").write_text(yaml.safe_dump(data))
+    return folder
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PartnerSftp]:
+    with PartnerSftp(tmp_path_factory.mktemp("cedarway")) as running:
+        (running.root / "from-sealift" / "answers").mkdir(parents=True)
+        running.add_key(KEY.public_key())
+        yield running
+
+
+@pytest.fixture
+def cedarway(world: World, server: PartnerSftp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    names = ("cedarway-sftp-key", "cedarway-certificate")
+    world.key_vault.allow("function-app", secrets=names, keys=("sealift-signing", "sealift-openpgp"))
+    world.key_vault.create_key("sealift-openpgp")
+    form = serialization.PrivateFormat.TraditionalOpenSSL
+    pem = KEY.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    world.key_vault.set_secret("cedarway-sftp-key", base64.b64encode(pem).decode())
+    world.key_vault.set_secret("cedarway-certificate", DESK.certificate().decode())
+    write(tmp_path, format="openpgp", side_files="none", openpgp={"extension": ".gpg", "compress": True})
+
+    def of_test(name: str, sftp: Any) -> Partner:
+        return load_partner(name, sftp, folder=tmp_path)
+
+    monkeypatch.setattr("batches.context.load_partner", of_test)
+    return {"cedarway": {"host": server.host, "port": server.port, "host_keys": [server.host_key_line]}}
+
+
+def sealed(world: World) -> Record:
+    start = START.replace(hour=12)
+    record = world.plan(partner="cedarway", feed="purchases", window_start=start, window_end=start + DAY)
+    world.stage(record)
+    world.request(record)
+    world.work()
+    return record
+
+
+def send(world: World, record: Record, sftp: Any) -> None:
+    delivery = batches.read(world.stores.batches, record.batch).delivery
+    body = {"version": 1, "batch": record.batch, "delivery": delivery, "run_id": None}
+    batches.deliver_batch(world.at(sftp=sftp), json.dumps(body))
+
+
+def inbox(server: PartnerSftp) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (server.root / "from-sealift").iterdir() if path.is_file()}
+
+
+def test_only_the_files_reach_the_partner_whose_desk_opens_them(
+    world: World, cedarway: Any, server: PartnerSftp
+) -> None:
+    record = sealed(world)
+    assert world.status(record)["state"] == "sealed"
+
+    send(world, record, cedarway)
+
+    ((name, content),) = inbox(server).items()
+    sender = load_pem_public_key(world.vault.public_key_pem("sealift-openpgp"))
+    assert isinstance(sender, rsa.RSAPublicKey)
+    opened = DESK.open(content, sender)
+    assert name == f"{record.files[0]}.gpg"
+    assert (opened.name, opened.content, opened.is_signed) == (record.files[0], ROWS, True)
+
+
+def test_receipt_verify_and_re_send_work_as_with_side_files(world: World, cedarway: Any, server: PartnerSftp) -> None:
+    record = sealed(world)
+    send(world, record, cedarway)
+    first = inbox(server)
+
+    assert world.status(record)["state"] == "delivered"
+    assert [file["name"] for file in world.status(record)["receipt"]["files"]] == list(first)
+    answer = batches.verify(world.context, record.batch)
+    assert answer["ok"], answer
+    assert world.blob(record, "manifest.json.sig")
+
+    (server.root / "from-sealift" / next(iter(first))).unlink()
+    batches.resend(world.context, record.batch, who="operator", reason="lost")
+    send(world, record, cedarway)
+
+    assert inbox(server) == first
+    assert world.status(record)["state"] == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("feed", "text"),
+    [
+        ({"format": "native", "openpgp": {"sign": False}}, "openpgp says how files of format: openpgp are written"),
+        ({"format": "native", "side_files": "none"}, "side_files: none needs format: openpgp"),
+        ({"format": "openpgp", "openpgp": {"extension": ".zip"}}, "extension"),
+        ({"format": "openpgp", "openpgp": {"armor": True}}, "armor"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused_when_the_file_is_read(
+    feed: dict[str, Any], text: str, tmp_path: Path
+) -> None:
+    with pytest.raises(PartnerInvalid, match=text):
+        load_partner("cedarway", folder=write(tmp_path, **feed))
