@@ -20,7 +20,7 @@ from batches import recipe
 from batches import record as records
 from batches.accepting import SealMessage, parse_message, parse_shape_message
 from batches.context import Context
-from batches.errors import InvalidRequest
+from batches.errors import ForeignContent, InvalidRequest
 from batches.failing import record_failure
 from batches.log import count_sealed, log_event, log_failure, step
 from batches.manifest import finish_if_sealed, is_finished, result_of
@@ -71,7 +71,7 @@ def seal_files(context: Context, body: str, *, attempt: int = 1) -> None:
 def fail_file(context: Context, message: SealMessage, file: StagedFile, *, cause: str, hint: str) -> None:
     """Record that a file cannot be sealed, and so that its batch has failed; unless another attempt has sealed it."""
     batch, name, run_id = message.batch, file.name, message.run_id
-    if _result(_target(context, message, file)) is not None:
+    if _is_sealed(_target(context, message, file)):
         log_event("file.sealed.before", batch=batch, file=name, run_id=run_id, cause=cause)
         return
     failure = FileFailure(file=name, cause=cause[:500], hint=hint[:500], at=context.now())
@@ -201,6 +201,13 @@ class _Worker:
 def _target(context: Context, message: SealMessage, file: StagedFile) -> BlobClient:
     name = sealed_name(file.name, message.format, message.openpgp)
     return context.stores.encrypted.get_blob_client(f"{message.batch.folder}/{name}")
+
+
+def _is_sealed(blob: BlobClient) -> bool:
+    try:
+        return _result(blob) is not None
+    except ForeignContent:  # that is the cause that is about to be recorded
+        return False
 
 
 def _result(blob: BlobClient) -> SealedFile | None:
