@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import azure.functions as func
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 import batches
 from batches import BatchId
@@ -25,28 +34,49 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 Answer = tuple[int, dict[str, Any]]
 BODY_LIMIT_BYTES = 4 * 1024 * 1024  # room for what arrived of a batch of 10,000 files
 LIST_LIMIT = 500
+FIRST_YEAR, LAST_YEAR = 1900, 2999
+NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
+
+
+def _in_bounds(moment: datetime) -> datetime:
+    """Refuse years in which zones and calendars have no meaning, and no arithmetic has room."""
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(f"the year must be from {FIRST_YEAR} to {LAST_YEAR}")
+    return moment
+
+
+# Every field has bounds: what is stored for good, shown on a terminal or put into a name must be fit for it.
+Line = StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$")
+FileName = Annotated[str, StringConstraints(min_length=1, max_length=250), Line]
+Whole = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Instant = Annotated[AwareDatetime, AfterValidator(_in_bounds)]
+LARGEST_BATCH = 10_000
 
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, strict=True)
 
-    run_id: str | None = Field(default=None, max_length=100, alias="runId")
+    run_id: Annotated[str, StringConstraints(max_length=100), Line] | None = Field(default=None, alias="runId")
 
 
 class PlanRequest(_Request):
-    """Which feed, for which window; another revision than 1 is a correction."""
+    """Which feed, for which window; another revision than 1 is a correction.
 
-    partner: str = Field(max_length=30)
-    feed: str = Field(max_length=30)
-    window_start: AwareDatetime = Field(alias="windowStart")
-    window_end: AwareDatetime = Field(alias="windowEnd")
+    `early` is the reason to plan a window that has not ended yet: its rows may still change.
+    """
+
+    partner: Annotated[str, StringConstraints(max_length=30), Line]
+    feed: Annotated[str, StringConstraints(max_length=30), Line]
+    window_start: Instant = Field(alias="windowStart")
+    window_end: Instant = Field(alias="windowEnd")
     revision: int = Field(default=1, ge=1, le=9999)
+    early: Annotated[str, StringConstraints(min_length=3, max_length=500), Line] | None = None
 
 
 class SealRequest(_Request):
     """The number of rows by file name, where the extraction knows it."""
 
-    rows: dict[str, int] = {}
+    rows: Annotated[dict[FileName, Whole], Field(max_length=LARGEST_BATCH)] = {}
 
 
 class DeliverRequest(_Request):
@@ -58,33 +88,33 @@ class ArrivedFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
-    bytes: int
+    name: FileName
+    bytes: Whole
 
 
 class ConfirmRequest(_Request):
     """What was seen on the partner's server."""
 
-    arrived: list[ArrivedFile] = []
+    arrived: Annotated[list[ArrivedFile], Field(max_length=2 * LARGEST_BATCH + 3)] = []
 
 
 class FailedRequest(_Request):
     """Why a run gave up."""
 
-    cause: str
-    step: str = "run"
+    cause: str = Field(max_length=100_000)
+    step: Annotated[str, StringConstraints(min_length=1, max_length=50), Line] = "run"
 
 
 class _OperatorRequest(_Request):
     """`who` is what the caller says of himself; the ledger keeps it."""
 
-    who: str = Field(min_length=1, max_length=100)
+    who: Annotated[str, StringConstraints(min_length=1, max_length=100), Line]
 
 
 class ResendRequest(_OperatorRequest):
     """Why the same bytes are delivered once more."""
 
-    reason: str = Field(min_length=3, max_length=500)
+    reason: Annotated[str, StringConstraints(min_length=3, max_length=500), Line]
 
 
 class ReplayRequest(_OperatorRequest):
@@ -122,7 +152,7 @@ def _answer(handle: Callable[[func.HttpRequest], Answer], req: func.HttpRequest,
         return error.status, {"error": error.message, "hint": error.hint, "batch": batch}
     except ValidationError as error:
         places = [f"{'.'.join(str(part) for part in e['loc']) or 'body'}: {e['msg']}" for e in error.errors()]
-        return 422, {"error": "; ".join(places[:5]), "hint": "mend the request's JSON body", "batch": batch}
+        return 422, {"error": "; ".join(places[:5]), "hint": "correct the request's JSON body", "batch": batch}
     except Exception as error:  # noqa: BLE001 - the last line of defence: no stack, row or secret leaves the app
         batches.log_failure("request.crashed", batch=batch, error=type(error).__name__)
         return 500, {"error": "the app failed", "hint": "see the app's log for request.crashed", "batch": batch}
@@ -133,7 +163,7 @@ def _answer(handle: Callable[[func.HttpRequest], Answer], req: func.HttpRequest,
 def feeds(req: func.HttpRequest) -> Answer:
     """The feeds that are due for the window that starts at `at`."""
     try:
-        at = datetime.fromisoformat(req.params.get("at", ""))
+        at = _in_bounds(datetime.fromisoformat(req.params.get("at", "")))
     except ValueError:
         at = datetime.min  # noqa: DTZ901 - has no zone, so it is refused below
     if at.tzinfo is None:
@@ -147,7 +177,7 @@ def plan(req: func.HttpRequest) -> Answer:
     """Plan a batch, or return the plan that was made before."""
     request = PlanRequest.model_validate_json(_body(req))
     context = _context(req, request)
-    window = batches.Window(request.window_start, request.window_end)
+    window = batches.Window(request.window_start, request.window_end, early=request.early)
     record = batches.plan(context, request.partner, request.feed, window, request.revision)
     return 200, {**batches.describe(context, record), "state": batches.state_of(context, record)}
 
@@ -216,15 +246,11 @@ def status(req: func.HttpRequest) -> Answer:
 @door
 def list_batches(req: func.HttpRequest) -> Answer:
     """The newest batches and their states: `?partner=`, `?feed=`, `?limit=`."""
-    try:
-        limit = int(req.params.get("limit", "20"))
-    except ValueError:
-        limit = 0
+    asked = req.params.get("limit", "20")
+    limit = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 0
     if not 1 <= limit <= LIST_LIMIT:
         raise batches.InvalidRequest("?limit= is not a number of batches", f"write a number from 1 to {LIST_LIMIT}")
-    found = batches.list_batches(
-        _context(req), partner=req.params.get("partner"), feed=req.params.get("feed"), limit=limit
-    )
+    found = batches.list_batches(_context(req), partner=_name(req, "partner"), feed=_name(req, "feed"), limit=limit)
     return 200, {"batches": found}
 
 
@@ -388,6 +414,14 @@ def _header_run_id(req: func.HttpRequest) -> str | None:
 def _traceparent(context: func.Context) -> str | None:
     """Return the caller's trace: the platform attaches it to coroutines only, and no function here is one."""
     return context.trace_context.trace_parent or None if context.trace_context else None
+
+
+def _name(req: func.HttpRequest, parameter: str) -> str | None:
+    """Return a partner's or feed's name of the query, None where none is given. Raises InvalidRequest."""
+    name: str | None = req.params.get(parameter)
+    if name and not NAME.fullmatch(name):
+        raise batches.InvalidRequest(f"?{parameter}= is no name of a {parameter}", "such as northwind or accruals")
+    return name or None
 
 
 def _batch_id(req: func.HttpRequest) -> BatchId:

@@ -13,7 +13,7 @@ from batches.record import BatchId, Failure, Record
 def record_failure(context: Context, batch: BatchId, *, step: str, cause: str, hint: str) -> Record:
     """Record that a run gave up. The first cause stands. Raises UnknownBatch."""
     failure = Failure(step=step, cause=cause, hint=hint, at=context.now(), run_id=context.run_id)
-    log_failure("batch.failed", batch=batch, step=step, cause=cause[:500], run_id=context.run_id)
+    log_failure("batch.failed", batch=batch, step=step, cause=failure.cause[:500], run_id=context.run_id)
     record = records.update(context.stores.batches, batch, lambda current: records.fail(current, failure))
     if record.failure == failure:
         details = {"failed_step": failure.step, "cause": failure.cause}

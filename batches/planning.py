@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from batches import ledger, recipe
@@ -21,21 +21,41 @@ from batches.recipe import Recipe
 from batches.record import ROWS, BatchId, Record
 from partners import Partner, UnknownFeed, stage_query
 
+LONGEST_WINDOW = timedelta(days=366)
+CLOCK_SKEW = timedelta(minutes=5)
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The period that a batch is about: from `start` up to, but not including, `end`; aware instants."""
+    """The period that a batch is about: from `start` up to, but not including, `end`; aware instants.
+
+    `early` is the reason to plan it before it has ended.
+    """
 
     start: datetime
     end: datetime
+    early: str | None = None
 
     def __post_init__(self) -> None:
         if self.start >= self.end:
             raise InvalidRequest("the window ends before it starts", "windowStart must be earlier than windowEnd")
+        if self.end - self.start > LONGEST_WINDOW:
+            raise InvalidRequest(
+                f"the window is longer than {LONGEST_WINDOW.days} days", "check the years of windowStart and windowEnd"
+            )
+
+    def refuse_unended(self, now: datetime) -> None:
+        """Raise InvalidRequest for a window in which rows may still change, unless a reason was given."""
+        if self.end > now + CLOCK_SKEW and not self.early:
+            raise InvalidRequest(
+                f"the window ends at {self.end.isoformat()}, which is still to come: its rows may change",
+                "plan it when it has ended, or give the reason as early",
+            )
 
 
 def plan(context: Context, partner: str, feed: str, window: Window, revision: int = 1) -> Record:
     """Return the record of the window's batch, made now or before. Raises PartnerError, InvalidRequest, OtherWindow."""
+    window.refuse_unended(context.now())
     whose = context.partner(partner)
     if feed not in whose.feeds:
         raise UnknownFeed(f"{partner} has no feed {feed!r}", f"its feeds are: {', '.join(whose.feeds)}")
@@ -56,6 +76,7 @@ def plan(context: Context, partner: str, feed: str, window: Window, revision: in
         "sequence": record.sequence,
         "window_start": record.window_start.isoformat(),
         "window_end": record.window_end.isoformat(),
+        "early": window.early,
         "files": len(record.files),
         "query_sha256": hashlib.sha256(record.query.encode()).hexdigest(),
     }

@@ -115,12 +115,17 @@ class StagedRows(Stored):
     size_bytes: int
 
 
+def shown(text: str) -> str:
+    """Return a text without control characters, which a terminal would obey; line ends and tabs become blanks."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 class Failure(Stored):
     """Why the batch stands still, for people. Texts that are longer than a person reads are cut."""
 
     step: str
-    cause: Annotated[str, BeforeValidator(lambda text: text[:4000])]
-    hint: Annotated[str, BeforeValidator(lambda text: text[:500])]
+    cause: Annotated[str, BeforeValidator(lambda text: shown(text)[:4000])]
+    hint: Annotated[str, BeforeValidator(lambda text: shown(text)[:500])]
     at: AwareDatetime
     run_id: str | None = None
 

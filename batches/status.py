@@ -31,7 +31,7 @@ class Status(Stored):
     state: str
     sequence: int
     route: str
-    window: dict[str, str]
+    window: dict[str, str] | None
     failure: Failure | None
     send: tuple[RemoteFile, ...] = ()
     last: tuple[RemoteFile, ...] = ()
@@ -112,4 +112,4 @@ def _as_failure(context: Context, step: str, error: BatchError) -> Failure:
 
 def _unreadable(context: Context, batch: BatchId, error: Unreadable) -> dict[str, Any]:
     failure = _as_failure(context, "read", error)
-    return Status(batch=batch, state="unreadable", sequence=0, route="", window={}, failure=failure).to_json()
+    return Status(batch=batch, state="unreadable", sequence=0, route="", window=None, failure=failure).to_json()

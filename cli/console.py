@@ -50,8 +50,9 @@ def done(text: str, seconds: float, note: str = "", mark: str = "+") -> None:
 
 
 def say(text: str) -> None:
-    """Print a line as it is; a long one is left to the terminal to wrap."""
-    console.print(Text(text), soft_wrap=True)
+    """Print a line as it is; a long one is left to the terminal to wrap, and no control character reaches it."""
+    plain = "".join(character if character.isprintable() or character in "\n\t" else " " for character in text)
+    console.print(Text(plain), soft_wrap=True)
 
 
 def heading(text: str) -> None:

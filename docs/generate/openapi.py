@@ -133,7 +133,18 @@ TIME: Schema = {"type": "string", "format": "date-time"}
 BATCH: Schema = {"type": "string", "pattern": r"^[a-z][a-z0-9-]*\.[a-z][a-z0-9-]*\.\d{4}-\d{2}-\d{2}\.\d+$"}
 SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 STATE: Schema = {
-    "enum": ["planned", "sealing", "empty", "sealed", "delivering", "delivered", "acknowledged", "rejected", "failed"]
+    "enum": [
+        "planned",
+        "sealing",
+        "empty",
+        "sealed",
+        "delivering",
+        "delivered",
+        "acknowledged",
+        "rejected",
+        "failed",
+        "unreadable",
+    ]
 }
 
 
@@ -206,7 +217,7 @@ ANSWERS: dict[str, Schema] = {
         state=STATE,
         sequence=COUNT,
         route=TEXT,
-        window=members(start=TIME, end=TIME),
+        window={"oneOf": [members(start=TIME, end=TIME), {"type": "null"}]},
         failure={"anyOf": [FAILURE, {"type": "null"}]},
         send=array(SENT),
         last=array(SENT),
@@ -222,10 +233,11 @@ ANSWERS: dict[str, Schema] = {
     "Ready": members(ready={"type": "boolean"}, checks={"type": "object", "additionalProperties": {"type": "boolean"}}),
 }
 
+NAME = {"type": "string", "pattern": f"^{function_app.NAME.pattern}$"}
 QUERY: dict[str, tuple[str, Schema, bool]] = {
     "at": ("the instant at which the window starts", TIME, True),
-    "partner": ("only this partner's batches", TEXT, False),
-    "feed": ("only this feed's batches", TEXT, False),
+    "partner": ("only this partner's batches", NAME, False),
+    "feed": ("only this feed's batches", NAME, False),
     "limit": ("how many", {"type": "integer", "minimum": 1, "maximum": function_app.LIST_LIMIT}, False),
     "file": ("read this sealed file's bytes", TEXT, False),
 }
