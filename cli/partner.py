@@ -75,7 +75,7 @@ def lint(folder: Path = FOLDER) -> int:
             print("\n".join(f"  x {line}" for line in str(error).splitlines()))
             print(f"    hint: {error.hint}")
         else:
-            print(f"  + {path.relative_to(folder.parent)}: {len(partner.feeds)} feed(s): {', '.join(partner.feeds)}")
+            print(f"  + partners/{path.relative_to(folder)}: {len(partner.feeds)} feed(s): {', '.join(partner.feeds)}")
             for name, feed in partner.feeds.items():
                 columns = {column.name: column for column in feed.columns}
                 print("".join(f"    ! {name}: {note}\n" for note in layout_notes(feed.full_layout, columns)), end="")
