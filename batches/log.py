@@ -24,6 +24,10 @@ except ImportError:  # the app works without it
     trace = None  # type: ignore[assignment]
 
 _logger = logging.getLogger("sealift")
+
+# Microsoft's workers export the root logger at INFO, and each export is itself an SDK call that logs three lines, which are
+# exported next: an idle worker filled the workspace's daily cap, and alerts went blind. Warnings of the SDK are kept.
+logging.getLogger("azure").setLevel(logging.WARNING)
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 _about: ContextVar[Mapping[str, object]] = ContextVar("sealift_about", default=_NOTHING)
 _traceparent: ContextVar[str | None] = ContextVar("sealift_traceparent", default=None)

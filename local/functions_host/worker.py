@@ -222,7 +222,6 @@ def log_as_json() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("azure").setLevel(logging.WARNING)
 
 
 def main(folder: Path, descriptor: int) -> None:

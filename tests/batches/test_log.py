@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ from batch_world import World
 
 import batches
 from batches.log import current_traceparent, step
+from local.azurite import Azurite
 
 sdk = pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed")
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -108,3 +113,35 @@ def test_step_that_raises_is_told_by_type_and_raised_on(lines: list[dict[str, An
         raise OSError("a text that may hold a secret")
 
     assert lines == [{"event": "step.raised", "batch": "b", "step": "seal file", "error": "OSError"}]
+
+
+UNDER_A_LOUD_ROOT = """
+import logging, os, sys
+seen = []
+class Export(logging.Handler):
+    def emit(self, record):
+        seen.append((record.name, record.levelno))
+logging.getLogger().setLevel(logging.INFO)  # as Microsoft's workers do, before the app is loaded
+logging.getLogger().addHandler(Export())
+import function_app, batches
+from azure.storage.blob import BlobServiceClient
+service = BlobServiceClient.from_connection_string(os.environ["STORAGE"])
+list(service.list_containers())
+batches.log_failure("test.event")
+logging.getLogger("azure.core").warning("kept")
+logging.getLogger("encryption.vault").warning("the certificate expires")
+quiet = [name for name, level in seen if name.startswith("azure") and level < logging.WARNING]
+loud = [name for name, level in seen if level >= logging.WARNING]
+print(quiet, loud)
+"""
+
+
+def test_the_app_exports_no_line_of_the_sdk_below_a_warning(azurite: Azurite, repository: Path) -> None:
+    environment = os.environ | {"STORAGE": azurite.connection_string("sealiftraw")}
+
+    done = subprocess.run(
+        [sys.executable, "-c", UNDER_A_LOUD_ROOT],
+        cwd=repository, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert done.stdout.strip() == "[] ['sealift', 'azure.core', 'encryption.vault']"
