@@ -16,7 +16,7 @@ from batches.openpgp import sealing_format
 from cli import partner_layouts
 from cli.console import CommandFailed
 from cli.partner_kit import assemble_kit, fingerprint
-from cli.partner_tables import raise_table_faults
+from cli.partner_tables import table_faults
 from delivery import BytesSource, ConnectionSettings
 from delivery.check import Finding, check_server
 from encryption import FileInfo, OpenPgp, seal
@@ -66,20 +66,27 @@ def lint(folder: Path = FOLDER) -> int:
     """Read every partner file, and the examples, and report all faults of all; return 1 when there are any."""
     faulty = 0
     for path in [*sorted(folder.glob("*.yaml")), *sorted((folder / EXAMPLES.name).glob("*.yaml"))]:
+        partner, faults, hint = None, [], "correct the name, or build the table in dbt_runner/project"
         try:
             partner = load_partner(path.stem, folder=path.parent)
-            if path.parent == folder:
-                raise_table_faults(path, partner)
         except PartnerInvalid as error:
+            faults, hint = str(error).splitlines(), error.hint
+        faults += table_faults(path) if path.parent == folder else []
+        if faults:
             faulty += 1
-            print("\n".join(f"  x {line}" for line in str(error).splitlines()))
-            print(f"    hint: {error.hint}")
-        else:
-            print(f"  + partners/{path.relative_to(folder)}: {len(partner.feeds)} feed(s): {', '.join(partner.feeds)}")
-            for name, feed in partner.feeds.items():
-                columns = {column.name: column for column in feed.columns}
-                print("".join(f"    ! {name}: {note}\n" for note in layout_notes(feed.full_layout, columns)), end="")
+            print("\n".join(f"  x {line}" for line in faults))
+            print(f"    hint: {hint}")
+        elif partner is not None:
+            _show_partner(Path("partners") / path.relative_to(folder), partner)
     return 1 if faulty else 0
+
+
+def _show_partner(path: Path, partner: Partner) -> None:
+    print(f"  + {path}: {len(partner.feeds)} feed(s): {', '.join(partner.feeds)}")
+    for name, feed in partner.feeds.items():
+        columns = {column.name: column for column in feed.columns}
+        for note in layout_notes(feed.full_layout, columns):
+            print(f"    ! {name}: {note}")
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -12,10 +12,8 @@ from typing import Any
 
 import yaml
 
-from partners import PartnerInvalid
 from partners.checking import unknown_name
-from partners.model import Feed, Partner
-from partners.places import Document
+from partners.places import Document, Misread
 
 MODELS = Path(__file__).resolve().parent.parent / "dbt_runner" / "project" / "models"
 _FLOATS = ("double precision", "real", "float", "float4", "float8")
@@ -31,38 +29,55 @@ class _Table:
     columns: dict[str, str]
 
 
-def raise_table_faults(path: Path, partner: Partner, models: Path = MODELS) -> None:
-    """Raise PartnerInvalid with every table or column that the dbt project does not have, each with its line."""
-    tables = _tables(models)
-    document = Document(path.read_bytes())
-    faults = [
+def table_faults(path: Path, models: Path = MODELS) -> list[str]:
+    """Return every table or column of a partner file that the dbt project does not have, each with its line.
+
+    The file is read as it is, also when it has other faults: all are found in one round.
+    """
+    try:
+        document = Document(path.read_bytes())
+    except (Misread, OSError):
+        return []
+    tables, feeds = _tables(models), _mapping(_mapping(document.data).get("feeds"))
+    return [
         f"partners/{path.name}:{document.line_of(('feeds', name, *place))}: feeds.{name}.{'.'.join(map(str, place))}: {text}"
-        for name, feed in partner.feeds.items()
-        for place, text in _faults(feed, tables)
+        for name, feed in feeds.items()
+        for place, text in _faults(_mapping(feed), tables)
     ]
-    if faults:
-        raise PartnerInvalid("\n".join(faults), "correct the name, or build the table in dbt_runner/project")
 
 
-def _faults(feed: Feed, tables: dict[str, _Table]) -> Iterator[tuple[Place, str]]:
-    used: list[tuple[Place, str]] = [(("columns", index), column.name) for index, column in enumerate(feed.columns)]
-    used += [(("order_by", index), name) for index, name in enumerate(feed.order_by)]
-    used += [(("where", name), name) for name in feed.where] + [(("business_date",), feed.business_date)]
-    yield from _missing(feed.table, ("table",), used, tables)
-    types = tables[feed.table].columns if feed.table in tables else {}
-    for index, column in enumerate(feed.columns):
-        kind = types.get(column.name, "")
-        if column.is_number and kind in _FLOATS:
-            yield ("columns", index), f"{column.name} is {kind} in the table: cast it to numeric in the model"
-        if column.type == "timestamp" and kind in _NAIVE:
-            yield ("columns", index), f"{column.name} has no time zone in the table: make it timestamptz in the model"
-    if feed.control is not None:
-        totals = [(("control", "rows"), feed.control.rows)]
-        named: list[tuple[Place, str]] = [
-            *totals,
-            *((("control", "sums", key), name) for key, name in feed.control.sums.items()),
-        ]
-        yield from _missing(feed.control.table, ("control", "table"), named, tables)
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _texts(value: object) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, (list, dict)) else []
+
+
+def _faults(feed: dict[str, Any], tables: dict[str, _Table]) -> Iterator[tuple[Place, str]]:
+    table, listed = str(feed.get("table", "")), feed.get("columns")
+    columns = [
+        (index, {"name": each} if isinstance(each, str) else _mapping(each))
+        for index, each in enumerate(listed if isinstance(listed, list) else [])
+    ]
+    used: list[tuple[Place, str]] = [(("columns", index), str(column.get("name"))) for index, column in columns]
+    used += [(("order_by", index), name) for index, name in enumerate(_texts(feed.get("order_by")))]
+    used += [(("where", name), name) for name in _texts(feed.get("where"))]
+    used += [(("business_date",), name) for name in _texts([feed.get("business_date")])]
+    yield from _missing(table, ("table",), used, tables)
+    types = tables[table].columns if table in tables else {}
+    for index, column in columns:
+        name, kind = str(column.get("name")), types.get(str(column.get("name")), "")
+        if column.get("type") in ("integer", "decimal") and kind in _FLOATS:
+            yield ("columns", index), f"{name} is {kind} in the table: cast it to numeric in the model"
+        if column.get("type") == "timestamp" and kind in _NAIVE:
+            yield ("columns", index), f"{name} has no time zone in the table: make it timestamptz in the model"
+    control = _mapping(feed.get("control"))
+    if control:
+        totals: list[tuple[Place, str]] = [(("control", "rows"), str(control.get("rows")))]
+        sums = _mapping(control.get("sums")).items()
+        totals += [(("control", "sums", key), str(name)) for key, name in sums]
+        yield from _missing(str(control.get("table", "")), ("control", "table"), totals, tables)
 
 
 def _missing(

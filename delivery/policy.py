@@ -12,6 +12,11 @@ from typing import Any, ClassVar, Literal
 from delivery.errors import Unusable
 
 
+def _says(description: str) -> dict[str, str]:
+    """Return what the JSON Schema of partner files says of a field."""
+    return {"description": description}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemporaryName:
     """Where a file lives until it is whole.
@@ -23,9 +28,11 @@ class TemporaryName:
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-    kind: Literal["suffix", "prefix", "folder", "none"] = "suffix"
-    text: str = ".part"
-    tagged: bool = True
+    kind: Literal["suffix", "prefix", "folder", "none"] = field(
+        default="suffix", metadata=_says("Where a file lives until it is whole: suffix, prefix, folder or none.")
+    )
+    text: str = field(default=".part", metadata=_says("The suffix, the prefix or the folder."))
+    tagged: bool = field(default=True, metadata=_says("Put the start of the file's SHA-256 into the temporary name."))
 
     def __post_init__(self) -> None:
         if self.kind not in {"suffix", "prefix", "folder", "none"}:
@@ -66,21 +73,27 @@ class Policy:
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-    folder: str = "."
-    temporary: TemporaryName = field(default_factory=TemporaryName)
-    overwrite: Literal["never", "replace"] = "never"
-    verify: Literal["size", "hash"] = "size"
-    confirm: bool = True
-    permissions: int | None = None
-    marker: str = ""
-    resume: bool = True
-    fsync: bool = False
-    depth: int = 64
-    connections: int = 1
-    split_bytes: int = 64 << 20
-    attempts: int = 6
-    backoff_seconds: float = 1.0
-    deadline_seconds: float | None = None
+    folder: str = field(default=".", metadata=_says("The folder; in a partner file it is each feed's own."))
+    temporary: TemporaryName = field(
+        default_factory=TemporaryName, metadata=_says("The temporary name of a file that is not whole.")
+    )
+    overwrite: Literal["never", "replace"] = field(
+        default="never", metadata=_says("Another file has the final name: never overwrite it, or replace it.")
+    )
+    verify: Literal["size", "hash"] = field(
+        default="size", metadata=_says("Before the final name: compare the size, or the hash of all of it.")
+    )
+    confirm: bool = field(default=True, metadata=_says("Look once more under the final name."))
+    permissions: int | None = field(default=None, metadata=_says("Mode bits to set."))
+    marker: str = field(default="", metadata=_says("The suffix of an empty file made beside each delivered one."))
+    resume: bool = field(default=True, metadata=_says("Continue a broken upload."))
+    fsync: bool = field(default=False, metadata=_says("Have the server write a file to its disk before the rename."))
+    depth: int = field(default=64, metadata=_says("Small files in flight on one connection."))
+    connections: int = field(default=1, metadata=_says("Connections that share one large file."))
+    split_bytes: int = field(default=64 << 20, metadata=_says("Files of so many bytes are shared."))
+    attempts: int = field(default=6, metadata=_says("Tries without progress before a fault is final."))
+    backoff_seconds: float = field(default=1.0, metadata=_says("The pause after a fault; it grows."))
+    deadline_seconds: float | None = field(default=None, metadata=_says("The longest time for a delivery, in seconds."))
 
     def __post_init__(self) -> None:
         if self.overwrite not in {"never", "replace"}:

@@ -30,6 +30,8 @@ FACTS = BatchFacts(
     made=datetime(2026, 11, 28, 3, 4, 5, tzinfo=UTC),
     time_zone="UTC",
 )
+_MANY = 1000  # digits: no limit
+_USUAL_ROWS = 1_000_000
 _ONLY_COLUMN = ("map", "values", "match", "optional", "blank_when", "required_when", "truncate", "unique")
 _ONLY_NUMBER = ("sign", "plain_positive", "scale", "implied")
 
@@ -49,6 +51,38 @@ def layout_notes(layout: Layout, columns: Mapping[str, Column]) -> Iterator[str]
     """Yield what a layout leaves unchecked, for people."""
     for f, reason in uncountable(layout, columns):
         yield f"the total '{f.name}' is not counted again when the file is read back: {reason}"
+    yield from _room_notes(layout, columns)
+
+
+def _room_notes(layout: Layout, columns: Mapping[str, Column]) -> Iterator[str]:
+    """Yield the numbers that can outgrow their field: as many rows as a file may have, each with the largest value."""
+    rows = layout.rows_per_file
+    for record in layout.records:
+        for f in record.fields:
+            room = _digits(f, columns)
+            largest = min(
+                (_digits(each, columns) or _MANY for each in layout.row_fields if each.column == f.sum), default=_MANY
+            )
+            if room is None or f.modulo:
+                continue
+            if f.sum and not f.digits and largest < _MANY:
+                most, what = 10 ** max(room - largest, 0), "rows with the largest value"
+            elif f.count in ("rows", "lines") or f.number in ("row", "line", "row_in_batch", "row_in_group"):
+                most, what = 10**room - 1, "lines" if "line" in (f.count or f.number or "") else "rows"
+            else:
+                continue
+            if most < (rows or _USUAL_ROWS):
+                yield f"'{f.name}' of record {record.record} has room for {most:,} {what}; a larger file is refused"
+
+
+def _digits(f: RecordField, columns: Mapping[str, Column]) -> int | None:
+    """Return how many digits a number may have before its point, None without a limit."""
+    limit = f.length or f.max
+    if not limit or not is_number(f, columns):
+        return None
+    scale = scale_of(f, columns)
+    taken = scale + (1 if scale and not f.implied else 0)
+    return max(limit - taken - (1 if f.sign in ("leading", "trailing") else 0), 0)
 
 
 def unknown_name(name: str, known: Mapping[str, object] | Sequence[str], what: str) -> str:

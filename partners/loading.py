@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
-from fault import Fault
 from partners.errors import PartnerInvalid, UnknownPartner
 from partners.model import Partner
 from partners.places import MOST_BYTES, Document, Misread, plain
+from partners.wording import all_faults
 
 FOLDER = Path(__file__).parent
 EXAMPLES = FOLDER / "examples"
@@ -72,7 +71,9 @@ def _read(path: Path, sftp: Mapping[str, object], *, is_draft: bool = False) -> 
             f"{shown}:{error.line}: {error.problem}", "fix the YAML, then ./sealift partner lint"
         ) from None
     except ValidationError as error:
-        raise PartnerInvalid(_faults(shown, document, error), "fix the file, then ./sealift partner lint") from None
+        raise PartnerInvalid(
+            _faults(shown, document, data, error), "fix the file, then ./sealift partner lint"
+        ) from None
     except Exception as error:
         words = f"{shown}:1: its check ended with {type(error).__name__}"
         raise PartnerInvalid(words, "take out the latest change of the file, then ./sealift partner lint") from error
@@ -94,11 +95,11 @@ def _content(path: Path) -> bytes:
         raise Misread(1, f"the file cannot be read: {error.strerror}") from None
 
 
-def _faults(shown: str, document: Document, error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_input=False)
+def _faults(shown: str, document: Document, data: object, error: ValidationError) -> str:
+    found = sorted(all_faults(Partner, data, error), key=lambda each: document.line_of(each[0]))
     lines = [
-        ": ".join([f"{shown}:{document.line_of(each['loc'])}", *_place(each["loc"]), plain(_message(each))])
-        for each in found[:_MOST_FAULTS]
+        ": ".join([f"{shown}:{document.line_of(place)}", *_place(place), plain(words)])
+        for place, words in found[:_MOST_FAULTS]
     ]
     more = len(found) - len(lines)
     return "\n".join([*lines, f"{shown}:1: and {more} more faults"] if more else lines)
@@ -106,9 +107,3 @@ def _faults(shown: str, document: Document, error: ValidationError) -> str:
 
 def _place(parts: tuple[int | str, ...]) -> list[str]:
     return [plain(".".join(str(part) for part in parts))] if parts else []
-
-
-def _message(found: ErrorDetails) -> str:
-    """Return pydantic's message; one of our own rules says in the same line what to write instead."""
-    cause = found.get("ctx", {}).get("error")
-    return f"{cause}; {cause.hint}" if isinstance(cause, Fault) and cause.hint else found["msg"]

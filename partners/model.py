@@ -58,13 +58,21 @@ def _check_host_key(line: str) -> str:
 class Sftp(_Model):
     """How the partner's server is reached. Secrets are named, never written."""
 
-    host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$")]
-    port: Annotated[int, Field(ge=1, le=65535)] = 22
-    user: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\s:@/]+$")]
-    private_key: SecretName | None = None
-    password: SecretName | None = None
-    legacy: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9@.-]{1,64}$")]] = []
-    host_keys: Annotated[list[Annotated[str, AfterValidator(_check_host_key)]], Field(min_length=1, max_length=4)]
+    host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$")] = Field(
+        description="The server's name or address."
+    )
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=22, description="Its port.")
+    user: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\s:@/]+$")] = Field(
+        description="The name to log in with."
+    )
+    private_key: SecretName | None = Field(default=None, description="The secret with our private key.")
+    password: SecretName | None = Field(default=None, description="The secret with our password.")
+    legacy: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9@.-]{1,64}$")]] = Field(
+        default=[], description="Old algorithms that this server needs."
+    )
+    host_keys: Annotated[list[Annotated[str, AfterValidator(_check_host_key)]], Field(min_length=1, max_length=4)] = (
+        Field(description="The server's public keys: no other server is trusted.")
+    )
 
     @model_validator(mode="after")
     def _check_secrets(self) -> Sftp:
@@ -129,11 +137,17 @@ class ControlTotals(_Model):
 class Holidays(_Model):
     """Days on which no file is expected, beside the feed's week days; calendars are those of the library `holidays`."""
 
-    country: Annotated[str, StringConstraints(pattern=r"^([A-Z]{2})?$")] = ""
-    subdivision: Annotated[str, StringConstraints(max_length=20)] = ""
-    market: Annotated[str, StringConstraints(max_length=20)] = ""
-    closed: dict[PlainDate, str] = {}
-    open: list[PlainDate] = []
+    country: Annotated[str, StringConstraints(pattern=r"^([A-Z]{2})?$")] = Field(
+        default="", description="Public holidays of this country, such as GB."
+    )
+    subdivision: Annotated[str, StringConstraints(max_length=20)] = Field(
+        default="", description="A part of the country, such as SCT."
+    )
+    market: Annotated[str, StringConstraints(max_length=20)] = Field(
+        default="", description="A market's calendar, such as XNYS."
+    )
+    closed: dict[PlainDate, str] = Field(default={}, description="Further closed days, with their reason.")
+    open: list[PlainDate] = Field(default=[], description="Days that are working days all the same.")
 
     @model_validator(mode="after")
     def _check_calendars(self) -> Holidays:
@@ -145,22 +159,36 @@ class Holidays(_Model):
 class Expected(_Model):
     """When a batch must be with the partner: `days_after` its business date, by a local time of the partner's zone."""
 
-    by: Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-    days_after: Annotated[int, Field(ge=0, le=31)] = 1
-    when_closed: Literal["next", "same"] = "same"
-    warn_minutes: Annotated[int, Field(ge=0, le=1440)] = 60
-    grace_minutes: Annotated[int, Field(ge=0, le=10080)] = 120
-    since: PlainDate | None = None
+    by: Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = Field(
+        description="The local time at which a batch must be with the partner, such as 06:00."
+    )
+    days_after: Annotated[int, Field(ge=0, le=31)] = Field(
+        default=1, description="How many days after the business date."
+    )
+    when_closed: Literal["next", "same"] = Field(
+        default="same", description="When that day is closed: the next working day, or the same day."
+    )
+    warn_minutes: Annotated[int, Field(ge=0, le=1440)] = Field(
+        default=60, description="How long before the deadline a warning is due."
+    )
+    grace_minutes: Annotated[int, Field(ge=0, le=10080)] = Field(
+        default=120, description="How long after the deadline a batch counts as missing."
+    )
+    since: PlainDate | None = Field(default=None, description="The first business date that is expected.")
 
 
 class FileAnswer(_Model):
     """An answer of the partner that is a file's name: accepted or rejected."""
 
-    kind: Literal["file"]
-    folder: RemoteFolder
-    pattern: Annotated[str, StringConstraints(min_length=1, max_length=120)]
-    says: Literal["accepted", "rejected"]
-    reason: Literal["content", "name"] = "name"
+    kind: Literal["file"] = Field(description="The answer is a file's name.")
+    folder: RemoteFolder = Field(description="The folder in which answers appear.")
+    pattern: Annotated[str, StringConstraints(min_length=1, max_length=120)] = Field(
+        description="The answer's name: {name} or {stem} of our file, and *."
+    )
+    says: Literal["accepted", "rejected"] = Field(description="What the answer means.")
+    reason: Literal["content", "name"] = Field(
+        default="name", description="Whether the reason is the answer's content or its name."
+    )
 
     @model_validator(mode="after")
     def _check_rule(self) -> FileAnswer:
@@ -176,19 +204,23 @@ class FileAnswer(_Model):
 class ReceiptAnswer(_Model):
     """An answer of the partner that is a delimited file with a row for each of ours."""
 
-    kind: Literal["receipt"]
-    folder: RemoteFolder
-    pattern: Annotated[str, StringConstraints(min_length=1, max_length=120)]
-    name_column: str
-    status_column: str
-    accepted: Annotated[list[str], Field(min_length=1)]
-    rejected: list[str] = []
-    reason_column: str = ""
-    accepted_records_column: str = ""
-    rejected_records_column: str = ""
-    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] = ","
-    header: bool = True
-    encoding: str = "utf-8-sig"
+    kind: Literal["receipt"] = Field(description="The answer is a delimited file with a row for each of ours.")
+    folder: RemoteFolder = Field(description="The folder in which answers appear.")
+    pattern: Annotated[str, StringConstraints(min_length=1, max_length=120)] = Field(
+        description="The answer's name, with *."
+    )
+    name_column: str = Field(description="The column, by title or number, that names our file.")
+    status_column: str = Field(description="The column with the outcome.")
+    accepted: Annotated[list[str], Field(min_length=1)] = Field(description="Its values that mean accepted.")
+    rejected: list[str] = Field(default=[], description="Its values that mean rejected; default: every other.")
+    reason_column: str = Field(default="", description="The column with the reason.")
+    accepted_records_column: str = Field(default="", description="The column with the number of accepted records.")
+    rejected_records_column: str = Field(default="", description="The column with the number of rejected records.")
+    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] = Field(
+        default=",", description="What stands between two values."
+    )
+    header: bool = Field(default=True, description="Whether the first row holds titles.")
+    encoding: str = Field(default="utf-8-sig", description="The bytes of letters.")
 
     @model_validator(mode="after")
     def _check_rule(self) -> ReceiptAnswer:
@@ -217,28 +249,48 @@ class OpenPgpFiles(_Model):
 class Feed(_Model):
     """One kind of file for one partner."""
 
-    title: str
-    table: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*$")]
-    where: dict[Identifier, str] = {}
-    business_date: Identifier
-    order_by: Annotated[list[Identifier], Field(min_length=1)]
-    columns: Annotated[list[Column], Field(min_length=1)]
-    layout: AnyLayout = ShortForm()
-    control: ControlTotals | None = None
-    sequence: Numbering = Numbering()
-    file_name: str
-    folder: RemoteFolder = "/"
-    format: Literal["native", "detached", "cms", "openpgp"] = "native"
-    openpgp: OpenPgpFiles | None = Field(default=None, description="Only with format: openpgp.")
+    title: str = Field(description="What the feed is, for people.")
+    table: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*$")] = Field(
+        description="The table that is read, as schema.table."
+    )
+    where: dict[Identifier, str] = Field(default={}, description="Only rows whose columns have these texts.")
+    business_date: Identifier = Field(description="The column with the business date: a batch holds the rows of one.")
+    order_by: Annotated[list[Identifier], Field(min_length=1)] = Field(
+        description="The columns that decide the order of all rows. Texts sort by their bytes, numbers by size."
+    )
+    columns: Annotated[list[Column], Field(min_length=1)] = Field(
+        description="The only columns that may leave, in order."
+    )
+    layout: AnyLayout = Field(default=ShortForm(), description="The form of the file.")
+    control: ControlTotals | None = Field(
+        default=None, description="The mart's own totals of a batch, which must equal what is extracted."
+    )
+    sequence: Numbering = Field(default=Numbering(), description="The numbers of the feed's files.")
+    file_name: str = Field(
+        description="The name of a file: {date:%Y%m%d}, {made:%Y%m%d%H%M%S}, {sequence:06d}, {letter}, {part:02d}, {partner}."
+    )
+    folder: RemoteFolder = Field(default="/", description="The folder on the partner's server.")
+    format: Literal["native", "detached", "cms", "openpgp"] = Field(
+        default="native", description="How files are sealed."
+    )
+    openpgp: OpenPgpFiles | None = Field(
+        default=None, description="How the partner wants OpenPGP files; only with format: openpgp."
+    )
     side_files: Literal["all", "none"] = Field(
         default="all",
         description="none: only the files go to the partner, no manifest, signature and keys.json; with format: openpgp.",
     )
-    route: Literal["adf", "function"] = "adf"
-    days: Annotated[list[Day], Field(min_length=1)] = list(DAYS)
-    holidays: Holidays = Holidays()
-    expected: Expected | None = None
-    answers: list[Annotated[FileAnswer | ReceiptAnswer, Field(discriminator="kind")]] = []
+    route: Literal["adf", "function"] = Field(
+        default="adf", description="Who delivers: Data Factory's Copy, or the function."
+    )
+    days: Annotated[list[Day], Field(min_length=1)] = Field(
+        default=list(DAYS), description="The week days on which a file is expected."
+    )
+    holidays: Holidays = Field(default=Holidays(), description="The days on which none is.")
+    expected: Expected | None = Field(default=None, description="The deadline.")
+    answers: list[Annotated[FileAnswer | ReceiptAnswer, Field(discriminator="kind")]] = Field(
+        default=[], description="How the partner answers."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -322,14 +374,18 @@ class Feed(_Model):
 class Partner(_Model):
     """One partner: its certificate, its server and its feeds."""
 
-    name: Name
-    title: str
-    time_zone: Annotated[str, AfterValidator(_check_time_zone)]
-    certificate: SecretName
-    escrow_certificate: SecretName | None = None
-    sftp: Sftp
-    delivery: Policy = Policy()
-    feeds: Annotated[dict[Name, Feed], Field(min_length=1)]
+    name: Name = Field(description="The partner's name: that of this file.")
+    title: str = Field(description="Its name for people.")
+    time_zone: Annotated[str, AfterValidator(_check_time_zone)] = Field(
+        description="The IANA time zone of its business dates, file names and deadlines."
+    )
+    certificate: SecretName = Field(description="The Key Vault secret with its public certificate or certificates.")
+    escrow_certificate: SecretName | None = Field(
+        default=None, description="The secret of a certificate that opens every file as well, kept by the company."
+    )
+    sftp: Sftp = Field(description="How its server is reached.")
+    delivery: Policy = Field(default=Policy(), description="How it wants files to arrive.")
+    feeds: Annotated[dict[Name, Feed], Field(min_length=1)] = Field(description="The feeds: one kind of file each.")
 
     @model_validator(mode="after")
     def _check_routes(self) -> Partner:
