@@ -22,23 +22,11 @@ from batches.status import state_of
 from delivery import DeliveryError
 from encryption import SecretMissing, VaultForbidden
 from partners import Feed, Partner, PartnerInvalid, load_partners
-from partners.deadlines import Calendar, Expectation, Facts, Standing, judge_feeds
+from partners.deadlines import Expectation, Facts, Standing, judge_feeds
 
 BACK_DAYS = 7
 FEED_OF_A_WRONG_FILE = "unreadable"
 WEBHOOK_SECRET = "alert-webhook"  # noqa: S105 - the secret's name
-
-
-def calendar(feed: Feed) -> Calendar:
-    """Return the days on which a batch of the feed is expected."""
-    return Calendar(
-        days=frozenset(feed.days),
-        country=feed.holidays.country,
-        subdivision=feed.holidays.subdivision,
-        market=feed.holidays.market,
-        closed=feed.holidays.closed,
-        open=frozenset(feed.holidays.open),
-    )
 
 
 def usable_partners(context: Context) -> list[Partner]:
@@ -56,7 +44,7 @@ def feeds_due(context: Context, window_start: datetime) -> list[dict[str, str]]:
         {"partner": partner.name, "feed": name}
         for partner in partners
         for name, feed in partner.feeds.items()
-        if not calendar(feed).why_closed(partner.business_date(window_start))
+        if not feed.calendar.why_closed(partner.business_date(window_start))
     ]
     return due + [{"partner": name, "feed": FEED_OF_A_WRONG_FILE} for name in faulty]
 
@@ -123,7 +111,7 @@ def _expectation(partner: Partner, name: str, feed: Feed) -> Expectation:
         time_zone=partner.time_zone,
         deadline=time.fromisoformat(expected.by),
         days_after=expected.days_after,
-        calendar=calendar(feed),
+        calendar=feed.calendar,
         when_closed=expected.when_closed,
         warn=timedelta(minutes=expected.warn_minutes),
         grace=timedelta(minutes=expected.grace_minutes),

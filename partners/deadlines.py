@@ -10,57 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from delivery.errors import Unusable
+from partners.calendars import Calendar
 
 State = Literal["not expected", "open", "due", "late", "missing", "delivered", "delivered late", "failed"]
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calendar:
-    """Days on which the partner works: week days, without public or market holidays, with own exceptions.
-
-    `country` (ISO, e.g. GB), `subdivision` (e.g. ENG) and `market` (e.g. ECB, XNYS) are those of the library
-    `holidays`. `closed` names further days off; `open` lists days that are worked whatever the calendars say.
-    """
-
-    days: frozenset[str] = frozenset(_DAYS)
-    country: str = ""
-    subdivision: str = ""
-    market: str = ""
-    closed: Mapping[date, str] = field(default_factory=dict)
-    open: frozenset[date] = frozenset()
-
-    def __post_init__(self) -> None:
-        if not self.days or self.days - set(_DAYS):
-            raise Unusable(f"days {sorted(self.days)} are no week days", hint=f"of {', '.join(_DAYS)}")
-        if self.subdivision and not self.country:
-            raise Unusable(f"the subdivision '{self.subdivision}' has no country", hint="name its country too")
-        if self.country or self.market:
-            _holidays_of(self.country, self.subdivision, self.market, 2026)
-
-    def why_closed(self, day: date) -> str:
-        """Return the reason why the partner does not work on this day, "" when it does."""
-        if day in self.open:
-            return ""
-        if day in self.closed:
-            return self.closed[day]
-        if _DAYS[day.weekday()] not in self.days:
-            return f"{day:%A}"
-        if not (self.country or self.market):
-            return ""
-        return _holidays_of(self.country, self.subdivision, self.market, day.year).get(day, "")
-
-    def next_working_day(self, day: date) -> date:
-        for ahead in range(62):
-            candidate = day + timedelta(days=ahead)
-            if not self.why_closed(candidate):
-                return candidate
-        raise Unusable(f"no working day within two months of {day}", hint="check the calendar's days and closed dates")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,22 +193,3 @@ def _span(span: timedelta) -> str:
         return f"{minutes} min"
     hours = minutes // 60
     return f"{hours} h {minutes % 60:02d} min" if hours < 48 else f"{hours // 24} days"
-
-
-@lru_cache(maxsize=256)
-def _holidays_of(country: str, subdivision: str, market: str, year: int) -> Mapping[date, str]:
-    # The library takes a tenth of a second to import: only feeds with a calendar pay for it.
-    import holidays
-
-    found: dict[date, str] = {}
-    try:
-        if country:
-            found.update(holidays.country_holidays(country, subdiv=subdivision or None, years=year))
-        if market:
-            found.update(holidays.financial_holidays(market, years=year))
-    except NotImplementedError as error:
-        raise Unusable(
-            f"no holiday calendar for '{country or market}{' ' + subdivision if subdivision else ''}'",
-            hint="ISO codes such as country GB with subdivision ENG, or market ECB; name other days under `closed`",
-        ) from error
-    return found

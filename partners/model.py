@@ -14,18 +14,17 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 import delivery
 from delivery import Policy
+from partners.calendars import Calendar
 from partners.checking import Fault, layout_faults, unknown_name
-from partners.deadlines import Calendar
 from partners.layout import AnyLayout, Column, Identifier, Layout, ShortForm
 from partners.naming import BatchFacts, name_faults, name_file
+from partners.schedule import DAYS, Covers, Day, Hours, Paused, Schedule, Timetable, check_time_zone
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
 SecretName = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")]
 RemoteFolder = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/-]*$")]
 # The ends of the calendar would make a deadline that no clock can show.
 PlainDate = Annotated[date, Field(ge=date(2000, 1, 1), le=date(2199, 12, 31))]
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class _Model(BaseModel):
@@ -39,14 +38,6 @@ def _as_delivery_judges() -> Iterator[None]:
         yield
     except delivery.Unusable as error:
         raise ValueError(f"{error}; {error.hint}") from None
-
-
-def _check_time_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"{name!r} is not a time zone; write an IANA name such as Europe/London") from None
-    return name
 
 
 def _check_host_key(line: str) -> str:
@@ -287,6 +278,17 @@ class Feed(_Model):
         default=list(DAYS), description="The week days on which a file is expected."
     )
     holidays: Holidays = Field(default=Holidays(), description="The days on which none is.")
+    schedule: Schedule | None = Field(
+        default=None, description="When it runs; without it, every night at 02:00 UTC. See docs/calendars.md."
+    )
+    covers: Covers | Hours = Field(
+        default="day", description="What one batch covers: day, since_last, week, month or {hours, column}."
+    )
+    since: PlainDate | None = Field(default=None, description="The first business date: nothing older is ever sent.")
+    paused: Paused | None = Field(default=None, description="No batch is due until that day; the reason is shown.")
+    exposure: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")] | None = Field(
+        default=None, description="The dbt exposure whose models must be green; <partner>_<feed> if left out."
+    )
     expected: Expected | None = Field(default=None, description="The deadline.")
     answers: list[Annotated[FileAnswer | ReceiptAnswer, Field(discriminator="kind")]] = Field(
         default=[], description="How the partner answers."
@@ -361,6 +363,26 @@ class Feed(_Model):
                     calendar.next_working_day(day)
         return self
 
+    @model_validator(mode="after")
+    def _check_covers(self) -> Feed:
+        if self.covers == "since_last" and self.since is None:
+            raise ValueError("covers: since_last needs since: the business date with which its first batch begins")
+        if isinstance(self.covers, Hours) and self.schedule is None:
+            raise ValueError("covers: {hours: ...} needs a schedule, such as {every_hours: 4}")
+        return self
+
+    @property
+    def calendar(self) -> Calendar:
+        """The days on which the partner works."""
+        return Calendar(
+            days=frozenset(self.days),
+            country=self.holidays.country,
+            subdivision=self.holidays.subdivision,
+            market=self.holidays.market,
+            closed=self.holidays.closed,
+            open=frozenset(self.holidays.open),
+        )
+
     @property
     def full_layout(self) -> Layout:
         """The layout in full, also where the file has the short form."""
@@ -376,7 +398,7 @@ class Partner(_Model):
 
     name: Name = Field(description="The partner's name: that of this file.")
     title: str = Field(description="Its name for people.")
-    time_zone: Annotated[str, AfterValidator(_check_time_zone)] = Field(
+    time_zone: Annotated[str, AfterValidator(check_time_zone)] = Field(
         description="The IANA time zone of its business dates, file names and deadlines."
     )
     certificate: SecretName = Field(description="The Key Vault secret with its public certificate or certificates.")
@@ -409,6 +431,18 @@ class Partner(_Model):
     def business_date(self, window_start: datetime) -> date:
         """Return the date on which the window starts, in the partner's time zone."""
         return window_start.astimezone(ZoneInfo(self.time_zone)).date()
+
+    def timetable(self, feed: str) -> Timetable:
+        """Return when a feed runs and what its runs cover."""
+        found = self.feeds[feed]
+        return Timetable(
+            time_zone=self.time_zone,
+            calendar=found.calendar,
+            schedule=found.schedule,
+            covers=found.covers,
+            since=found.since,
+            paused=found.paused,
+        )
 
     def facts(self, feed: str, business_date: date, revision: int, made: datetime) -> BatchFacts:
         """Return what the files of a batch know besides their rows; `made` is the instant of planning, aware."""

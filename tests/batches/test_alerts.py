@@ -13,7 +13,8 @@ from batches.alerts import AlertNotPosted, post_alert
 from delivery import Unusable
 from local.wire.certificates import CertificateAuthority
 from local.wire.web import Request, Response, WebServer, json_response
-from partners.deadlines import Calendar, Expectation, judge_feed
+from partners.calendars import Calendar
+from partners.deadlines import Expectation, judge_feed
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 EXPECTED = Expectation(

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from delivery import Unusable
-from partners.deadlines import Calendar, Expectation, Facts, alert_text, judge_feed, judge_feeds
+from partners.calendars import Calendar
+from partners.deadlines import Expectation, Facts, alert_text, judge_feed, judge_feeds
 
 WORKING_DAYS = frozenset({"mon", "tue", "wed", "thu", "fri"})
 ENGLAND = Calendar(days=WORKING_DAYS, country="GB", subdivision="ENG")
