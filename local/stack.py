@@ -38,6 +38,7 @@ from local.sftp import PartnerSftp
 from local.wire.certificates import CertificateAuthority
 from local.wire.processes import TemporaryFolder
 from partners import Partner, load_partners
+from partners.loading import FOLDER
 
 ROOT = Path(__file__).resolve().parent.parent
 RAW, ENCRYPTED, HOST = "sealiftraw", "sealiftencrypted", "sealifthost"
@@ -288,6 +289,7 @@ class Stack:
             "EncryptedStorage__blobServiceUri": self.azurite.blob_url(ENCRYPTED),
             "KEY_VAULT_URL": self.vault.url,
             "PARTNER_SFTP": self._addresses(),
+            "PARTNERS_FOLDER": str(FOLDER),
         }
 
     def _dbt_group(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -13,8 +14,8 @@ from partners.model import Partner
 from partners.places import MOST_BYTES, Document, Misread, plain
 from partners.wording import all_faults
 
-FOLDER = Path(__file__).parent
-EXAMPLES = FOLDER / "examples"
+FOLDER: Final = Path(os.environ.get("PARTNERS_FOLDER") or Path(__file__).parent)
+EXAMPLES: Final = Path(__file__).parent / "examples"
 _MOST_FAULTS: Final = 50
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Before anything of ours is imported: the tests have partners of their own, so that yours may be any.
+os.environ["PARTNERS_FOLDER"] = str(Path(__file__).resolve().parent / "partner_files")
+
 from local.azurite import Azurite
 from local.key_vault.identity import IdentityEndpoint
 from local.stack import Stack

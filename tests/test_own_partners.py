@@ -13,7 +13,7 @@ from local.partner import expected_file
 from local.stack import Stack
 from partners import load_partners
 
-PARTNERS = Path(__file__).resolve().parent.parent / "partners"
+PARTNERS = Path(__file__).resolve().parent / "partner_files"
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,7 +63,8 @@ def app_settings(azurite: Azurite, vault_url: str, **storage: str) -> dict[str, 
     """Return the app's settings; `storage` replaces connection strings, such as RawStorage."""
     accounts = {"AzureWebJobsStorage": HOST, "RawStorage": "sealiftraw", "EncryptedStorage": "sealiftencrypted"}
     connections = {name: azurite.connection_string(account) for name, account in accounts.items()}
-    return {**connections, **storage, "KEY_VAULT_URL": vault_url, "PARTNER_SFTP": "{}"}
+    partners = {"PARTNER_SFTP": "{}", "PARTNERS_FOLDER": os.environ["PARTNERS_FOLDER"]}
+    return {**connections, **storage, **partners, "KEY_VAULT_URL": vault_url}
 
 
 @dataclass

@@ -28,7 +28,7 @@ READ_BY_THE_PLATFORM = {
     "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY",
 }
 # Connection strings for `func start` with Azurite: never set in Azure, see test_no_output_and_no_setting_holds_a_secret.
-LAPTOP_ONLY = {"AzureWebJobsStorage", "RawStorage", "EncryptedStorage"}
+LAPTOP_ONLY = {"AzureWebJobsStorage", "RawStorage", "EncryptedStorage", "PARTNERS_FOLDER"}
 
 
 def sources() -> list[Path]:
@@ -160,7 +160,7 @@ def test_a_stage_has_the_secrets_of_every_partner(templates: dict[str, Template]
     readable = {row["scope"].split("/")[-1] for row in templates[stage].access if row["principal"] == "app"}
     factory = {row["scope"].split("/")[-1] for row in templates[stage].access if row["principal"] == "factory"}
 
-    for path in (ROOT / "partners").glob("*.yaml"):
+    for path in (ROOT / "tests" / "partner_files").glob("*.yaml"):
         partner = yaml.safe_load(path.read_text())
         wanted = {partner["certificate"], partner["sftp"]["private_key"]}
         if partner.get("escrow_certificate"):
