@@ -84,11 +84,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--url", help="the function app, such as https://func-sealift.azurewebsites.net")
     parser.add_argument("--key", help="a function key; better in SEALIFT_KEY, where no process list shows it")
     parser.add_argument("--entra", metavar="CLIENT_ID", help="the app's registration in Entra, where it has one")
-    parser.add_argument("--json", action="store_true", help="print the app's own answers")
+    parser.add_argument("--json", action="store_true", help="print the app's own answers; also after VERB")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, run: Callable[[Api, argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
         added = verbs.add_parser(name, help=text, description=text)
+        added.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the app's own answer")
         added.set_defaults(run=run)
         return added
 

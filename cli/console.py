@@ -7,12 +7,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from fault import Fault
+
+_WIDTH: Final = 46  # of a step's text
 
 
 class CommandFailed(Fault):
@@ -47,6 +50,11 @@ def step(text: str) -> Iterator[Step]:
 def done(text: str, seconds: float, note: str = "", mark: str = "+") -> None:
     """Show a step that was timed elsewhere; `mark` is + for done and x for failed."""
     _line(mark, text, seconds, note)
+
+
+def begun(text: str) -> None:
+    """Show that something began which has lines of its own."""
+    console.print(Text(f"  > {text}"), soft_wrap=True)
 
 
 def say(text: str) -> None:
@@ -86,4 +94,5 @@ def size(count: int | None) -> str:
 
 
 def _line(mark: str, text: str, seconds: float, note: str) -> None:
-    console.print(Text(f"  {mark} {text:<42} {seconds:6.1f} s   {note}".rstrip()), soft_wrap=True)
+    shown = text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
+    console.print(Text(f"  {mark} {shown:<{_WIDTH}} {seconds:6.1f} s   {note}".rstrip()), soft_wrap=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from adf_runner import Event, PipelineRun, load_factory, run_pipeline
+from adf_runner import ActivityRun, Event, PipelineRun, load_factory, run_pipeline
 from adf_runner.run.rules import bind
 from cli import console
 from cli.console import CommandFailed
@@ -77,30 +77,78 @@ def services(rows: int) -> Iterator[Connection]:
 # Bookkeeping and the many looks of a polling loop say nothing to a reader; when one of them fails, it is shown.
 _QUIET = {"Wait", "SetVariable", "AppendVariable", "IfCondition", "Filter"}
 _POLLING = {"WebActivity", "AzureFunctionActivity"}
+_WIDTH = 19  # of the feed's name
 
 
 class Narrator:
-    """Prints one line for every activity that ended, each name once per pipeline run; containers follow what they contain."""
+    """Prints a line for every activity that ended, with its feed; what holds others has one line, before theirs.
+
+    An activity that runs many times in one pipeline run, such as a look at a state, is printed once.
+    """
 
     def __init__(self, *, without: Collection[str] = ()) -> None:
         """Leave out what goes well inside the pipelines named in `without`."""
         self._without = without
+        self._root: PipelineRun | None = None
         self._told: set[tuple[str, str, int | None]] = set()
+        self._opened: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         """Hear of one event of a run."""
+        self._root = self._root or event.run
         activity = event.activity
         if event.kind != "end" or activity is None or activity.status not in ("Succeeded", "Failed"):
             return
         key = (event.run.run_id, activity.name, None if activity.type in _POLLING else activity.iteration)
         quiet = activity.type in _QUIET or event.run.pipeline in self._without or key in self._told
-        if activity.status == "Succeeded" and quiet:
+        if activity.status == "Succeeded" and (quiet or activity.run_id in self._opened):
             return
         self._told.add(key)
+        self._open(activity)
         failed = activity.status == "Failed"
         note = (activity.error or {}).get("message", "") if failed else _note(activity.type, activity.output)
-        text = f"{'  ' * event.depth}{activity.name}"
-        console.done(text, activity.seconds, note, mark="x" if failed else "+")
+        console.done(_line(self._feed_of(activity), activity), activity.seconds, note, mark="x" if failed else "+")
+
+    def _open(self, activity: ActivityRun) -> None:
+        """Print what holds an activity, unless it was printed."""
+        for holder in self._path(activity)[:-1]:
+            if holder.type not in _QUIET and holder.run_id not in self._opened:
+                self._opened.add(holder.run_id)
+                console.begun(_line(self._feed_of(holder), holder))
+
+    def _feed_of(self, activity: ActivityRun) -> str:
+        """Return partner and feed that an activity is for; empty for one that is for all."""
+        assert self._root is not None
+        runs = [self._root, *(each.child_run for each in self._path(activity) if each.child_run)]
+        return next(filter(None, map(_feed, reversed(runs))), "")
+
+    def _path(self, activity: ActivityRun) -> list[ActivityRun]:
+        assert self._root is not None
+        return _path(self._root.activities, activity)
+
+
+def _path(runs: Sequence[ActivityRun], wanted: ActivityRun) -> list[ActivityRun]:
+    """Return the activities that hold one, from the outermost to itself."""
+    for run in runs:
+        if run is wanted:
+            return [run]
+        if below := _path(run.children, wanted):
+            return [run, *below]
+    return []
+
+
+def _feed(run: PipelineRun) -> str:
+    """Return partner and feed of a pipeline run, by its parameters; empty for a run that is for all."""
+    parameters = run.shown_parameters
+    if "partner" in parameters and "feed" in parameters:
+        return f"{parameters['partner']}.{parameters['feed']}"
+    plan = parameters.get("plan")
+    batch = parameters.get("batch") or (plan.get("batch") if isinstance(plan, dict) else None)
+    return ".".join(batch.split(".")[:2]) if isinstance(batch, str) else ""
+
+
+def _line(feed: str, activity: ActivityRun) -> str:
+    return f"{feed:<{_WIDTH}} {activity.name}" if feed else activity.name
 
 
 def raise_if_failed(run: PipelineRun) -> None:
@@ -114,7 +162,7 @@ def raise_if_failed(run: PipelineRun) -> None:
     where = f"step '{deepest.name}'" if deepest else run.pipeline
     raise RunFailed(
         f"{run.pipeline} failed at {where}: {deepest.error['message'] if deepest and deepest.error else run.message}",
-        "mend the cause, then run it again for the same window: what was done is not done twice",
+        "correct the cause, then run it again for the same window: what was done is not done twice",
     )
 
 

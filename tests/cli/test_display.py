@@ -11,6 +11,7 @@ from rich.console import Console
 
 from adf_runner import Overrides, PipelineRun, factory_from_documents, run_pipeline
 from cli.gantt import gantt
+from cli.run import Narrator
 from cli.run_display import Monitor, monitor_table
 
 GRAPH = pipeline(
@@ -90,3 +91,44 @@ def test_the_gantt_picture_is_svg_with_a_bar_an_activity(finished: PipelineRun) 
     assert root.tag.endswith("svg")
     assert sum(title.startswith("W [") for title in titles) == 9
     assert not any(title.startswith("Never") for title in titles)
+
+
+def test_each_line_of_a_night_names_its_feed_and_comes_after_what_holds_it(capsys: pytest.CaptureFixture[str]) -> None:
+    deliver = activity(
+        "Deliver",
+        "ExecutePipeline",
+        {
+            "pipeline": {"referenceName": "kid", "type": "PipelineReference"},
+            "waitOnCompletion": True,
+            "parameters": {"partner": expression("@item()"), "feed": "rows"},
+        },
+    )
+    kid = pipeline(
+        [activity("S" * 50, "Fail", {"message": "no", "errorCode": "1"})],
+        parameters={"partner": {"type": "string"}, "feed": {"type": "string"}},
+    )
+    night = pipeline(
+        [
+            activity(
+                "Each feed",
+                "ForEach",
+                {"items": expression("@createArray('north', 'south')"), "isSequential": True, "activities": [deliver]},
+            )
+        ]
+    )
+    documents = night | {"pipeline/kid.json": {**kid["pipeline/main.json"], "name": "kid"}}
+
+    run_pipeline(factory_from_documents(documents), "main", on_event=Narrator())
+
+    lines = [line[: line.find(" s ")] if " s " in line else line for line in capsys.readouterr().out.splitlines()]
+    assert [line.split()[:3] for line in lines] == [
+        [">", "Each", "feed"],
+        [">", "north.rows", "Deliver"],
+        ["x", "north.rows", "S" * 23 + "..."],
+        ["x", "north.rows", "Deliver"],
+        [">", "south.rows", "Deliver"],
+        ["x", "south.rows", "S" * 23 + "..."],
+        ["x", "south.rows", "Deliver"],
+        ["x", "Each", "feed"],
+    ]
+    assert len({len(line) for line in lines if line.startswith("  x")}) == 1

@@ -83,3 +83,10 @@ def test_readme_names_every_setting_that_the_app_reads():
 
     assert read
     assert {name for name in read if name.partition("__")[0] not in text} == set()
+
+
+def test_the_readme_makes_every_queue_of_the_app() -> None:
+    queues = set(re.findall(r'queue_name="([a-z-]+)"', (ROOT / "function_app.py").read_text()))
+    recipe = (ROOT / "README.md").read_text().partition("make the containers")[2].partition("`func start`")[0]
+
+    assert queues <= set(re.findall(r"`([a-z-]+)`", recipe))
