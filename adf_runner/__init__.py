@@ -6,7 +6,6 @@ be published alone.
 
 from adf_runner.errors import (
     ActivityFailed,
-    Cancelled,
     FactoryError,
     Finding,
     InvalidFactory,
@@ -22,7 +21,6 @@ from adf_runner.run.records import ActivityRun, Event, Overrides, PipelineRun
 __all__ = [
     "ActivityFailed",
     "ActivityRun",
-    "Cancelled",
     "Event",
     "Factory",
     "FactoryError",

@@ -28,13 +28,13 @@ from batches.failing import record_failure
 from batches.log import log_failure, step
 from batches.manifest import signing_key
 from batches.operating import history, list_batches, replay, resend
-from batches.outgoing import RemoteFile, remote_files
+from batches.outgoing import remote_files
 from batches.planning import Window, describe, plan
-from batches.purging import Sweep, purge, sweep
+from batches.purging import Sweep, sweep
 from batches.receipts import Receipt
 from batches.record import BatchId, Record, read
 from batches.sealing import give_up, seal_files
-from batches.status import read_status, shown_state, state_of
+from batches.status import read_status, state_of
 from batches.stores import Stores, credential, open_stores
 from batches.verifying import verify, verify_file
 
@@ -52,7 +52,6 @@ __all__ = [
     "PlaintextRemains",
     "Receipt",
     "Record",
-    "RemoteFile",
     "SealedMissing",
     "Stores",
     "Sweep",
@@ -74,7 +73,6 @@ __all__ = [
     "log_failure",
     "open_stores",
     "plan",
-    "purge",
     "read",
     "read_standings",
     "read_status",
@@ -85,7 +83,6 @@ __all__ = [
     "request_sealing",
     "resend",
     "seal_files",
-    "shown_state",
     "signing_key",
     "state_of",
     "step",

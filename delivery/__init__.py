@@ -8,18 +8,8 @@ Sources are readers of byte ranges; nothing in this package knows Azure or impor
 decide what to send, or keep a record beyond the `Journal` it is given.
 """
 
-from delivery.answers import (
-    AnswerRule,
-    FileAnswer,
-    FileVerdict,
-    Found,
-    ReceiptAnswer,
-    SentFile,
-    Verdict,
-    judge_answers,
-    poll_answers,
-)
-from delivery.connection import LEGACY, Connection, ConnectionSettings, connect, shown_host_key
+from delivery.answers import AnswerRule, FileAnswer, FileVerdict, ReceiptAnswer, SentFile, Verdict, poll_answers
+from delivery.connection import LEGACY, ConnectionSettings
 from delivery.deliver import deliver
 from delivery.errors import (
     AuthenticationRefused,
@@ -32,7 +22,6 @@ from delivery.errors import (
     FolderMissing,
     HostKeyMismatch,
     LoginBroken,
-    Moved,
     NameTaken,
     NoCommonAlgorithm,
     Outcome,
@@ -48,8 +37,7 @@ from delivery.errors import (
     Vanished,
     VerificationFailed,
 )
-from delivery.folders import remote_sizes
-from delivery.keys import HostKey, describe_private_key, load_private_key, parse_host_key
+from delivery.keys import parse_host_key
 from delivery.policy import Policy, TemporaryName
 from delivery.progress import Journal, MemoryJournal, Record
 from delivery.source import BytesSource, FileSource, Source
@@ -62,7 +50,6 @@ __all__ = [
     "BadPrivateKey",
     "Busy",
     "BytesSource",
-    "Connection",
     "ConnectionLost",
     "ConnectionSettings",
     "DeadlinePassed",
@@ -71,13 +58,10 @@ __all__ = [
     "FileSource",
     "FileVerdict",
     "FolderMissing",
-    "Found",
-    "HostKey",
     "HostKeyMismatch",
     "Journal",
     "LoginBroken",
     "MemoryJournal",
-    "Moved",
     "NameTaken",
     "NoCommonAlgorithm",
     "Outcome",
@@ -99,13 +83,7 @@ __all__ = [
     "Vanished",
     "Verdict",
     "VerificationFailed",
-    "connect",
     "deliver",
-    "describe_private_key",
-    "judge_answers",
-    "load_private_key",
     "parse_host_key",
     "poll_answers",
-    "remote_sizes",
-    "shown_host_key",
 ]

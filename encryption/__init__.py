@@ -7,7 +7,7 @@
 This package knows no Azure and no files; `encryption.vault` is its one edge and is imported by name only.
 """
 
-from encryption.certificates import Recipient, expiry_warning, load_recipients, load_verification_key
+from encryption.certificates import Recipient, load_recipients, load_verification_key
 from encryption.errors import (
     CannotOpen,
     CertificateExpired,
@@ -80,7 +80,6 @@ __all__ = [
     "WeakKey",
     "WrappedKey",
     "WrongUsage",
-    "expiry_warning",
     "keys_json",
     "load_recipients",
     "load_verification_key",

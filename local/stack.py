@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from adf_runner import Overrides
 from local.azurite import Azurite
-from local.container_groups.server import ContainerGroups
+from local.container_groups.server import GROUP_ID, ContainerGroups
 from local.functions_host.host import FunctionHost
 from local.key_vault.identity import IdentityEndpoint
 from local.key_vault.server import KeyVault
@@ -44,10 +44,6 @@ ROOT = Path(__file__).resolve().parent.parent
 RAW, ENCRYPTED, HOST = "sealiftraw", "sealiftencrypted", "sealifthost"
 CONTAINERS = {RAW: ("raw",), ENCRYPTED: ("encrypted", "batches"), HOST: ("dbt",)}
 QUEUES = ("seal", "seal-poison", "deliver", "deliver-poison")
-GROUP_ID = (
-    "/subscriptions/00000000-0000-4000-8000-000000000000/resourceGroups/sealift"
-    "/providers/Microsoft.ContainerInstance/containerGroups/sealift-dbt"
-)
 
 # Polls that wait half a minute on Azure wait this long here.
 LONGEST_WAIT_SECONDS = 0.3

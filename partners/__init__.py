@@ -7,7 +7,7 @@ and a window into the query and the file name of one batch.
 from partners.errors import PartnerError, PartnerInvalid, UnknownFeed, UnknownPartner
 from partners.layout import Column, Layout, ShortForm
 from partners.loading import load_partner, load_partners
-from partners.model import Feed, Partner, Sftp
+from partners.model import Feed, Partner
 from partners.query import stage_query
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "Partner",
     "PartnerError",
     "PartnerInvalid",
-    "Sftp",
     "ShortForm",
     "UnknownFeed",
     "UnknownPartner",

@@ -24,6 +24,7 @@ from local.container_groups.container import Backend, Container, ContainerSpec, 
 from local.key_vault.identity import TENANT, IdentityEndpoint, TokenRefused
 from local.wire.certificates import CertificateAuthority
 from local.wire.faults import Faults
+from local.wire.service import Service
 from local.wire.web import Request, Response, WebServer, json_response
 
 AUDIENCE = "https://management.azure.com"
@@ -57,7 +58,7 @@ class _Group:
     identity_from: float = 0.0
 
 
-class ContainerGroups:
+class ContainerGroups(Service):
     """Serve container groups; a context manager. Containers end with it, and when this process dies."""
 
     def __init__(
@@ -97,12 +98,6 @@ class ContainerGroups:
         for group in groups:
             group.container.stop()
         self._server.stop()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:

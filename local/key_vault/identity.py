@@ -17,6 +17,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, Self
 
+from local.wire.service import Service
 from local.wire.web import Request, Response, WebServer, json_response
 
 TENANT = "5ea11f70-0000-4000-8000-000000000000"
@@ -34,7 +35,7 @@ class _Registered:
     client_id: str | None
 
 
-class IdentityEndpoint:
+class IdentityEndpoint(Service):
     """Hand out tokens over HTTP and verify them; a context manager."""
 
     def __init__(self) -> None:
@@ -50,12 +51,6 @@ class IdentityEndpoint:
 
     def stop(self) -> None:
         self._server.stop()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:

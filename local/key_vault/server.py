@@ -19,6 +19,7 @@ from local.key_vault.identity import TENANT, IdentityEndpoint, TokenRefused
 from local.key_vault.store import ALL_OPERATIONS, Key, Refused, Secret, Store, encode
 from local.wire.certificates import CertificateAuthority
 from local.wire.faults import Faults
+from local.wire.service import Service
 from local.wire.web import DropConnection, Request, Response, WebServer, json_response
 
 _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}\Z")
@@ -42,7 +43,7 @@ class Access:
     write: bool = False
 
 
-class KeyVault:
+class KeyVault(Service):
     """Serve one vault; a context manager. Names of secrets and keys in rules are shell patterns, closed by default."""
 
     def __init__(self, ca: CertificateAuthority, identity: IdentityEndpoint, *, folder: Path | None = None) -> None:
@@ -63,12 +64,6 @@ class KeyVault:
     def stop(self) -> None:
         self.faults.clear()
         self._server.stop()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:

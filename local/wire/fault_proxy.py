@@ -13,13 +13,14 @@ from xml.sax.saxutils import escape
 
 from local.wire.certificates import CertificateAuthority
 from local.wire.faults import CODES, Fault, Faults, retry_after
+from local.wire.service import Service
 from local.wire.web import DropConnection, Request, Response, WebServer
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"}
 UPSTREAM_SECONDS = 600
 
 
-class FaultProxy:
+class FaultProxy(Service):
     """Stand before `target` (scheme, host and port of a service); a context manager."""
 
     def __init__(self, target: str, ca: CertificateAuthority | None = None) -> None:
@@ -40,12 +41,6 @@ class FaultProxy:
         with self._lock:
             while self._idle:
                 self._idle.pop().close()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:

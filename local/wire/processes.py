@@ -14,12 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
 from fault import Fault
+from local.wire.service import Service
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASH = Path(__file__).with_name("leash.py")
@@ -150,7 +151,7 @@ class Process:
         self.stop()
 
 
-class ProcessService(ABC):
+class ProcessService(Service):
     """What every server that is one process has: a context manager that can be stopped, killed and started again."""
 
     _process: Process | None = None
@@ -180,12 +181,6 @@ class ProcessService(ABC):
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
 
 class TemporaryFolder:

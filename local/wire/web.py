@@ -19,6 +19,7 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from local.wire.certificates import CertificateAuthority
+from local.wire.service import Service
 
 MAX_BODY_BYTES = 128 * 1024 * 1024
 
@@ -61,7 +62,7 @@ def json_response(status: int, content: Any, headers: Sequence[tuple[str, str]] 
 Handler = Callable[[Request], Response]
 
 
-class WebServer:
+class WebServer(Service):
     """Serve `handler` on 127.0.0.1; a context manager. The address is known after start()."""
 
     def __init__(
@@ -100,12 +101,6 @@ class WebServer:
             server.server_close()
             server.wait_until_idle(grace_seconds)
             server.close_connections()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def port(self) -> int:

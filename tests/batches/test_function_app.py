@@ -68,7 +68,7 @@ def test_verify_ends_red_for_a_batch_that_is_not_whole(operator: App, capsys: py
     operator.stores.encrypted.delete_blob(f"{folder}/{name}")
     operator.stores.encrypted.upload_blob(f"{folder}/{name}", b"something else")
 
-    assert main(["--json", "verify", batch]) == 1
+    assert main(["verify", batch, "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["ok"] is False
 
 

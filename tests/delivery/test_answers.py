@@ -13,16 +13,15 @@ from delivery import (
     BytesSource,
     FileAnswer,
     FolderMissing,
-    Found,
     ReceiptAnswer,
     SentFile,
     Unusable,
     Verdict,
     answers,
     deliver,
-    judge_answers,
     poll_answers,
 )
+from delivery.answers import Found, judge_answers
 
 SENT = [SentFile(name="a.sealed", records=10), SentFile(name="b.sealed", records=5)]
 ACK = FileAnswer(folder="/out", pattern="{name}.ack", says="accepted")

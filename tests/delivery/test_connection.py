@@ -24,10 +24,9 @@ from delivery import (
     ProtocolViolation,
     Unreachable,
     Unusable,
-    connect,
     deliver,
-    shown_host_key,
 )
+from delivery.connection import connect, shown_host_key
 
 Server = OpenSsh | AsyncSsh
 

@@ -22,9 +22,9 @@ from delivery import (
     Unusable,
     VerificationFailed,
     deliver,
-    remote_sizes,
     wire,
 )
+from delivery.folders import remote_sizes
 
 Server = OpenSsh | AsyncSsh
 SIZES = [0, 1, 32_767, 32_768, 228_899, 228_900, 1 << 20, (8 << 20) + 1]

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from delivery_servers import make_key
 
-from delivery import BadHostKey, BadPrivateKey, describe_private_key, load_private_key, parse_host_key
+from delivery import BadHostKey, BadPrivateKey, parse_host_key
+from delivery.keys import describe_private_key, load_private_key
 
 PEM = serialization.Encoding.PEM
 FORMATS = serialization.PrivateFormat

@@ -24,10 +24,10 @@ from encryption import (
     UnreadableCertificate,
     WeakKey,
     WrongUsage,
-    expiry_warning,
     load_recipients,
     load_verification_key,
 )
+from encryption.certificates import expiry_warning
 from encryption.doctor import diagnose
 from encryption.rsa_numbers import OAEP
 from encryption.wrapping import WrappedKey, unwrap, wrap_for_all
