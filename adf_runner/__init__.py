@@ -4,6 +4,8 @@ Everything outside `factory/subset.py` is refused by name before anything runs. 
 be published alone.
 """
 
+from __future__ import annotations
+
 from adf_runner.errors import (
     ActivityFailed,
     FactoryError,

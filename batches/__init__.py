@@ -4,6 +4,8 @@ Imports partners, delivery and encryption. Knows Azure Storage and Key Vault, bu
 a request, calls one function of this package and answers JSON. Does not extract: Data Factory does.
 """
 
+from __future__ import annotations
+
 from batches.accepting import request_sealing
 from batches.answering import fetch_answers
 from batches.confirming import confirm, confirm_empty

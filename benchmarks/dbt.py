@@ -4,6 +4,8 @@ Both sides begin as a container does: the image's files, no target folder of an 
 the way of a network. What the runner brings back from storage (the last good run's parse) is part of what is measured.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import os

@@ -1,5 +1,7 @@
 """The container's entry point: `python -m dbt_runner`."""
 
+from __future__ import annotations
+
 import gc
 import sys
 import time

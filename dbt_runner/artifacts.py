@@ -7,6 +7,8 @@ state/current.json        which run's artifacts show the project as it was last 
 state/last.json           which run ran last, well or not: what a retry goes on from
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import threading

@@ -1,5 +1,7 @@
 """Take a run for this process, and record its verdict: once per run id, however often the container is started."""
 
+from __future__ import annotations
+
 import json
 import socket
 import time
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 RESTART_WAIT_SECONDS = 90.0
 
 
-def take(settings: Settings, artifacts: "Artifacts | None") -> Request | Summary | None:
+def take(settings: Settings, artifacts: Artifacts | None) -> Request | Summary | None:
     """Return the request that this process has claimed, or the verdict when there is one already; None: nothing to do.
 
     A request that is none is claimed too, when it has a name, and gets its verdict: whoever wrote it waits for one.
@@ -46,7 +48,7 @@ def take(settings: Settings, artifacts: "Artifacts | None") -> Request | Summary
     return record(artifacts, _verdict(run_id, "error", request.message))
 
 
-def record(artifacts: "Artifacts | None", summary: Summary) -> Summary:
+def record(artifacts: Artifacts | None, summary: Summary) -> Summary:
     """Write the verdict and print it as the last line; it is printed even when storage does not take it."""
     try:
         if artifacts is not None:
@@ -75,11 +77,11 @@ def _parse(text: str) -> Request | RequestError:
         return RequestError(f"the request is not JSON: {error}", "see dbt_runner/request.py")
 
 
-def _claim(artifacts: "Artifacts", run_id: str, text: str) -> bool:
+def _claim(artifacts: Artifacts, run_id: str, text: str) -> bool:
     return artifacts.claim(run_id, {"claimed": now(), "host": socket.gethostname(), "request": text})
 
 
-def _earlier(artifacts: "Artifacts", run_id: str) -> Summary:
+def _earlier(artifacts: Artifacts, run_id: str) -> Summary:
     """Return what an earlier start of the same run recorded; record that it died when it left nothing."""
     ends = time.monotonic() + RESTART_WAIT_SECONDS
     while True:

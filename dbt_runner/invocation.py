@@ -4,6 +4,8 @@ One process for all commands of a run saves dbt's import and parse for each of t
 they quote rows and statements; what leaves this process is built here, from events, and goes through messages.clean().
 """
 
+from __future__ import annotations
+
 import contextlib
 import gc
 import json

@@ -5,6 +5,8 @@ PostgreSQL quotes rows and values in its messages ("Failing row contains (...)",
 every message passes through here: the first paragraph only, nothing quoted but the names of database objects.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable
 

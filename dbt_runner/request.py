@@ -4,6 +4,8 @@ A request comes from the outside, so nothing in it reaches dbt unchecked: a sele
 become a path.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Mapping

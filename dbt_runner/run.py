@@ -3,6 +3,8 @@
 Without a request the process exits with 0 and does nothing: creating a container group starts it.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
@@ -100,7 +102,7 @@ def _say_error(message: str, hint: str, code: int) -> int:
 class Run:
     """One claimed run, from its state to its verdict."""
 
-    def __init__(self, settings: Settings, artifacts: "Artifacts | None", request: Request, started: float) -> None:
+    def __init__(self, settings: Settings, artifacts: Artifacts | None, request: Request, started: float) -> None:
         self.settings = settings
         self.artifacts = artifacts
         self.request = request
@@ -302,7 +304,7 @@ class Run:
         self.summary = replace(self.summary, timings=self.timings | {"total": self._elapsed()})
         return record(self.artifacts, self.summary)
 
-    def _upload(self, artifacts: "Artifacts") -> None:
+    def _upload(self, artifacts: Artifacts) -> None:
         for name in ("manifest.json", PARTIAL_PARSE):
             self._keep(name)
         self.uploads["log.jsonl"] = "".join(f"{line}\n" for line in self.dbt.events.log)

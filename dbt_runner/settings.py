@@ -8,6 +8,8 @@ DBT_PROJECT_DIR   the project; WORK_DIR where to write; IMAGE, GIT_SHA what runs
 PGHOST ...        the warehouse, see project/profiles.yml
 """
 
+from __future__ import annotations
+
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field

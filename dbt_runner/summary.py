@@ -3,6 +3,8 @@
 It holds names, counts, timings and one sentence; never a row, a value or a statement.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any

@@ -8,6 +8,8 @@ Sources are readers of byte ranges; nothing in this package knows Azure or impor
 decide what to send, or keep a record beyond the `Journal` it is given.
 """
 
+from __future__ import annotations
+
 from delivery.answers import AnswerRule, FileAnswer, FileVerdict, ReceiptAnswer, SentFile, Verdict, poll_answers
 from delivery.connection import LEGACY, ConnectionSettings
 from delivery.deliver import deliver

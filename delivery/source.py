@@ -148,6 +148,7 @@ class Checksum:
 
 
 def range_bytes(source: Source) -> int:
+    """Return how many bytes a source wants to give at once."""
     return int(getattr(source, "range_bytes", RANGE_BYTES))
 
 

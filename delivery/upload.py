@@ -369,6 +369,7 @@ def intend(job: Job) -> Generator[Step, Any, None]:
 
 
 def give_final_name(job: Job, session: Session, *, first_time: bool) -> Generator[Step, Any, None]:
+    """Rename a whole file to its final name; another file there stays."""
     request = wire.rename(job.temporary, job.final)
     if job.policy.overwrite == "replace" and session.offers("posix-rename@openssh.com"):
         request = wire.posix_rename(job.temporary, job.final)
@@ -447,6 +448,7 @@ def gone(job: Job) -> Generator[Step, Any, None]:
 
 
 def expect_folder(job: Job) -> Generator[Step, Any, None]:
+    """Raise FolderMissing when the partner's folder is gone."""
     if (yield from stat(job.policy.folder)) is None:
         raise FolderMissing(
             f"the folder {job.policy.folder} is gone, and {job.source.name} with it",
@@ -476,6 +478,7 @@ def stat(path: str) -> Generator[Step, Any, Attributes | None]:
 
 
 def stats(*paths: str) -> Generator[Step, Any, list[Attributes | None]]:
+    """Return the attributes of several paths, None for one that is not there."""
     replies = yield [wire.stat(path) for path in paths]
     return [_attributes(path, reply) for path, reply in zip(paths, replies, strict=True)]
 
@@ -522,6 +525,7 @@ def cause_at_open(reply: Reply, session: Session, job: Job, what: str) -> Genera
 
 
 def expect_ok(reply: Reply, what: str) -> None:
+    """Raise RemoteRefused unless the server said that it is done."""
     if not _is_ok(reply):
         raise RemoteRefused(f"{what}: {reply}", hint="ask the partner what their server's log says")
 

@@ -98,22 +98,27 @@ Reply = Status | Handle | Data | Attributes | Names | Extended
 
 
 def text(value: str) -> bytes:
+    """Return a text as SFTP sends it."""
     return blob(value.encode(errors="surrogateescape"))  # a name that the server has listed goes back as it came
 
 
 def blob(value: bytes) -> bytes:
+    """Return bytes with their length before them."""
     return struct.pack(">I", len(value)) + value
 
 
 def packet(request: Request, number: int) -> bytes:
+    """Return a request as it travels: length, type, number, body."""
     return struct.pack(">IBI", len(request.body) + 5, request.kind, number) + request.body
 
 
 def hello() -> bytes:
+    """Return the packet that asks for version 3."""
     return struct.pack(">IBI", 5, INIT, 3)
 
 
 def open_file(path: str, flags: int, permissions: int | None = None) -> Request:
+    """Ask for a handle to a file."""
     attributes = struct.pack(">I", 0)
     if permissions is not None:
         attributes = struct.pack(">II", _HAS_PERMISSIONS, permissions)
@@ -121,10 +126,12 @@ def open_file(path: str, flags: int, permissions: int | None = None) -> Request:
 
 
 def close(handle: bytes) -> Request:
+    """Ask to give a handle back."""
     return Request(CLOSE, blob(handle))
 
 
 def read(handle: bytes, offset: int, length: int) -> Request:
+    """Ask for a range of a file."""
     return Request(READ, blob(handle) + struct.pack(">QI", offset, length))
 
 
@@ -135,34 +142,42 @@ def write_head(number: int, handle: bytes, offset: int, length: int) -> bytes:
 
 
 def write_overhead(handle: bytes) -> int:
+    """Return how many bytes a write adds to its data."""
     return 9 + 4 + len(handle) + 12
 
 
 def stat(path: str) -> Request:
+    """Ask for the attributes of a path; links are followed."""
     return Request(STAT, text(path))
 
 
 def fstat(handle: bytes) -> Request:
+    """Ask for the attributes of an open file."""
     return Request(FSTAT, blob(handle))
 
 
 def set_permissions(handle: bytes, permissions: int) -> Request:
+    """Ask to set the mode bits of an open file."""
     return Request(FSETSTAT, blob(handle) + struct.pack(">II", _HAS_PERMISSIONS, permissions))
 
 
 def rename(old: str, new: str) -> Request:
+    """Ask to rename; version 3 refuses a name that is taken."""
     return Request(RENAME, text(old) + text(new))
 
 
 def posix_rename(old: str, new: str) -> Request:
+    """Ask to rename over what has the name (OpenSSH's extension)."""
     return Request(EXTENDED, text("posix-rename@openssh.com") + text(old) + text(new))
 
 
 def fsync(handle: bytes) -> Request:
+    """Ask to write an open file to the server's disk (OpenSSH's extension)."""
     return Request(EXTENDED, text("fsync@openssh.com") + blob(handle))
 
 
 def statvfs(path: str) -> Request:
+    """Ask for the space of a file system (OpenSSH's extension)."""
     return Request(EXTENDED, text("statvfs@openssh.com") + text(path))
 
 
@@ -185,26 +200,32 @@ def parse_check_file(reply: Extended) -> str | None:
 
 
 def limits() -> Request:
+    """Ask for the server's limits (OpenSSH's extension)."""
     return Request(EXTENDED, text("limits@openssh.com"))
 
 
 def remove(path: str) -> Request:
+    """Ask to delete a file."""
     return Request(REMOVE, text(path))
 
 
 def make_folder(path: str) -> Request:
+    """Ask to make a folder."""
     return Request(MKDIR, text(path) + struct.pack(">I", 0))
 
 
 def real_path(path: str) -> Request:
+    """Ask for the absolute form of a path."""
     return Request(REALPATH, text(path))
 
 
 def open_folder(path: str) -> Request:
+    """Ask for a handle to a folder."""
     return Request(OPENDIR, text(path))
 
 
 def read_folder(handle: bytes) -> Request:
+    """Ask for the next entries of a folder."""
     return Request(READDIR, blob(handle))
 
 
@@ -228,11 +249,13 @@ class Space:
 
 
 def parse_limits(reply: Extended) -> Limits:
+    """Return the server's limits; 0 says that there is none."""
     packet_bytes, read_bytes, write_bytes, handles = struct.unpack_from(">QQQQ", reply.data)
     return Limits(packet_bytes=packet_bytes, read_bytes=read_bytes, write_bytes=write_bytes, open_handles=handles)
 
 
 def parse_space(reply: Extended) -> Space:
+    """Return the space of a file system."""
     _, fragment, blocks, _, available, _, _, _, _, flags, _ = struct.unpack_from(">11Q", reply.data)
     return Space(total_bytes=blocks * fragment, free_bytes=available * fragment, read_only=bool(flags & 1))
 

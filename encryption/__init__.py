@@ -7,6 +7,8 @@
 This package knows no Azure and no files; `encryption.vault` is its one edge and is imported by name only.
 """
 
+from __future__ import annotations
+
 from encryption.certificates import Recipient, load_recipients, load_verification_key
 from encryption.errors import (
     CannotOpen,

@@ -5,6 +5,8 @@ account keys. Azurite keeps the bytes of deleted blobs on disk for minutes: a te
 memory, or looks through the API.
 """
 
+from __future__ import annotations
+
 import base64
 import http.client
 import re

@@ -5,6 +5,8 @@ root, so root runs it as `nobody`, in a folder of its own under the temporary di
 is switched off and the data goes when the server stops.
 """
 
+from __future__ import annotations
+
 import os
 import pwd
 import secrets

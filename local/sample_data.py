@@ -5,6 +5,8 @@ on the row's number. PostgreSQL makes the rows itself, so a million transactions
 drops and remakes the source schema and the schemas that dbt builds from it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -175,7 +177,7 @@ def add_day(dsn: str, transactions: int, *, business_date: date) -> None:
 
 
 def _add(
-    connection: "psycopg.Connection[tuple[int, ...]]",
+    connection: psycopg.Connection[tuple[int, ...]],
     counts: Loaded,
     *,
     first: int,
@@ -187,7 +189,7 @@ def _add(
     _execute(connection, _MORE_TRANSACTIONS, values | {"start": _midnight(end_date, 1 - days)})
 
 
-def _make_first_one_qualify(connection: "psycopg.Connection[tuple[int, ...]]", end_date: date) -> None:
+def _make_first_one_qualify(connection: psycopg.Connection[tuple[int, ...]], end_date: date) -> None:
     connection.execute(
         "update loyalty.transactions set card_id = 1, merchant_id = 1, status = 'settled', amount = 42.50, currency = 'EUR',"
         " transaction_at = %(noon)s, loaded_at = %(noon)s where transaction_id = 'T00000000001'",
@@ -196,7 +198,7 @@ def _make_first_one_qualify(connection: "psycopg.Connection[tuple[int, ...]]", e
 
 
 def _execute(
-    connection: "psycopg.Connection[tuple[int, ...]]", statement: LiteralString, values: dict[str, str | int]
+    connection: psycopg.Connection[tuple[int, ...]], statement: LiteralString, values: dict[str, str | int]
 ) -> None:
     # A client cursor: CREATE TABLE AS takes no server-side parameters.
     psycopg.ClientCursor(connection).execute(statement, values)
@@ -207,6 +209,6 @@ def _midnight(day: date, offset: int) -> str:
 
 
 @contextmanager
-def _connection(dsn: str) -> "Iterator[psycopg.Connection[tuple[int, ...]]]":
+def _connection(dsn: str) -> Iterator[psycopg.Connection[tuple[int, ...]]]:
     with psycopg.connect(dsn, options="-c timezone=UTC -c synchronous_commit=off") as connection:
         yield connection

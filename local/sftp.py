@@ -1,5 +1,7 @@
 """The partner's SFTP server for demo and tests: a real SSH server in its own process, with faults on request."""
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import json

@@ -5,6 +5,8 @@ asyncssh serves `FOLDER/files` as its root (a virtual chroot: links are refused,
 change both while it runs. Every operation becomes one JSON line in `operations.jsonl`; contents of files never do.
 """
 
+from __future__ import annotations
+
 import asyncio
 import errno
 import json
@@ -104,7 +106,7 @@ class Login(asyncssh.SSHServer):
 class Files(asyncssh.SFTPServer):
     """asyncssh's own file operations, each logged, some spoiled."""
 
-    def __init__(self, chan: "asyncssh.SSHServerChannel[bytes]", site: Site) -> None:
+    def __init__(self, chan: asyncssh.SSHServerChannel[bytes], site: Site) -> None:
         super().__init__(chan, chroot=os.fsencode(site.folder / "files"))
         self._site = site
         self._faults = site.faults

@@ -237,7 +237,7 @@ def read_batch(folder, prefix, sender):
     return manifest, recipients, hashlib.sha256(signed).hexdigest()
 
 
-def check_manifest(manifest, prefix):
+def check_manifest(manifest, prefix) -> None:
     files = manifest["files"]
     names = [f["name"].lower() for f in files]
     stored = [f["sealed_name"].lower() for f in files] + [
@@ -268,7 +268,7 @@ def check_manifest(manifest, prefix):
             raise Refused("manifest", text)
 
 
-def check_keys(keys, manifest):
+def check_keys(keys, manifest) -> None:
     wrong = keys["batch"] != manifest["batch"] or len(keys["files"]) != len(manifest["files"])
     for mine, listed in zip(keys["files"], manifest["files"]):  # noqa: B905  # Python 3.8; the lengths were compared
         wrong = wrong or any(mine[member] != listed[member] for member in ("name", "sealed_name", "sealed_sha256"))
@@ -279,7 +279,7 @@ def check_keys(keys, manifest):
         raise Refused("keys", "keys.json does not fit the manifest")
 
 
-def check_files(folder, manifest):
+def check_files(folder, manifest) -> None:
     """Every listed file is there, with its size and hash. Files that are not listed are never opened."""
     for file in manifest["files"]:
         wanted = [(file["sealed_name"], file["sealed_bytes"], file["sealed_sha256"])]
@@ -430,7 +430,7 @@ def der(source, tag, what, largest=MAX_HEADER, end=None):
     raise Refused("header", f"it is not CMS in DER: {what} is wanted")
 
 
-def der_is(source, wanted, what):
+def der_is(source, wanted, what) -> None:
     if source.read(len(bytes.fromhex(wanted))) != bytes.fromhex(wanted):
         raise Refused("header", f"it is not CMS as FORMAT.md says: {what} is wanted")
 
@@ -481,7 +481,7 @@ def decrypt_message(source, file_key, nonce, plaintext_bytes, tag):
         raise cannot_open() from None
 
 
-def write_part(folder, manifest, file, recipients, key, out):
+def write_part(folder, manifest, file, recipients, key, out) -> None:
     """Open one file into out/NAME.part, which nobody else may have: it also keeps other runs away."""
     part = part_of(out, file)
     try:
@@ -502,12 +502,12 @@ def part_of(out, file):
     return out / (file["name"] + ".part")
 
 
-def refuse_existing(target):
+def refuse_existing(target) -> None:
     if os.path.lexists(target):
         raise Refused("usage", f"{target.name} is already in the output folder")
 
 
-def write_plaintext(folder, manifest, file, recipients, key, sink):
+def write_plaintext(folder, manifest, file, recipients, key, sink) -> None:
     with open_regular(folder / file["sealed_name"]) as stored:
         source = Source(stored)
         if file["format"] == "native":
@@ -563,7 +563,7 @@ class State:
         if self.part.exists():
             self.part.unlink()
 
-    def check(self, feed, manifest, digest):
+    def check(self, feed, manifest, digest) -> None:
         """Refuse, or with `accept` only report, a batch that does not follow the last one."""
         sequence, previous = manifest["sequence"], manifest["previous_manifest_sha256"]
         if feed not in self.known:
@@ -586,7 +586,7 @@ class State:
             raise Refused("sequence", text)
         self.say(f"note: {text}")
 
-    def remember(self, feed, manifest, digest):
+    def remember(self, feed, manifest, digest) -> None:
         """Write the state anew, if this batch is newer than what it holds."""
         if feed in self.known and manifest["sequence"] <= self.known[feed][0]:
             return
@@ -632,7 +632,7 @@ def open_batch(path, key, sender, out, batch=None, strict=False, say=print, feed
     return manifest
 
 
-def refuse_openpgp(manifest):
+def refuse_openpgp(manifest) -> None:
     """The batch was verified; its OpenPGP files are for an OpenPGP program, which has the key that opens them."""
     for file in manifest["files"]:
         if file["format"] == "openpgp":
@@ -640,7 +640,7 @@ def refuse_openpgp(manifest):
             raise Refused("openpgp", text.format(file["sealed_name"]))
 
 
-def open_files(folder, manifest, recipients, key, out):
+def open_files(folder, manifest, recipients, key, out) -> None:
     """Open every file to NAME.part, then rename all; when one is refused, none is left."""
     written = []
     try:
@@ -702,7 +702,7 @@ def load_sender(data):
     return key
 
 
-def run_vectors(folder):
+def run_vectors(folder) -> int:
     """Prove this program on the test vectors: good batches open, bad ones are refused for the expected reason."""
     failed = 0
     names, keys, senders = [n for n in names_in(folder) if n.endswith(".json")], {}, {}

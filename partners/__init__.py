@@ -4,6 +4,8 @@ Imports `delivery` for its rules. Does not read data, move files or know Azure: 
 and a window into the query and the file name of one batch.
 """
 
+from __future__ import annotations
+
 from partners.errors import PartnerError, PartnerInvalid, UnknownFeed, UnknownPartner
 from partners.layout import Column, Layout, ShortForm
 from partners.loading import load_partner, load_partners

@@ -30,7 +30,7 @@ def code(repository: Path) -> str:
     )
 
 
-def test_every_value_of_host_json_is_explained(repository: Path, text: str):
+def test_every_value_of_host_json_is_explained(repository: Path, text: str) -> None:
     for name, value in leaves(json.loads((repository / "host.json").read_text())):
         assert re.search(rf"^\| `{re.escape(name)}` \| `?{re.escape(value)}`? \| .{{20,}} \|$", text, re.MULTILINE), (
             name,
@@ -38,21 +38,21 @@ def test_every_value_of_host_json_is_explained(repository: Path, text: str):
         )
 
 
-def test_every_event_is_named(repository: Path, text: str):
+def test_every_event_is_named(repository: Path, text: str) -> None:
     events = set(re.findall(r'log_(?:event|failure)\(\s*"([a-z._]+)"', code(repository)))
 
     assert len(events) > 8
     assert [event for event in sorted(events) if f"`{event}`" not in text] == []
 
 
-def test_every_step_of_the_ledger_is_named(repository: Path, text: str):
+def test_every_step_of_the_ledger_is_named(repository: Path, text: str) -> None:
     steps = set(re.findall(r'\bNote\(\s*"([a-z ]+)"', code(repository)))
 
     assert len(steps) > 6
     assert [step for step in sorted(steps) if f"`{step}`" not in text] == []
 
 
-def test_every_verb_is_named(text: str, capsys: pytest.CaptureFixture[str]):
+def test_every_verb_is_named(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     from cli.batch import main
 
     with pytest.raises(SystemExit):

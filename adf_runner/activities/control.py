@@ -20,6 +20,7 @@ RETURN_VALUE = "pipelineReturnValue"
 
 
 def execute_pipeline(call: Call) -> dict[str, Any]:
+    """Run another pipeline; its return values become the output."""
     engine, properties = call.engine, call.activity.properties
     name = properties["pipeline"]["referenceName"]
     parameters = call.evaluate(properties.get("parameters", {}), "parameters")
@@ -80,6 +81,7 @@ def _run_branch(call: Call, branch: str) -> dict[str, Any]:
 
 
 def if_condition(call: Call) -> dict[str, Any]:
+    """Run one of two branches by a condition that is a boolean or the text of one."""
     value = call.evaluate(call.activity.properties["expression"], "expression")
     if isinstance(value, str) and value.lower() in {"true", "false"}:
         value = value.lower() == "true"
@@ -92,6 +94,7 @@ def if_condition(call: Call) -> dict[str, Any]:
 
 
 def switch(call: Call) -> dict[str, Any]:
+    """Run the case whose value is the text of `on`, else the default."""
     value = call.evaluate(call.activity.properties["on"], "on")
     call.record.input = {"on": value}
     text = value if isinstance(value, str) else str(value)
@@ -102,6 +105,7 @@ def switch(call: Call) -> dict[str, Any]:
 
 
 def for_each(call: Call) -> dict[str, Any]:
+    """Run the activities for every item, in order or `batchCount` at a time."""
     properties = call.activity.properties
     items = call.evaluate(properties["items"], "items")
     if not isinstance(items, list):
@@ -176,11 +180,13 @@ def until(call: Call) -> dict[str, Any]:
 
 
 def wait(call: Call) -> dict[str, Any]:
+    """Pause for `waitTimeInSeconds`."""
     call.pause(float(call.properties["waitTimeInSeconds"]))
     return {}
 
 
 def set_variable(call: Call) -> dict[str, Any]:
+    """Set a variable of the pipeline, or its return values."""
     name, raw = call.activity.properties["variableName"], call.activity.properties.get("value")
     if call.activity.properties.get("setSystemVariable") is True:
         value: Any = {
@@ -210,6 +216,7 @@ def _return_value(call: Call, value: Mapping[str, Any], path: str) -> Any:
 
 
 def append_variable(call: Call) -> dict[str, Any]:
+    """Append a value to an array variable."""
     name = call.activity.properties["variableName"]
     value = call.evaluate(call.activity.properties["value"], "value")
     with call.frame.lock:
@@ -234,6 +241,7 @@ def _show_input(call: Call, value: Any) -> None:
 
 
 def filter_items(call: Call) -> dict[str, Any]:
+    """Keep the items for which the condition is true."""
     items = call.evaluate(call.activity.properties["items"], "items")
     if not isinstance(items, list):
         raise ActivityFailed(f"items must be an array, not {json_type(items)}", code="InvalidTemplate", retriable=False)
@@ -251,6 +259,7 @@ def filter_items(call: Call) -> dict[str, Any]:
 
 
 def fail(call: Call) -> dict[str, Any]:
+    """End the run red with the given message and code."""
     properties = call.activity.properties
     message, code = call.evaluate(properties["message"], "message"), call.evaluate(properties["errorCode"], "errorCode")
     _show_input(call, {"message": message, "errorCode": code})

@@ -74,6 +74,7 @@ def verify(call: Call, target: Data, tally: Tally) -> None:
 
 
 def output_of(tally: Tally, kind: str, elapsed: float) -> dict[str, Any]:
+    """Return the output of a Copy in Data Factory's names; `elapsed` is in seconds."""
     output: dict[str, Any] = {
         "dataRead": tally.data_read,
         "dataWritten": tally.data_written,
@@ -91,6 +92,7 @@ def output_of(tally: Tally, kind: str, elapsed: float) -> dict[str, Any]:
 
 
 def conversion_of(translator: Mapping[str, Any]) -> Conversion:
+    """Return how values become text, by the translator's typeConversionSettings."""
     settings = translator.get("typeConversionSettings", {})
     return Conversion(
         datetime=settings.get("dateTimeFormat", postgres.ADF_DATETIME),
@@ -116,6 +118,7 @@ def mapped(translator: Mapping[str, Any], names: list[str]) -> tuple[list[int], 
 
 
 def copy_query(call: Call, origin: Data, target: Data, tally: Tally) -> None:
+    """Copy the answer of a query into one file, by PostgreSQL's own COPY where the formats allow it."""
     source, sink, translator = call.properties["source"], call.properties["sink"], call.properties.get("translator", {})
     layout = Layout.of(target.properties, sink["formatSettings"])
     query = postgres.query_of(origin, source)
@@ -192,6 +195,7 @@ def plain_csv(layout: Layout) -> bool:
 
 
 def csv_options(layout: Layout) -> sql.Composable:
+    """Return the options of PostgreSQL's COPY for a delimited layout."""
     options = sql.SQL("FORMAT csv, DELIMITER {}, QUOTE {}, ESCAPE {}, NULL {}").format(
         sql.Literal(layout.delimiter), sql.Literal(layout.quote), sql.Literal(layout.escape), sql.Literal(layout.null)
     )
@@ -252,6 +256,7 @@ def copy_rows(call: Call, origin: Data, target: Data, tally: Tally) -> None:
 def read_rows(
     call: Call, stack: ExitStack, origin: Data, count: rows.Count, conversion: Conversion, *, typed: bool
 ) -> rows.Rows:
+    """Return the rows of a query or of delimited files, opened on `stack`."""
     source = call.properties["source"]
     if source["type"] == "AzurePostgreSqlSource":
         return rows.read_query(call, stack, origin, conversion, typed=typed)
@@ -324,6 +329,7 @@ def files_of(store: Store, data: Data, settings: Mapping[str, Any]) -> tuple[str
 def copy_file(
     call: Call, reading: Store, entry: Entry, writing: Store, path: str, settings: Mapping[str, Any], tally: Tally
 ) -> None:
+    """Copy one file byte by byte; nothing is visible under its name before all of it is written."""
     output = writing.write(path, settings, call.record.run_id)
     try:
         written = 0

@@ -4,6 +4,8 @@ Follows Microsoft's engine where its documentation differs. Pure: no clock but `
 Does not run activities, and does not know what a pipeline file looks like beyond `{"type": "Expression", "value": ...}`.
 """
 
+from __future__ import annotations
+
 from adf_runner.expressions.errors import (
     ExpressionError,
     InvalidSyntax,

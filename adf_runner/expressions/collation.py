@@ -58,6 +58,7 @@ class Element(NamedTuple):
 
 
 def is_ignored(character: str) -> bool:
+    """Return whether .NET's comparison of texts passes over a character."""
     category = unicodedata.category(character)
     return (
         category == "Cf"
@@ -107,6 +108,7 @@ def comparison(character: str) -> tuple[bool, tuple[str, ...]]:
 
 
 def without_case(character: str) -> str:
+    """Return the form of a character that all its cases share."""
     return character if character == DOTLESS_I else lower_character(upper_character(character))
 
 
@@ -139,6 +141,7 @@ def is_same(left: str, right: str) -> bool:
 
 
 def is_empty(part: str) -> bool:
+    """Return whether a text holds nothing that is compared."""
     return not part or all(map(is_ignored, part))
 
 
@@ -161,6 +164,7 @@ def find_last(whole: str, part: str) -> int:
 
 
 def begins_with(whole: str, part: str) -> bool:
+    """Return whether `whole` begins with `part`, without regard to case, as .NET compares."""
     if is_plain(whole) and is_plain(part):
         return whole.upper().startswith(part.upper())
     if is_empty(part):
@@ -170,6 +174,7 @@ def begins_with(whole: str, part: str) -> bool:
 
 
 def ends_with(whole: str, part: str) -> bool:
+    """Return whether `whole` ends with `part`, without regard to case, as .NET compares."""
     if is_plain(whole) and is_plain(part):
         return whole.upper().endswith(part.upper())
     inside, wanted = elements(whole), elements(part)

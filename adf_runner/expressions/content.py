@@ -49,6 +49,7 @@ def parts_of(value: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def plain(value: Any) -> str:
+    """Return a number or a text as text."""
     return float_text(value) if isinstance(value, float) else str(value)
 
 
@@ -58,6 +59,7 @@ def content(data: bytes, content_type: str = BINARY_TYPE) -> dict[str, str]:
 
 
 def envelope(encoded: str, content_type: str) -> dict[str, str]:
+    """Return binary content as an expression holds it: its type, and base64."""
     return {"$content-type": content_type, "$content": encoded}
 
 
@@ -68,6 +70,7 @@ def decode_base64(text: str) -> bytes | None:
 
 
 def content_type_of(value: Mapping[str, Any]) -> str:
+    """Return the content type of binary content."""
     parts = parts_of(value)
     assert parts is not None
     return parts[0]

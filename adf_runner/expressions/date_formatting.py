@@ -44,6 +44,7 @@ def format_date(moment: Instant, pattern: str) -> str:
 
 
 def run_length(pattern: str, position: int) -> int:
+    """Return how many times the letter at a position repeats."""
     end = position
     while end < len(pattern) and pattern[end] == pattern[position]:
         end += 1
@@ -51,6 +52,7 @@ def run_length(pattern: str, position: int) -> int:
 
 
 def write_specifier(moment: Instant, pattern: str, position: int, pieces: list[str]) -> int:
+    """Write what stands at a position of the pattern; return the next position. Raises FormatFault."""
     letter = pattern[position]
     if letter in "'\"":
         return write_quoted(pattern, position, pieces)
@@ -74,6 +76,7 @@ def write_specifier(moment: Instant, pattern: str, position: int, pieces: list[s
 
 
 def write_quoted(pattern: str, position: int, pieces: list[str]) -> int:
+    """Write a quoted part of the pattern; return the next position. Raises FormatFault."""
     quote = pattern[position]
     position += 1
     while position < len(pattern):
@@ -90,6 +93,7 @@ def write_quoted(pattern: str, position: int, pieces: list[str]) -> int:
 
 
 def write_field(moment: Instant, letter: str, count: int, pieces: list[str]) -> None:
+    """Write one field of a moment, such as `yyyy`. Raises FormatFault."""
     day = moment.day
     hour, minute, second, fraction = moment.clock
     if letter in "hHms":
@@ -117,6 +121,7 @@ def write_field(moment: Instant, letter: str, count: int, pieces: list[str]) -> 
 
 
 def write_fraction(digits: str, letter: str, count: int, pieces: list[str]) -> None:
+    """Write the fraction of a second; `F` leaves out zeros at the end. Raises FormatFault."""
     if count > 7:
         raise FormatFault
     shown = digits[:count]

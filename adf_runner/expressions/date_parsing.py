@@ -113,12 +113,14 @@ def parse_date(text: str, now: Callable[[], datetime]) -> Instant | None:
 
 
 def date_ticks(year: int, month: int, day: int) -> int:
+    """Return the ticks (100 ns since the year 1) of a day. Raises NoDate."""
     if not (1 <= year <= 9999 and 1 <= month <= 12 and 1 <= day <= days_in(year, month)):
         raise NoDate
     return ticks_of(year, month, day)
 
 
 def time_ticks(match: re.Match[str]) -> int:
+    """Return the ticks (100 ns) of a time of day that was matched. Raises NoDate."""
     parts = match.groupdict()
     hour, minute, second = (int(parts.get(name) or 0) for name in ("hour", "minute", "second"))
     if hour > 23 or minute > 59 or second > 59:

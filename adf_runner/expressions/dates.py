@@ -56,11 +56,13 @@ class Instant:
 
 
 def days_in(year: int, month: int) -> int:
+    """Return how many days a month has."""
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     return 29 if month == 2 and leap else MONTH_DAYS[month - 1]
 
 
 def ticks_of(year: int, month: int = 1, day: int = 1) -> int:
+    """Return the ticks (100 ns since the year 1) at which a day begins."""
     return (date(year, month, day).toordinal() - 1) * DAY
 
 

@@ -99,6 +99,7 @@ class Evaluation:
 
 
 def unknown_function(name: str) -> UnknownName:
+    """Return the error of a function that does not exist, with the nearest names."""
     names = [function.name for function in FUNCTIONS.values()]
     return UnknownName(
         f"unknown function '{name}'{did_you_mean(name, names)}",
@@ -112,6 +113,7 @@ def takes(function: Function, count: int) -> bool:
 
 
 def wrong_count(function: Function, count: int) -> WrongArguments:
+    """Return the error of a call with too few or too many arguments."""
     least, most = function.least, function.most
     wanted = str(least) if least == most else f"{least} or more" if most is None else f"{least} to {most}"
     return WrongArguments(
@@ -175,6 +177,7 @@ def evaluate_tree(value: Any, scope: Scope, path: str = "") -> Any:
 
 
 def evaluated(value: Any, scope: Scope, path: str) -> Any:
+    """Return a value with every expression in it evaluated; a fault gets the path of its place."""
     if isinstance(value, str):
         try:
             return evaluate(value, scope)

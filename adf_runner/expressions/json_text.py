@@ -12,10 +12,12 @@ from adf_runner.expressions.texts import BLANKS, repaired
 
 
 def refuse_constant(name: str) -> NoReturn:
+    """Refuse NaN and the infinities, which Python's reader accepts."""
     raise ValueError(f"{name} is not JSON")
 
 
 def finite(text: str) -> float:
+    """Return a number as a double. Raises ValueError for one that no double holds."""
     value = float(text)
     if math.isinf(value):
         raise ValueError(f"{text} is too large for a double")

@@ -92,8 +92,10 @@ def float_text(value: float) -> str:
 
 
 def is_integer(value: Any) -> bool:
+    """Return whether a value is a whole number and no boolean."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
+    """Return whether a value is a number and no boolean."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)

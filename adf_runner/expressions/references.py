@@ -57,6 +57,7 @@ def references(text: str) -> References:
 
 
 def scope_group(target: Node) -> str | None:
+    """Return the group of names that a member access reads, such as `dataset`; None for others."""
     if isinstance(target, Call):
         return {"dataset": "dataset", "linkedservice": "linked_service"}.get(target.name.lower())
     if isinstance(target, Access) and isinstance(target.target, Call) and target.target.name.lower() == "pipeline":
@@ -66,4 +67,5 @@ def scope_group(target: Node) -> str | None:
 
 
 def constant_text(node: Node) -> str | None:
+    """Return the text of a constant; None for what must be evaluated."""
     return node.value if isinstance(node, Literal) and isinstance(node.value, str) else None

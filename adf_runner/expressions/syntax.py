@@ -73,6 +73,7 @@ def parse(text: str) -> Node:
 
 
 def parse_new(text: str) -> Node:
+    """Return the tree of an expression that was not parsed before. Raises InvalidSyntax, LimitExceeded."""
     if len(text) > MOST_CHARACTERS:
         raise LimitExceeded(f"the text has {len(text)} characters; at most {MOST_CHARACTERS} are evaluated")
     try:
@@ -193,6 +194,7 @@ class Parser:
 
 
 def constant(token: Token) -> Node:
+    """Return the node of true, false or null. Raises InvalidSyntax for other words."""
     word = token.text.lower()
     if word in CONSTANTS:
         return Literal(CONSTANTS[word], token.position)
@@ -204,6 +206,7 @@ def constant(token: Token) -> Node:
 
 
 def shown(token: Token) -> str:
+    """Return a token as an error names it."""
     return "the end of the text" if token.kind == END else token.text if token.kind == STRING else f"'{token.text}'"
 
 

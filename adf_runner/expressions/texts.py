@@ -22,6 +22,7 @@ def upper_character(character: str) -> str:
 
 
 def lower_character(character: str) -> str:
+    """Return a character in lower case, itself where that would be several."""
     lower = character.lower()
     return lower if len(lower) == 1 else character
 
@@ -36,6 +37,7 @@ def upper(text: str) -> str:
 
 
 def lower(text: str) -> str:
+    """Return a text in lower case, character by character, as .NET's invariant culture does."""
     return (
         text.lower()
         if text.isascii()

@@ -54,6 +54,7 @@ LINE_BREAKS: Final = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 def json_string(text: str) -> str:
+    """Return a text as a JSON string."""
     written = json.dumps(text, ensure_ascii=False)
     return written if written.isascii() else written.translate(LINE_BREAKS)
 
@@ -66,6 +67,7 @@ def compact_json(value: Any) -> str:
 
 
 def write_json(value: Any, pieces: list[str]) -> None:
+    """Append a value's JSON to `pieces`."""
     if isinstance(value, str):
         pieces.append(json_string(value))
     elif value is None or isinstance(value, bool):

@@ -28,6 +28,7 @@ def find_zone(name: str) -> tzinfo | None:
 
 @lru_cache(maxsize=1)
 def iana_names() -> dict[str, str]:
+    """Return the IANA names of this machine by their lower case."""
     return {name.lower(): name for name in zoneinfo.available_timezones()}
 
 
@@ -57,4 +58,5 @@ def to_utc(ticks: int, zone: tzinfo) -> int | None:
 
 
 def clamped(ticks: int) -> int:
+    """Return ticks within the years 1 to 9999."""
     return min(max(ticks, 0), MOST_TICKS)

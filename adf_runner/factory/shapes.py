@@ -38,34 +38,42 @@ class Shape:
 
 
 def text(**options: Any) -> Shape:
+    """Make a text."""
     return Shape(kind="string", **options)
 
 
 def integer(**options: Any) -> Shape:
+    """Make a whole number."""
     return Shape(kind="integer", **options)
 
 
 def number(**options: Any) -> Shape:
+    """Make a number."""
     return Shape(kind="number", **options)
 
 
 def boolean(**options: Any) -> Shape:
+    """Make a boolean."""
     return Shape(kind="boolean", **options)
 
 
 def timespan(**options: Any) -> Shape:
+    """Make a time span, such as 0.00:10:00."""
     return Shape(kind="timespan", **options)
 
 
 def anything(**options: Any) -> Shape:
+    """Make a value of any type."""
     return Shape(kind="any", **options)
 
 
 def choice(*choices: Any, **options: Any) -> Shape:
+    """Make a text that is one of `choices`."""
     return Shape(kind="string", choices=choices, **options)
 
 
 def array(items: Shape | None = None, **options: Any) -> Shape:
+    """Make an array, of `items` where they are given."""
     return Shape(kind="array", items=items, **options)
 
 
@@ -90,6 +98,7 @@ def expression(**options: Any) -> Shape:
 
 
 def activities(**options: Any) -> Shape:
+    """Make a list of activities."""
     return Shape(kind="activities", **options)
 
 
@@ -104,6 +113,7 @@ def reference(to: str, **options: Any) -> Shape:
 
 
 def is_expression_object(value: Any) -> bool:
+    """Return whether a value is `{"type": "Expression", "value": ...}`."""
     return isinstance(value, dict) and value.get("type") == "Expression" and set(value) == {"type", "value"}
 
 
@@ -122,6 +132,7 @@ def nearest(name: str, known: Iterator[str] | list[str]) -> str:
 
 
 def join(path: str, step: str | int) -> str:
+    """Return a path one step deeper: `a.b` or `a[0]`."""
     if isinstance(step, int):
         return f"{path}[{step}]"
     return f"{path}.{step}" if path else step

@@ -45,6 +45,7 @@ def layout(file: str, path: str, dataset: Dataset, settings: Mapping[str, Any] |
 
 
 def pipeline_findings(factory: Factory, pipeline: Pipeline) -> Iterator[Finding]:
+    """Yield the findings of one pipeline and of all its activities."""
     yield from name_rules(pipeline.file, pipeline.name)
     if not pipeline.document.get("activities"):
         yield Finding(file=pipeline.file, path="activities", message="a pipeline needs at least one activity")

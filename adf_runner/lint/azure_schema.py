@@ -29,6 +29,7 @@ NOT_RUN = "is Azure's, but the local executor does not run it"
 
 @cache
 def schema() -> Mapping[str, Any]:
+    """Return what Azure's own models say of each type: its keys and which of them are required."""
     loaded: Mapping[str, Any] = json.loads(FILE.read_text("utf-8"))
     return loaded
 

@@ -156,6 +156,7 @@ def documentation(cls: Any) -> dict[str, str]:
 
 
 def hints_of(cls: Any, models: Any) -> dict[str, Any]:
+    """Return the types of a model's fields."""
     public = importlib.import_module("azure.mgmt.datafactory.models")
     everything = types.SimpleNamespace(**{**vars(public), **vars(models)})
     namespace = {**vars(typing), **vars(sys.modules[cls.__module__]), **vars(public), "_models": everything}

@@ -40,6 +40,7 @@ def strings(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def expressions(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield path and text of every expression in a value."""
     for place, text in strings(value, path):
         if is_dynamic(text):
             yield place, text
@@ -116,6 +117,7 @@ def used_names(value: Any, scope: str) -> tuple[set[str], bool]:
 
 
 def undeclared(file: str, path: str, used: frozenset[str], declared: Mapping[str, Any], what: str) -> Iterator[Finding]:
+    """Yield a finding for each name that is used and not declared; names have no case."""
     known = {name.lower() for name in declared}
     for name in sorted(used):
         if name.lower() not in known:

@@ -15,10 +15,12 @@ HANDLED = "failureIsHandled"
 
 
 def place(activity: Activity, path: str = "") -> str:
+    """Return where in its file an activity, or something in it, stands."""
     return f"{activity.path} {path}".rstrip()
 
 
 def finding(activity: Activity, path: str, message: str, *, blocking: bool = True) -> Finding:
+    """Return a finding that names an activity's file and place."""
     return Finding(file=activity.file, path=place(activity, path), message=message, blocking=blocking)
 
 
@@ -69,6 +71,7 @@ def _cycle(edges: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def pipeline_cycles(factory: Factory) -> Iterator[Finding]:
+    """Yield pipelines that run themselves by way of others."""
     calls = {
         pipeline.name: [
             activity.properties["pipeline"]["referenceName"]
@@ -88,6 +91,7 @@ def pipeline_cycles(factory: Factory) -> Iterator[Finding]:
 
 
 def nesting(activities: tuple[Activity, ...], above: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield loops and conditions in places where Data Factory allows none."""
     for activity in activities:
         outer = set(above)
         if activity.type in LOOPS and outer & LOOPS:

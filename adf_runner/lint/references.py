@@ -51,6 +51,7 @@ def arguments(
 
 
 def name_rules(file: str, name: str, limit: int = NAME_LIMIT) -> Iterator[Finding]:
+    """Yield what Data Factory refuses in a name: its length and its characters."""
     if len(name) > limit:
         yield Finding(file=file, path="name", message=f"is longer than {limit} characters")
     wrong = sorted(FORBIDDEN_IN_NAMES & set(name))
@@ -59,6 +60,7 @@ def name_rules(file: str, name: str, limit: int = NAME_LIMIT) -> Iterator[Findin
 
 
 def objects(value: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield path and value of every object in a value, the outermost first."""
     if isinstance(value, Mapping):
         yield path, value
         for key, item in value.items():

@@ -414,6 +414,7 @@ def error_object(error: ActivityFailed, target: str) -> dict[str, Any]:
 
 
 def trigger_scope(trigger: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return what `trigger()` gives in an expression."""
     return None if trigger is None else {key: value for key, value in trigger.items() if key not in {"type", "id"}}
 
 
@@ -422,6 +423,7 @@ def _iso(moment: Any) -> str:
 
 
 def start_thread(work: Callable[[], object]) -> threading.Thread:
+    """Start work in a thread that does not outlive the process."""
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread

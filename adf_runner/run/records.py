@@ -22,6 +22,7 @@ class Credential(Protocol):
 
 
 def wall_clock() -> datetime:
+    """Return the time of this machine, in UTC."""
     return datetime.now(UTC)
 
 

@@ -34,6 +34,7 @@ class WindowRun:
 
 
 def find_trigger(factory: Factory, name: str) -> Trigger:
+    """Return a trigger by name. Raises UnknownPipeline with the nearest name."""
     if name not in factory.triggers:
         raise UnknownPipeline(
             f"no trigger {name!r} in {factory.root}{nearest(name, list(factory.triggers))}",

@@ -53,6 +53,7 @@ class Firing:
 
 
 def stamp(moment: datetime) -> str:
+    """Return a moment as Data Factory writes it: UTC, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -102,6 +103,7 @@ def windows(properties: Mapping[str, Any], start: datetime, end: datetime) -> It
 
 
 def boundary(first: datetime, frequency: str, count: int) -> datetime:
+    """Return the start of the window that is `count` units after the first."""
     if frequency == "Month":
         return add_months(first, count)
     return first + (timedelta(minutes=count) if frequency == "Minute" else timedelta(hours=count))
@@ -153,6 +155,7 @@ def schedule(properties: Mapping[str, Any], start: datetime, end: datetime) -> I
 
 
 def zone_of(name: str) -> tzinfo:
+    """Return a time zone by its Windows or IANA name. Raises InvalidTrigger."""
     if name.upper() in {"UTC", "COORDINATED UNIVERSAL TIME"}:
         return UTC
     zone = find_zone(name)

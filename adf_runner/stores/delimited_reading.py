@@ -264,4 +264,5 @@ class Reader:
 
 
 def fault(line: int, message: str, hint: str = "") -> ActivityFailed:
+    """Return the error of a line that is not delimited text."""
     return ActivityFailed(f"line {line} is not delimited text: {message}", hint, code="UserErrorInvalidFormat")

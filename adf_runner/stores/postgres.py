@@ -107,6 +107,7 @@ def query_of(data: Data, source: Mapping[str, Any]) -> str:
 
 
 def table_of(data: Data) -> sql.Identifier:
+    """Return the quoted name of a dataset's table."""
     properties = data.properties
     if properties.get("table"):
         parts = [part for part in (properties.get("schema"), properties["table"]) if part]
@@ -262,6 +263,7 @@ def text_rows(
 
 
 def json_value(kind: str, text: str | None) -> Any:
+    """Return a value of PostgreSQL's text form as JSON has it."""
     if text is None:
         return None
     if kind == "boolean":
@@ -276,4 +278,5 @@ def json_value(kind: str, text: str | None) -> Any:
 
 
 def timeout_of(source: Mapping[str, Any]) -> float:
+    """Return the longest time of a query in seconds."""
     return float(seconds(source.get("queryTimeout", "02:00:00")))

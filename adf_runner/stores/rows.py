@@ -68,6 +68,7 @@ def read_query(call: Call, stack: ExitStack, data: Data, conversion: Conversion,
 
 
 def counted(store: Store, paths: Sequence[str], count: Count) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Yield each file with its pieces, and count files and bytes on the way."""
     for path in paths:
         count.files += 1
         yield path, _count(store.read(path), count)

@@ -51,6 +51,7 @@ class Store(Protocol):
 
 
 def folder_of(data: Data) -> str:
+    """Return the folder that a dataset names, without slashes at its ends."""
     return str(data.location.get("folderPath") or "").strip("/") if data.service.type != "Sftp" else _sftp_folder(data)
 
 

@@ -4,6 +4,8 @@ certificates, recipients: who receives. signatures, own: who signs. message: wha
 them are made of.
 """
 
+from __future__ import annotations
+
 from encryption.openpgp.certificates import Certificate, grouped, is_openpgp
 from encryption.openpgp.message import Message, OpenPgp
 from encryption.openpgp.own import own_certificate

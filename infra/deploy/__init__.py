@@ -5,6 +5,8 @@ factory is what is there. plan shows the difference, apply makes it go away, dri
 creating the factory (Bicep does), publishing ARM templates, remembering anything between two runs.
 """
 
+from __future__ import annotations
+
 from infra.deploy.cli import main
 
 __all__ = ["main"]

@@ -1,5 +1,7 @@
 """`python -m infra.deploy ...`, where ./sealift is not at hand."""
 
+from __future__ import annotations
+
 import sys
 
 from infra.deploy.cli import main

@@ -3,6 +3,8 @@
 azd runs it in this folder; it hands over in the repository's root.
 """
 
+from __future__ import annotations
+
 import subprocess
 import sys
 from pathlib import Path

@@ -4,6 +4,8 @@ The container is the image's own entry point, run as a process in `.venv-dbt`, o
 sees the group's environment variables and nothing of this shell's. Not done: volumes, sidecars, probes, resource limits.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import shutil

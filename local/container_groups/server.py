@@ -7,6 +7,8 @@ SEALIFT_CONTAINER_ENGINE is podman or docker. Not done: every other resource typ
 virtual networks, and whatever would need several containers in one group.
 """
 
+from __future__ import annotations
+
 import copy
 import json
 import os

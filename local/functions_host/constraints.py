@@ -1,5 +1,7 @@
 """The types of route parameters, `{id:int}`: what each takes of a decoded segment, as ASP.NET Core's constraints do."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal

@@ -6,6 +6,8 @@ Functions host, and what not, is in server.py and docs/local-vs-azure.md. A host
 started again, as the platform does.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import secrets

@@ -4,6 +4,8 @@ Uses the public azure-functions API alone. What Azure refuses is refused here to
 a differential test holds these rules against Microsoft's own runtime package.
 """
 
+from __future__ import annotations
+
 import importlib
 import inspect
 import json

@@ -4,6 +4,8 @@ As in Azure, a call that exceeds functionTimeout costs its whole worker process,
 worker that ends for another reason fails its calls too; a new one takes its place.
 """
 
+from __future__ import annotations
+
 import contextlib
 import multiprocessing.connection
 import socket
@@ -42,15 +44,15 @@ class CallTimedOut(CallFailed):
 
 @dataclass(slots=True, kw_only=True)
 class _Call:
-    future: "Future[dict[str, Any]]"
+    future: Future[dict[str, Any]]
     function: str
     deadline: float | None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Worker:
-    process: "subprocess.Popen[bytes]"
-    connection: "multiprocessing.connection.Connection[Any, Any]"
+    process: subprocess.Popen[bytes]
+    connection: multiprocessing.connection.Connection[Any, Any]
     calls: dict[str, _Call] = field(default_factory=dict)
     send_lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -101,7 +103,7 @@ class WorkerPool:
 
     def call(
         self, function: str, data: Any, metadata: Mapping[str, Any], *, traceparent: str = "", tracestate: str = ""
-    ) -> "Future[dict[str, Any]]":
+    ) -> Future[dict[str, Any]]:
         """Run a function; the future gives its outputs by binding name, or raises CallFailed."""
         call_id = str(uuid.uuid4())
         future: Future[dict[str, Any]] = Future()
@@ -126,7 +128,7 @@ class WorkerPool:
             worker.connection.send(request)
         return future
 
-    def _log_end(self, done: "Future[dict[str, Any]]", function: str, call_id: str, started: float) -> None:
+    def _log_end(self, done: Future[dict[str, Any]], function: str, call_id: str, started: float) -> None:
         error = done.exception()
         fields: dict[str, Any] = {
             "function": function,

@@ -8,6 +8,8 @@ polled quietly, and so is a service that answers 5xx. Whatever else is refused, 
 host, as in Azure. Checked against Microsoft's listener 5.3.10; what differs is in docs/local-vs-azure.md.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import os

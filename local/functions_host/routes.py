@@ -5,6 +5,8 @@ not 405; a route without methods takes all; of routes that overlap the first by 
 answers of Microsoft's router (tests/cases/router.json).
 """
 
+from __future__ import annotations
+
 import hmac
 import re
 from collections.abc import Iterable, Mapping

@@ -4,6 +4,8 @@ Routes, keys, methods, bodies and queue semantics are the Functions host's (vers
 dynamic concurrency, timer schedules, retry policies, blob bindings. Started by `python -m local.functions_host.host`.
 """
 
+from __future__ import annotations
+
 import argparse
 import base64
 import json
@@ -113,7 +115,7 @@ class Host:
 
     def _call(
         self, name: str, data: Any, metadata: Mapping[str, Any], headers: Mapping[str, str] | None = None
-    ) -> "Future[dict[str, Any]]":
+    ) -> Future[dict[str, Any]]:
         """Run a function and send what it put into its output queues; the future ends after both."""
         headers = headers or {}
         traceparent = headers.get("traceparent") or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
@@ -125,9 +127,7 @@ class Host:
         result.add_done_callback(lambda done: threading.Thread(target=self._send, args=[done, queues, after]).start())
         return after
 
-    def _send(
-        self, done: "Future[dict[str, Any]]", queues: list[dict[str, Any]], after: "Future[dict[str, Any]]"
-    ) -> None:
+    def _send(self, done: Future[dict[str, Any]], queues: list[dict[str, Any]], after: Future[dict[str, Any]]) -> None:
         try:
             outputs = done.result()
             for binding in queues:

@@ -4,6 +4,8 @@ Defaults and limits are those of the Functions host, version 4. Settings that on
 bundles, health monitor) are accepted and have no effect here.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import re

@@ -7,6 +7,8 @@ does the worker. Log records become JSON lines on standard error.
 Not done: worker extensions, HTTP streams, SDK-type bindings.
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import logging

@@ -6,6 +6,8 @@ issues, signed with a key of this run (HS256), which our own stand-ins verify; A
 check signatures. Not done: groups, roles, expiry policies, other token flows.
 """
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import hmac

@@ -5,6 +5,8 @@ logged, with its principal and status and never a value. Not done: soft delete a
 policies, elliptic curves, managed HSM, certificate issuance.
 """
 
+from __future__ import annotations
+
 import json
 import re
 import threading

@@ -3,6 +3,8 @@
 The shapes are those of Key Vault's REST API (7.x and 2025-07-01). Values live in memory only and never reach a log.
 """
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import secrets

@@ -4,6 +4,8 @@ The authority's private key lives in memory only. Nothing is added to the system
 authority, so a process that is given it can reach nothing but the services of this run.
 """
 
+from __future__ import annotations
+
 import ipaddress
 import os
 import threading

@@ -4,6 +4,8 @@ It ends TLS with our authority and speaks TLS or plain HTTP to the service behin
 they are, so that both managed identity and account keys go on working through it. Bodies are held in memory.
 """
 
+from __future__ import annotations
+
 import http.client
 import ssl
 import threading

@@ -1,5 +1,7 @@
 """Faults that a test asks a stand-in for: a status instead of an answer, a delay, a dropped connection."""
 
+from __future__ import annotations
+
 import fnmatch
 import threading
 from collections.abc import Callable
@@ -70,7 +72,7 @@ class Faults:
                 return fault
         return None
 
-    def guard(self, request: Request, answer: Handler, refuse: "Callable[[Fault], Response] | None" = None) -> Response:
+    def guard(self, request: Request, answer: Handler, refuse: Callable[[Fault], Response] | None = None) -> Response:
         """Answer the request with `answer`, unless it suffers a fault; `refuse` words the answer of a fault's status."""
         fault = self.take(request)
         if fault is None:

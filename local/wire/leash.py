@@ -7,6 +7,8 @@ polled and it works the same on Linux and macOS. SIGUSR1 kills the server at onc
 run with `python -I -S`. Without a command it only holds, and removes the folder at the end.
 """
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import json

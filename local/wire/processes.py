@@ -7,6 +7,8 @@
 It does not restart anything: a service that dies stays dead and is named.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import signal

@@ -4,6 +4,8 @@ HTTP/1.1 with keep-alive, loopback only, port chosen by the system. It is no gen
 memory and there is no streaming, because none of the protocols spoken here needs it.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import socket
@@ -34,7 +36,7 @@ class Request:
     target: str  # as sent: path and query, still escaped
     path: str  # unescaped, without the query
     query: dict[str, str]  # the last value of a repeated name
-    headers: "Message[str, str]"
+    headers: Message[str, str]
     body: bytes = field(repr=False)
     has_length: bool  # Content-Length was sent; a chunked body has none
 

@@ -75,21 +75,21 @@ def partner(sftp: Any) -> list[Partner]:
     return [load_partner("cedarway", sftp)]
 
 
-def test_delivery_is_asked_for_only_when_sealed(world: World, cedarway: Any):
+def test_delivery_is_asked_for_only_when_sealed(world: World, cedarway: Any) -> None:
     record = world.plan(partner="cedarway", feed="purchases", window_start=START.replace(hour=12))
 
     with pytest.raises(batches.NotDelivered):
         batches.request_delivery(world.context, record.batch)
 
 
-def test_batch_of_the_other_route_is_refused(world: World):
+def test_batch_of_the_other_route_is_refused(world: World) -> None:
     record = world.sealed()
 
     with pytest.raises(batches.InvalidRequest, match="adf"):
         batches.request_delivery(world.context, record.batch)
 
 
-def test_worker_delivers_writes_the_receipt_and_purges(world: World, cedarway: Any, server: PartnerSftp):
+def test_worker_delivers_writes_the_receipt_and_purges(world: World, cedarway: Any, server: PartnerSftp) -> None:
     record = sealed(world)
     batches.request_delivery(world.at(run_id="run"), record.batch)
     assert world.status(record)["state"] == "delivering"
@@ -101,7 +101,7 @@ def test_worker_delivers_writes_the_receipt_and_purges(world: World, cedarway: A
     assert world.raw_versions() == []
 
 
-def test_message_again_sends_nothing(world: World, cedarway: Any, server: PartnerSftp):
+def test_message_again_sends_nothing(world: World, cedarway: Any, server: PartnerSftp) -> None:
     record = sealed(world)
     send(world, record, cedarway)
     before = len(server.operations())
@@ -127,7 +127,7 @@ def back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("back_at_once")
-def test_message_waits_while_another_worker_holds_the_batch(world: World, cedarway: Any, server: PartnerSftp):
+def test_message_waits_while_another_worker_holds_the_batch(world: World, cedarway: Any, server: PartnerSftp) -> None:
     record = sealed(world)
     batches.request_delivery(world.context, record.batch)
 
@@ -145,7 +145,7 @@ def test_message_waits_while_another_worker_holds_the_batch(world: World, cedarw
 @pytest.mark.usefixtures("back_at_once")
 def test_message_that_waited_tries_nothing_again_that_the_holder_gave_up(
     world: World, cedarway: Any, server: PartnerSftp
-):
+) -> None:
     record = sealed(world)
     batches.request_delivery(world.context, record.batch)
     with _held(_journal_blob(world.stores, record)):
@@ -159,7 +159,7 @@ def test_message_that_waited_tries_nothing_again_that_the_holder_gave_up(
     assert work(world, cedarway) == 0
 
 
-def test_lease_of_a_dead_worker_has_ended_when_its_message_comes_back(repository: Path):
+def test_lease_of_a_dead_worker_has_ended_when_its_message_comes_back(repository: Path) -> None:
     queues = json.loads((repository / "host.json").read_text())["extensions"]["queues"]
     hours, minutes, seconds = map(int, queues["visibilityTimeout"].split(":"))
 
@@ -169,7 +169,7 @@ def test_lease_of_a_dead_worker_has_ended_when_its_message_comes_back(repository
 @pytest.mark.parametrize("what", ["purge", "ledger.note"])
 def test_worker_that_dies_after_the_receipt_is_completed_by_its_message(
     world: World, cedarway: Any, monkeypatch: pytest.MonkeyPatch, what: str
-):
+) -> None:
     record = sealed(world)
 
     def die(*_: object, **__: object) -> None:
@@ -188,7 +188,7 @@ def test_worker_that_dies_after_the_receipt_is_completed_by_its_message(
     assert [check for check in batches.verify(world.context, record.batch)["checks"] if not check["ok"]] == []
 
 
-def test_receipt_says_when_the_files_arrived(world: World, cedarway: Any, monkeypatch: pytest.MonkeyPatch):
+def test_receipt_says_when_the_files_arrived(world: World, cedarway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     record = sealed(world)
     batches.request_delivery(world.context, record.batch)
     (message,) = world.stores.deliver_queue.receive_messages()
@@ -208,7 +208,7 @@ def test_receipt_says_when_the_files_arrived(world: World, cedarway: Any, monkey
 
 def test_message_of_an_earlier_delivery_neither_delivers_nor_fails_the_next(
     world: World, cedarway: Any, server: PartnerSftp
-):
+) -> None:
     record = sealed(world)
     batches.request_delivery(world.context, record.batch)
     (message,) = world.stores.deliver_queue.receive_messages()
@@ -223,7 +223,7 @@ def test_message_of_an_earlier_delivery_neither_delivers_nor_fails_the_next(
     assert world.status(record)["state"] == "sealed"
 
 
-def test_full_server_fails_the_batch_with_cause_and_mend(world: World, cedarway: Any, server: PartnerSftp):
+def test_full_server_fails_the_batch_with_cause_and_mend(world: World, cedarway: Any, server: PartnerSftp) -> None:
     record = sealed(world)
     server.set_faults(SftpFaults(full_after_bytes=100))
 
@@ -235,7 +235,7 @@ def test_full_server_fails_the_batch_with_cause_and_mend(world: World, cedarway:
     assert not [name for name in delivered(server) if name.endswith((".enc", "manifest.json"))]
 
 
-def test_other_file_under_the_same_name_is_never_overwritten(world: World, cedarway: Any, server: PartnerSftp):
+def test_other_file_under_the_same_name_is_never_overwritten(world: World, cedarway: Any, server: PartnerSftp) -> None:
     record = sealed(world)
     (server.root / "from-sealift" / f"{record.files[0]}.enc").write_bytes(b"somebody else's")
 
@@ -245,7 +245,7 @@ def test_other_file_under_the_same_name_is_never_overwritten(world: World, cedar
     assert (server.root / "from-sealift" / f"{record.files[0]}.enc").read_bytes() == b"somebody else's"
 
 
-def test_wrong_host_key_sees_no_login(world: World, cedarway: Any, server: PartnerSftp):
+def test_wrong_host_key_sees_no_login(world: World, cedarway: Any, server: PartnerSftp) -> None:
     record = sealed(world)
     logins = [entry for entry in server.operations() if entry["operation"] == "login"]
 
@@ -259,7 +259,7 @@ def answers(server: PartnerSftp) -> Path:
     return server.root / "from-sealift" / "answers"
 
 
-def test_partner_that_says_nothing_is_asked_again(world: World, cedarway: Any, server: PartnerSftp):
+def test_partner_that_says_nothing_is_asked_again(world: World, cedarway: Any, server: PartnerSftp) -> None:
     record = sealed(world)
     send(world, record, cedarway)
 
@@ -267,7 +267,7 @@ def test_partner_that_says_nothing_is_asked_again(world: World, cedarway: Any, s
     assert world.status(record)["state"] == "delivered"
 
 
-def test_acknowledged_batch(world: World, cedarway: Any, server: PartnerSftp):
+def test_acknowledged_batch(world: World, cedarway: Any, server: PartnerSftp) -> None:
     record = sealed(world)
     send(world, record, cedarway)
     (answers(server) / f"{record.files[0]}.enc.ack").touch()
@@ -278,7 +278,7 @@ def test_acknowledged_batch(world: World, cedarway: Any, server: PartnerSftp):
     assert batches.fetch_answers(world.context, partner(cedarway)) == []
 
 
-def test_rejected_batch_carries_the_partners_reason(world: World, cedarway: Any, server: PartnerSftp):
+def test_rejected_batch_carries_the_partners_reason(world: World, cedarway: Any, server: PartnerSftp) -> None:
     record = sealed(world)
     send(world, record, cedarway)
     (answers(server) / f"{record.files[0]}.enc.ack").touch()
@@ -302,7 +302,7 @@ def again(world: World, record: Any, sftp: Any, server: PartnerSftp) -> None:
 @pytest.mark.parametrize("seen", [True, False], ids=["seen before the re-send", "written but not seen"])
 def test_answer_to_a_delivery_is_not_the_answer_to_the_next(
     world: World, cedarway: Any, server: PartnerSftp, seen: bool
-):
+) -> None:
     record = sealed(world)
     send(world, record, cedarway)
     rejected = answers(server) / f"{record.files[0]}.enc.rejected"
@@ -323,7 +323,7 @@ def test_answer_to_a_delivery_is_not_the_answer_to_the_next(
 
 def test_answer_by_a_clock_that_is_slow_is_taken_for_the_delivery_that_it_follows(
     world: World, cedarway: Any, server: PartnerSftp
-):
+) -> None:
     record = sealed(world)
     send(world, record, cedarway)
     slow = NOW.timestamp() - 6 * 3600
@@ -334,7 +334,9 @@ def test_answer_by_a_clock_that_is_slow_is_taken_for_the_delivery_that_it_follow
         again(world, record, cedarway, server)
 
 
-def test_batch_that_was_delivered_long_after_its_date_is_asked_about(world: World, cedarway: Any, server: PartnerSftp):
+def test_batch_that_was_delivered_long_after_its_date_is_asked_about(
+    world: World, cedarway: Any, server: PartnerSftp
+) -> None:
     record = sealed(world, day=-60)
     send(world, record, cedarway)
     (answers(server) / f"{record.files[0]}.enc.ack").touch()
@@ -342,7 +344,9 @@ def test_batch_that_was_delivered_long_after_its_date_is_asked_about(world: Worl
     assert len(batches.fetch_answers(world.context, partner(cedarway))) == 1
 
 
-def test_nobody_is_asked_about_a_batch_that_was_delivered_long_ago(world: World, cedarway: Any, server: PartnerSftp):
+def test_nobody_is_asked_about_a_batch_that_was_delivered_long_ago(
+    world: World, cedarway: Any, server: PartnerSftp
+) -> None:
     record = sealed(world)
     send(world, record, cedarway)
     (answers(server) / f"{record.files[0]}.enc.ack").touch()
@@ -350,7 +354,9 @@ def test_nobody_is_asked_about_a_batch_that_was_delivered_long_ago(world: World,
     assert batches.fetch_answers(world.at(NOW + 15 * DAY), partner(cedarway)) == []
 
 
-def test_answer_that_cannot_be_read_costs_no_other_batch_its_answer(world: World, cedarway: Any, server: PartnerSftp):
+def test_answer_that_cannot_be_read_costs_no_other_batch_its_answer(
+    world: World, cedarway: Any, server: PartnerSftp
+) -> None:
     first, second, third = sealed(world), sealed(world, day=1), sealed(world, day=2)
     for record in (first, second, third):
         send(world, record, cedarway)
@@ -369,7 +375,7 @@ def test_answer_that_cannot_be_read_costs_no_other_batch_its_answer(world: World
 
 def test_partner_whose_login_is_refused_is_asked_once_a_look(
     world: World, cedarway: Any, server: PartnerSftp, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     for day in range(2):
         send(world, sealed(world, day), cedarway)
     world.key_vault.store.delete_secret("cedarway-sftp-key")
@@ -381,7 +387,7 @@ def test_partner_whose_login_is_refused_is_asked_once_a_look(
 
 def test_folder_of_answers_that_is_gone_is_looked_for_once_a_look(
     world: World, cedarway: Any, server: PartnerSftp, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     for day in range(2):
         send(world, sealed(world, day), cedarway)
     answers(server).rmdir()
@@ -393,7 +399,7 @@ def test_folder_of_answers_that_is_gone_is_looked_for_once_a_look(
 
 def test_trouble_with_answers_silences_no_alert(
     world: World, cedarway: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError
 
@@ -408,7 +414,7 @@ def test_trouble_with_answers_silences_no_alert(
     assert "feed.alarming" in caplog.text
 
 
-def test_partner_that_cannot_be_reached_is_asked_again(world: World, cedarway: Any, server: PartnerSftp):
+def test_partner_that_cannot_be_reached_is_asked_again(world: World, cedarway: Any, server: PartnerSftp) -> None:
     record = sealed(world)
     send(world, record, cedarway)
     server.stop()

@@ -58,11 +58,11 @@ def state(world: World, partners: list[Partner], now: datetime, day: date = SATU
     ("now", "expected"),
     [(at(4, 59), "open"), (at(5), "due"), (at(6), "due"), (at(6, 1), "late"), (at(9), "late"), (at(9, 1), "missing")],
 )
-def test_nothing_happened(world: World, partners: list[Partner], now: datetime, expected: str):
+def test_nothing_happened(world: World, partners: list[Partner], now: datetime, expected: str) -> None:
     assert state(world, partners, now) == expected
 
 
-def test_delivered_batch_is_no_alarm(world: World, partners: list[Partner]):
+def test_delivered_batch_is_no_alarm(world: World, partners: list[Partner]) -> None:
     record = world.sealed()
     batches.confirm(
         world.at(at(3)),
@@ -74,7 +74,7 @@ def test_delivered_batch_is_no_alarm(world: World, partners: list[Partner]):
     assert state(world, partners, at(12)) == "delivered"
 
 
-def test_failed_batch_is_told_before_its_deadline(world: World, partners: list[Partner]):
+def test_failed_batch_is_told_before_its_deadline(world: World, partners: list[Partner]) -> None:
     record = world.plan()
     batches.record_failure(
         world.at(at(2)), record.batch, step="extract", cause="the table is missing", hint="create it"
@@ -83,7 +83,7 @@ def test_failed_batch_is_told_before_its_deadline(world: World, partners: list[P
     assert state(world, partners, at(3)) == "failed"
 
 
-def test_holiday_is_not_expected_and_not_planned(world: World, partners: list[Partner]):
+def test_holiday_is_not_expected_and_not_planned(world: World, partners: list[Partner]) -> None:
     christmas = datetime(2026, 12, 25, tzinfo=UTC)
 
     assert state(world, partners, christmas.replace(hour=20), christmas.date()) == "not expected"
@@ -91,7 +91,7 @@ def test_holiday_is_not_expected_and_not_planned(world: World, partners: list[Pa
     assert {"partner": "northwind", "feed": "accruals"} in batches.feeds_due(world.context, START)
 
 
-def test_wrong_file_of_one_partner_is_told_and_plans_the_others(world: World, caplog: pytest.LogCaptureFixture):
+def test_wrong_file_of_one_partner_is_told_and_plans_the_others(world: World, caplog: pytest.LogCaptureFixture) -> None:
     due = batches.feeds_due(world.at(sftp={"cedarway": {"port": 0}}), START)
 
     assert due == [{"partner": "northwind", "feed": "accruals"}, {"partner": "cedarway", "feed": "unreadable"}]
@@ -99,11 +99,11 @@ def test_wrong_file_of_one_partner_is_told_and_plans_the_others(world: World, ca
     assert "cedarway.yaml:9: sftp.port" in caplog.text
 
 
-def test_days_before_the_feed_began_are_not_missing(world: World, partners: list[Partner]):
+def test_days_before_the_feed_began_are_not_missing(world: World, partners: list[Partner]) -> None:
     assert state(world, partners, at(12), date(2026, 11, 20)) == "not expected"
 
 
-def test_alert_is_posted_once_for_each_state(world: World, partners: list[Partner], hook: Hook):
+def test_alert_is_posted_once_for_each_state(world: World, partners: list[Partner], hook: Hook) -> None:
     for now in (at(7), at(7, 15), at(10), at(10, 15)):
         batches.alert(world.at(now), partners)
 
@@ -115,7 +115,7 @@ def test_alert_is_posted_once_for_each_state(world: World, partners: list[Partne
     assert "northwind" in str(hook.posted[0]["subject"])
 
 
-def test_alert_that_nobody_took_is_posted_again(world: World, partners: list[Partner], hook: Hook):
+def test_alert_that_nobody_took_is_posted_again(world: World, partners: list[Partner], hook: Hook) -> None:
     hook.status = 410
     batches.alert(world.at(at(7)), partners)
     hook.status = 200
@@ -124,7 +124,9 @@ def test_alert_that_nobody_took_is_posted_again(world: World, partners: list[Par
     assert len(hook.posted) == 1
 
 
-def test_alert_without_a_webhook_is_a_log_line(world: World, partners: list[Partner], caplog: pytest.LogCaptureFixture):
+def test_alert_without_a_webhook_is_a_log_line(
+    world: World, partners: list[Partner], caplog: pytest.LogCaptureFixture
+) -> None:
     world.key_vault.store.delete_secret(
         "alert-webhook"
     ) if "alert-webhook" in world.key_vault.store.secret_names() else None
@@ -137,7 +139,7 @@ def test_alert_without_a_webhook_is_a_log_line(world: World, partners: list[Part
 
 def test_alert_is_logged_while_the_vault_is_down(
     world: World, partners: list[Partner], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     def refuse(_: str) -> str:
         raise VaultUnreachable("the vault did not answer")
 
@@ -149,7 +151,7 @@ def test_alert_is_logged_while_the_vault_is_down(
     assert "feed.alarming" in caplog.text
 
 
-def test_correction_in_the_making_does_not_undo_what_was_delivered(world: World, partners: list[Partner]):
+def test_correction_in_the_making_does_not_undo_what_was_delivered(world: World, partners: list[Partner]) -> None:
     record = world.sealed()
     files = batches.remote_files(world.context, record)
     arrived = {file.to: file.bytes for file in files}
@@ -162,7 +164,7 @@ def test_correction_in_the_making_does_not_undo_what_was_delivered(world: World,
     assert state(world, partners, at(12)) == "missing"
 
 
-def test_record_that_cannot_be_read_is_an_alarm_of_its_own(world: World, partners: list[Partner]):
+def test_record_that_cannot_be_read_is_an_alarm_of_its_own(world: World, partners: list[Partner]) -> None:
     record = world.plan()
     world.stores.batches.upload_blob(f"{record.batch.folder}/batch.json", b"{", overwrite=True)
     world.stores.batches.upload_blob("northwind/accruals/2026-11-21.x/batch.json", b"{}")
@@ -177,7 +179,7 @@ def test_record_that_cannot_be_read_is_an_alarm_of_its_own(world: World, partner
 
 def test_webhook_address_is_never_told(
     world: World, partners: list[Partner], hook: Hook, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     hook.status = 410
 
     batches.alert(world.at(at(7)), partners)

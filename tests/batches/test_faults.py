@@ -107,7 +107,7 @@ def faulty(world: World, azurite: Azurite) -> Iterator[Faulty]:
     ],
     ids=str,
 )
-def test_storage_that_fails_for_a_moment_changes_nothing(faulty: Faulty, fault: Fault):
+def test_storage_that_fails_for_a_moment_changes_nothing(faulty: Faulty, fault: Fault) -> None:
     faulty.proxy.faults.add(fault)
     data = BIG if "raw" in fault.path or "block" in str(fault.query) else ROWS
     record = faulty.world.plan()
@@ -122,7 +122,9 @@ def test_storage_that_fails_for_a_moment_changes_nothing(faulty: Faulty, fault: 
 
 
 @pytest.mark.parametrize(("query", "data"), [("*comp=block&*", BIG), ("*comp=blocklist*", BIG), (None, ROWS)])
-def test_storage_that_stays_down_leaves_the_message_to_the_queue(faulty: Faulty, query: str | None, data: bytes):
+def test_storage_that_stays_down_leaves_the_message_to_the_queue(
+    faulty: Faulty, query: str | None, data: bytes
+) -> None:
     record = faulty.world.plan()
     faulty.world.stage(record, data)
     faulty.world.request(record)
@@ -137,7 +139,7 @@ def test_storage_that_stays_down_leaves_the_message_to_the_queue(faulty: Faulty,
     faulty.sealed_once(record, data)
 
 
-def test_file_replaced_while_it_is_sealed_is_refused_and_never_mixed(faulty: Faulty):
+def test_file_replaced_while_it_is_sealed_is_refused_and_never_mixed(faulty: Faulty) -> None:
     record = faulty.world.plan()
     faulty.world.stage(record, BIG)
     faulty.world.request(record)
@@ -159,7 +161,7 @@ def test_file_replaced_while_it_is_sealed_is_refused_and_never_mixed(faulty: Fau
     assert not list(faulty.world.stores.encrypted.list_blobs())
 
 
-def test_receipt_whose_answer_was_lost_is_the_receipt(faulty: Faulty):
+def test_receipt_whose_answer_was_lost_is_the_receipt(faulty: Faulty) -> None:
     record = faulty.world.sealed()
     faulty.proxy.faults.add(Fault(path="*/receipt.json", method="PUT", drop=True, after=True))
 
@@ -169,7 +171,7 @@ def test_receipt_whose_answer_was_lost_is_the_receipt(faulty: Faulty):
     assert batches.verify(faulty.world.context, record.batch)["ok"]
 
 
-def test_resend_whose_answer_was_lost_is_one_resend(faulty: Faulty):
+def test_resend_whose_answer_was_lost_is_one_resend(faulty: Faulty) -> None:
     record = faulty.world.sealed()
     faulty.world.confirm(record)
     faulty.proxy.faults.add(Fault(path="*/batch.json", method="PUT", drop=True, after=True))
@@ -185,7 +187,7 @@ def test_resend_whose_answer_was_lost_is_one_resend(faulty: Faulty):
 
 @pytest.mark.parametrize("path", ["/secrets/*", "/keys/*/sign"])
 @pytest.mark.parametrize("status", [429, 503])
-def test_vault_that_asks_to_wait_is_waited_for(world: World, path: str, status: int):
+def test_vault_that_asks_to_wait_is_waited_for(world: World, path: str, status: int) -> None:
     world.key_vault.faults.add(Fault(path=path, status=status, retry_after_seconds=0, times=2))
 
     record = world.sealed()
@@ -193,7 +195,7 @@ def test_vault_that_asks_to_wait_is_waited_for(world: World, path: str, status: 
     assert world.status(record)["state"] == "sealed"
 
 
-def test_vault_that_stays_busy_leaves_the_message_to_the_queue(world: World):
+def test_vault_that_stays_busy_leaves_the_message_to_the_queue(world: World) -> None:
     record = world.plan()
     world.stage(record)
     world.request(record)
@@ -207,7 +209,7 @@ def test_vault_that_stays_busy_leaves_the_message_to_the_queue(world: World):
     assert world.status(record)["state"] == "sealed"
 
 
-def test_batch_whose_signature_is_refused_fails_with_the_cause_and_goes_on_after_the_mend(world: World):
+def test_batch_whose_signature_is_refused_fails_with_the_cause_and_goes_on_after_the_mend(world: World) -> None:
     world.key_vault.faults.add(Fault(path="/keys/*/sign", status=403, times=None))
     record = world.sealed()
     world.key_vault.faults.clear()
@@ -224,7 +226,7 @@ def test_batch_whose_signature_is_refused_fails_with_the_cause_and_goes_on_after
 
 
 @pytest.mark.parametrize("hours", [-12, 12])
-def test_worker_whose_clock_is_off_seals_all_the_same(world: World, hours: int):
+def test_worker_whose_clock_is_off_seals_all_the_same(world: World, hours: int) -> None:
     record = world.plan()
     world.stage(record)
     world.request(record)
@@ -235,7 +237,7 @@ def test_worker_whose_clock_is_off_seals_all_the_same(world: World, hours: int):
     assert batches.verify(world.context, record.batch)["ok"]
 
 
-def test_file_that_another_attempt_sealed_does_not_fail_its_batch(world: World):
+def test_file_that_another_attempt_sealed_does_not_fail_its_batch(world: World) -> None:
     record = world.sealed()
 
     message = parse_message(world.message(record))
@@ -251,7 +253,7 @@ def one_by_one(message: SealMessage) -> list[SealMessage]:
     ]
 
 
-def test_many_files_sealed_at_once_are_one_batch(world: World):
+def test_many_files_sealed_at_once_are_one_batch(world: World) -> None:
     record = world.plan()
     names = [f"NW_{number:03d}.txt" for number in range(40)]
     record = batches.record.update(

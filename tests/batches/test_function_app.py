@@ -45,7 +45,7 @@ def delivered(app: App, data: bytes | None = None) -> str:
     return batch
 
 
-def test_operator_follows_resends_and_verifies_a_batch(operator: App, capsys: pytest.CaptureFixture[str]):
+def test_operator_follows_resends_and_verifies_a_batch(operator: App, capsys: pytest.CaptureFixture[str]) -> None:
     batch = delivered(operator)
 
     assert main(["list", "--limit", "5"]) == 0
@@ -61,7 +61,7 @@ def test_operator_follows_resends_and_verifies_a_batch(operator: App, capsys: py
     assert f"{batch} is whole" in capsys.readouterr().out
 
 
-def test_verify_ends_red_for_a_batch_that_is_not_whole(operator: App, capsys: pytest.CaptureFixture[str]):
+def test_verify_ends_red_for_a_batch_that_is_not_whole(operator: App, capsys: pytest.CaptureFixture[str]) -> None:
     batch = sealed(operator)
     name = operator.ok("GET", f"batches/{batch}/verify")["files"][0]
     folder = batch.replace(".", "/", 2)
@@ -72,7 +72,7 @@ def test_verify_ends_red_for_a_batch_that_is_not_whole(operator: App, capsys: py
     assert json.loads(capsys.readouterr().out)["ok"] is False
 
 
-def test_replay_goes_on_after_a_failure(operator: App, capsys: pytest.CaptureFixture[str]):
+def test_replay_goes_on_after_a_failure(operator: App, capsys: pytest.CaptureFixture[str]) -> None:
     batch = sealed(operator)
     operator.ok("POST", f"batches/{batch}/failed", json={"cause": "the partner's disk is full"})
 
@@ -81,7 +81,7 @@ def test_replay_goes_on_after_a_failure(operator: App, capsys: pytest.CaptureFix
     assert operator.state(batch) == "sealed"
 
 
-def test_purge_names_plaintext_that_nobody_delivered(operator: App, capsys: pytest.CaptureFixture[str]):
+def test_purge_names_plaintext_that_nobody_delivered(operator: App, capsys: pytest.CaptureFixture[str]) -> None:
     operator.stores.raw.upload_blob("stray/forgotten.txt", b"x")
 
     assert main(["purge", "--hours", "0"]) == 1
@@ -99,14 +99,14 @@ def test_purge_names_plaintext_that_nobody_delivered(operator: App, capsys: pyte
         (["--key", "wrong", "list"], "does not take this key"),
     ],
 )
-def test_operator_is_told_what_is_wrong(operator: App, argv: list[str], words: str):
+def test_operator_is_told_what_is_wrong(operator: App, argv: list[str], words: str) -> None:
     with pytest.raises(ApiRefused, match=words) as caught:
         main(argv)
 
     assert caught.value.hint
 
 
-def test_operator_without_an_app_is_told_how_to_name_one(monkeypatch: pytest.MonkeyPatch):
+def test_operator_without_an_app_is_told_how_to_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEALIFT_URL", raising=False)
 
     with pytest.raises(ApiRefused, match="a function app"):
@@ -135,7 +135,9 @@ def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[IdentityEndpoint]:
         yield identity
 
 
-def test_operator_brings_a_token_where_the_app_wants_one(guarded: IdentityEndpoint, monkeypatch: pytest.MonkeyPatch):
+def test_operator_brings_a_token_where_the_app_wants_one(
+    guarded: IdentityEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert main(["--entra", "registered", "list"]) == 0
     monkeypatch.setenv("SEALIFT_ENTRA_CLIENT_ID", "registered")
     assert main(["list"]) == 0
@@ -143,7 +145,7 @@ def test_operator_brings_a_token_where_the_app_wants_one(guarded: IdentityEndpoi
 
 def test_operator_without_the_right_token_is_told_what_to_bring(
     guarded: IdentityEndpoint, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     with pytest.raises(ApiRefused) as caught:
         main(["list"])
     assert "--entra or SEALIFT_ENTRA_CLIENT_ID" in caught.value.hint
@@ -162,7 +164,7 @@ def test_operator_without_the_right_token_is_told_what_to_bring(
 
 def test_services_left_up_by_the_demo_are_the_default(
     app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     kept = Connection(
         environment={},
         operator={},
@@ -184,7 +186,7 @@ def test_services_left_up_by_the_demo_are_the_default(
     assert "host.log: the canary" in capsys.readouterr().out
 
 
-def test_resend_without_a_reason_is_refused(app: App):
+def test_resend_without_a_reason_is_refused(app: App) -> None:
     batch = delivered(app)
 
     for reason in ("", "  ", "x"):
@@ -193,7 +195,7 @@ def test_resend_without_a_reason_is_refused(app: App):
     assert app.state(batch) == "delivered"
 
 
-def test_nothing_that_was_delivered_is_told_by_answers_or_logs(app: App):
+def test_nothing_that_was_delivered_is_told_by_answers_or_logs(app: App) -> None:
     batch = delivered(app, staged_rows(100, CANARY))
     told = [app.call("GET", f"batches/{batch}{path}").text for path in ("", "/ledger", "/verify")]
     told += [app.call("GET", "batches").text, app.log()]
@@ -203,6 +205,6 @@ def test_nothing_that_was_delivered_is_told_by_answers_or_logs(app: App):
     assert "AccountKey=" not in "".join(told)
 
 
-def test_address_without_an_app_is_told(monkeypatch: pytest.MonkeyPatch):
+def test_address_without_an_app_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ApiRefused, match="does not answer"):
         main(["--url", "http://127.0.0.1:9", "--key", "k", "list"])

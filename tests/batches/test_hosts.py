@@ -124,16 +124,16 @@ def seal_under_fire(hosts: Hosts, files: int, kills: int, repeats: int = 25_000)
     return killed[0]
 
 
-def test_two_hosts_with_killed_workers_and_doubled_messages_seal_each_file_once(hosts: Hosts):
+def test_two_hosts_with_killed_workers_and_doubled_messages_seal_each_file_once(hosts: Hosts) -> None:
     assert seal_under_fire(hosts, files=12, kills=5) >= 1
 
 
 @pytest.mark.slow
-def test_hundred_files_survive_fifty_kills(hosts: Hosts):
+def test_hundred_files_survive_fifty_kills(hosts: Hosts) -> None:
     assert seal_under_fire(hosts, files=100, kills=50, repeats=300_000) == 50
 
 
-def test_host_that_dies_leaves_its_files_to_another(hosts: Hosts):
+def test_host_that_dies_leaves_its_files_to_another(hosts: Hosts) -> None:
     first, second = hosts(), hosts()
     record = first.plan_many(next(DAYS), 6)
     first.stage(record, content)
@@ -145,7 +145,7 @@ def test_host_that_dies_leaves_its_files_to_another(hosts: Hosts):
     each_file_is_sealed_once(second, record)
 
 
-def test_message_of_another_version_fails_the_batch_that_it_names(app: App):
+def test_message_of_another_version_fails_the_batch_that_it_names(app: App) -> None:
     batch = app.plan(next(DAYS))["batch"]
 
     app.stores.seal_queue.send_message(json.dumps({"version": 9, "batch": batch, "shape": "of tomorrow"}))
@@ -159,7 +159,7 @@ def test_message_of_another_version_fails_the_batch_that_it_names(app: App):
     ["not json", "{}", "[]", '{"version": 1}', '{"version": 9, "batch": "a.b.2026-01-01.1", "file": "x", "last": true}'],
     ids=["no JSON", "empty", "list", "half", "of another version"],
 )  # fmt: skip
-def test_strange_message_ends_in_the_log_and_holds_up_nobody(app: App, body: str):
+def test_strange_message_ends_in_the_log_and_holds_up_nobody(app: App, body: str) -> None:
     before = sum(1 for event in app.events() if event["event"] == "message.dropped")
     app.stores.seal_queue.send_message(body)
     plan = app.plan(next(DAYS))
@@ -171,7 +171,7 @@ def test_strange_message_ends_in_the_log_and_holds_up_nobody(app: App, body: str
         app.state(plan["batch"])
 
 
-def test_poison_message_fails_its_file_and_batch_with_a_mend(app: App):
+def test_poison_message_fails_its_file_and_batch_with_a_mend(app: App) -> None:
     other = app.plan(next(DAYS))
     file = StagedFile(name=other["files"][0], etag='"0"', size_bytes=1)
     message = SealMessage(version=1, batch=other["batch"], files=[file], format="native", last=True)
@@ -190,7 +190,7 @@ def test_poison_message_fails_its_file_and_batch_with_a_mend(app: App):
 
 
 @pytest.mark.slow
-def test_ten_thousand_files_are_one_batch(hosts: Hosts, tmp_path: Path):
+def test_ten_thousand_files_are_one_batch(hosts: Hosts, tmp_path: Path) -> None:
     # Azurite sorts the whole queue for every receive: sixteen messages a receive keep it out of the picture.
     code = app_folder(tmp_path / "code", batchSize=16, newBatchThreshold=8)
     app, _second = hosts(code=code), hosts(code=code)
@@ -209,7 +209,7 @@ def test_ten_thousand_files_are_one_batch(hosts: Hosts, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_for_twenty_gibibytes(hosts: Hosts, on_disk: tuple[Azurite, Stores]):
+def test_memory_stays_flat_for_twenty_gibibytes(hosts: Hosts, on_disk: tuple[Azurite, Stores]) -> None:
     app = hosts(on=on_disk)
     gibibytes = int(os.environ.get("SEALIFT_TEST_GIB", "20"))
     plan = app.plan(next(DAYS))

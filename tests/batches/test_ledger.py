@@ -51,7 +51,7 @@ def rewrite(world: World, old: bytes, new: bytes) -> None:
     blob.append_block(text.replace(old, new))
 
 
-def test_a_delivered_batch_has_one_entry_for_each_step(world: World):
+def test_a_delivered_batch_has_one_entry_for_each_step(world: World) -> None:
     record = world.sealed()
     world.plan()
     world.confirm(record)
@@ -66,7 +66,7 @@ def test_a_delivered_batch_has_one_entry_for_each_step(world: World):
     assert entries[-1]["details"]["files"] == 1
 
 
-def test_entries_written_at_the_same_time_make_one_chain(world: World):
+def test_entries_written_at_the_same_time_make_one_chain(world: World) -> None:
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(lambda n: note(world, f"step {n}"), range(36)))
 
@@ -75,7 +75,7 @@ def test_entries_written_at_the_same_time_make_one_chain(world: World):
     assert ledger.find_break(entries) is None
 
 
-def test_entry_asked_for_once_by_many_is_written_once(world: World):
+def test_entry_asked_for_once_by_many_is_written_once(world: World) -> None:
     with ThreadPoolExecutor(12) as pool:
         hashes = set(pool.map(lambda _: note(world, "sealed", once=True), range(24)))
 
@@ -83,14 +83,14 @@ def test_entry_asked_for_once_by_many_is_written_once(world: World):
     assert len(hashes) == 1
 
 
-def test_entry_of_another_delivery_is_another_entry(world: World):
+def test_entry_of_another_delivery_is_another_entry(world: World) -> None:
     note(world, "delivered", once=True)
     note(world, "delivered", once=True, delivery=2)
 
     assert steps(world) == ["delivered", "delivered"]
 
 
-def test_entry_whose_answer_was_lost_is_not_written_twice(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_entry_whose_answer_was_lost_is_not_written_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     append = BlobClient.append_block
     calls = []
 
@@ -108,7 +108,9 @@ def test_entry_whose_answer_was_lost_is_not_written_twice(world: World, monkeypa
     assert steps(world) == ["failed"]
 
 
-def test_crash_between_outcome_and_entry_is_healed_by_repeating_the_step(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_crash_between_outcome_and_entry_is_healed_by_repeating_the_step(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record = world.sealed()
 
     def crash(*_: object, **__: object) -> None:
@@ -127,7 +129,7 @@ def test_crash_between_outcome_and_entry_is_healed_by_repeating_the_step(world: 
     assert checks(world)["delivery 1"][0]
 
 
-def test_manifest_carries_the_head_of_the_chain(world: World):
+def test_manifest_carries_the_head_of_the_chain(world: World) -> None:
     record = world.sealed()
 
     manifest = Manifest.from_bytes(world.blob(record, "manifest.json"))
@@ -136,7 +138,7 @@ def test_manifest_carries_the_head_of_the_chain(world: World):
     assert manifest.record_head == accepted["sha256"]
 
 
-def test_verify_finds_a_delivered_batch_whole(world: World):
+def test_verify_finds_a_delivered_batch_whole(world: World) -> None:
     world.sealed()
     record = world.sealed(START + DAY)
     world.confirm(record)
@@ -150,13 +152,13 @@ def test_verify_finds_a_delivered_batch_whole(world: World):
     ]  # fmt: skip
 
 
-def test_verify_of_a_batch_that_was_never_sealed_says_so(world: World):
+def test_verify_of_a_batch_that_was_never_sealed_says_so(world: World) -> None:
     world.plan()
 
     assert "no manifest.json" in checks(world)["sealed"][1]
 
 
-def test_changed_entry_breaks_the_chain(world: World):
+def test_changed_entry_breaks_the_chain(world: World) -> None:
     world.confirm(world.sealed())
 
     rewrite(world, b'"bytes":%d' % len(ROWS), b'"bytes":1')
@@ -164,7 +166,7 @@ def test_changed_entry_breaks_the_chain(world: World):
     assert checks(world)["ledger chain"] == (False, "it breaks at entry 3")
 
 
-def test_line_that_is_no_entry_breaks_the_chain(world: World):
+def test_line_that_is_no_entry_breaks_the_chain(world: World) -> None:
     world.confirm(world.sealed())
 
     rewrite(world, b'{"at"', b"?")
@@ -172,7 +174,7 @@ def test_line_that_is_no_entry_breaks_the_chain(world: World):
     assert checks(world)["ledger chain"] == (False, "it breaks at entry 1")
 
 
-def test_history_that_was_rewritten_as_a_whole_does_not_fit_the_manifest(world: World):
+def test_history_that_was_rewritten_as_a_whole_does_not_fit_the_manifest(world: World) -> None:
     record = world.sealed()
     entries = batches.history(world.context, record.batch)
     name = f"{BATCH.partner}/{BATCH.feed}/ledger.jsonl"
@@ -187,7 +189,7 @@ def test_history_that_was_rewritten_as_a_whole_does_not_fit_the_manifest(world: 
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "manifest.json.sig", "keys.json"])
-def test_verify_sees_a_changed_byte(world: World, name: str):
+def test_verify_sees_a_changed_byte(world: World, name: str) -> None:
     record = world.sealed()
     data = bytearray(world.blob(record, name))
     data[len(data) // 2] ^= 1
@@ -196,7 +198,7 @@ def test_verify_sees_a_changed_byte(world: World, name: str):
     assert not batches.verify(world.context, record.batch)["ok"]
 
 
-def test_verify_of_a_files_bytes_sees_a_changed_byte(world: World):
+def test_verify_of_a_files_bytes_sees_a_changed_byte(world: World) -> None:
     record = world.sealed()
     (name,) = batches.verify(world.context, record.batch)["files"]
     assert batches.verify_file(world.context, record.batch, name)["ok"]
@@ -210,14 +212,16 @@ def test_verify_of_a_files_bytes_sees_a_changed_byte(world: World):
     assert not batches.verify_file(world.context, record.batch, name)["ok"]
 
 
-def test_verify_reads_no_file_that_the_manifest_does_not_name(world: World):
+def test_verify_reads_no_file_that_the_manifest_does_not_name(world: World) -> None:
     record = world.sealed()
 
     with pytest.raises(batches.InvalidRequest):
         batches.verify_file(world.context, record.batch, "../keys.json")
 
 
-def test_batch_stays_verifiable_after_the_signing_key_was_replaced(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_batch_stays_verifiable_after_the_signing_key_was_replaced(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record = world.sealed()
     world.key_vault.create_key("sealift-signing")
     world.key_vault.create_key("sealift-signing-next")
@@ -232,7 +236,7 @@ def test_batch_stays_verifiable_after_the_signing_key_was_replaced(world: World,
 
 def test_batch_stays_verifiable_when_the_app_may_only_read_the_old_signing_key(
     world: World, identity: IdentityEndpoint, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     record = world.sealed()
     for name, value in {**identity.environment("app-later"), "SIGNING_KEY": "sealift-signing-next"}.items():
         monkeypatch.setenv(name, value)
@@ -247,14 +251,14 @@ def test_batch_stays_verifiable_when_the_app_may_only_read_the_old_signing_key(
     later.close()
 
 
-def test_missing_sealed_file_is_seen(world: World):
+def test_missing_sealed_file_is_seen(world: World) -> None:
     record = world.sealed()
     world.stores.encrypted.delete_blob(f"{record.batch.folder}/{record.sealed_name(record.files[0])}")
 
     assert "is gone" in checks(world)["sealed files"][1]
 
 
-def test_details_cannot_pass_for_an_entry(world: World):
+def test_details_cannot_pass_for_an_entry(world: World) -> None:
     note(world, "failed", cause=json.dumps({"batch": str(BATCH), "delivery": 1, "step": "sealed"}))
     note(world, "sealed", once=True)
 

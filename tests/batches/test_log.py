@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import pytest
 from batch_world import World
@@ -56,7 +56,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[dict[str, Any]]]:
     logging.getLogger("sealift").removeHandler(handler)
 
 
-def test_sealing_tells_run_batch_file_attempt_duration_and_bytes(world: World, lines: list[dict[str, Any]]):
+def test_sealing_tells_run_batch_file_attempt_duration_and_bytes(world: World, lines: list[dict[str, Any]]) -> None:
     record = world.plan()
     world.stage(record)
     world.request(record)
@@ -75,7 +75,7 @@ def test_sealing_tells_run_batch_file_attempt_duration_and_bytes(world: World, l
     assert event["seconds"] >= 0
 
 
-def test_worker_continues_the_trace_of_the_request(world: World, telemetry: tuple[Any, Any]):
+def test_worker_continues_the_trace_of_the_request(world: World, telemetry: tuple[Any, Any]) -> None:
     exporter, reader = telemetry
     exporter.clear()
     record = world.plan()
@@ -100,7 +100,7 @@ def test_worker_continues_the_trace_of_the_request(world: World, telemetry: tupl
     assert names >= {"sealift.step.seconds", "sealift.sealed.files", "sealift.sealed.bytes"}
 
 
-def test_trace_is_carried_without_opentelemetry_too(monkeypatch: pytest.MonkeyPatch):
+def test_trace_is_carried_without_opentelemetry_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batches.log.trace", None)
 
     with step("request", traceparent=PARENT):
@@ -108,7 +108,7 @@ def test_trace_is_carried_without_opentelemetry_too(monkeypatch: pytest.MonkeyPa
     assert current_traceparent() is None
 
 
-def test_step_that_raises_is_told_by_type_and_raised_on(lines: list[dict[str, Any]]):
+def test_step_that_raises_is_told_by_type_and_raised_on(lines: list[dict[str, Any]]) -> Never:
     with pytest.raises(OSError, match="secret"), step("seal file", traceparent=None, batch="b"):
         raise OSError("a text that may hold a secret")
 

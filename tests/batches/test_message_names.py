@@ -1,5 +1,7 @@
 """The Functions host lets a property of a JSON message replace trigger metadata of that name, so no message has one."""
 
+from __future__ import annotations
+
 import pytest
 from pydantic import BaseModel
 

@@ -26,7 +26,7 @@ print(json.dumps(doors))
 """
 
 
-def test_document_names_every_door_and_no_other(repository: Path):
+def test_document_names_every_door_and_no_other(repository: Path) -> None:
     done = subprocess.run([sys.executable, "-c", INDEX], cwd=repository, capture_output=True, text=True, check=True)
 
     doors = {
@@ -40,7 +40,7 @@ def test_document_names_every_door_and_no_other(repository: Path):
     assert described == doors
 
 
-def test_every_schema_is_one():
+def test_every_schema_is_one() -> None:
     for schema in DOCUMENT["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
 
@@ -71,11 +71,11 @@ def test_every_schema_is_one():
         ("POST", "purge", {}, 422),
     ],
 )
-def test_answers_follow_the_document(app: App, method: str, path: str, body: Any, status: int):
+def test_answers_follow_the_document(app: App, method: str, path: str, body: Any, status: int) -> None:
     assert app.call(method, path, json=body).status_code == status
 
 
-def test_a_batchs_whole_way_follows_the_document(app: App):
+def test_a_batchs_whole_way_follows_the_document(app: App) -> None:
     plan = app.plan(next(DAYS))
     batch = plan["batch"]
     assert app.call("POST", f"batches/{batch}/seal", json={}).status_code == 409
@@ -95,7 +95,7 @@ def test_a_batchs_whole_way_follows_the_document(app: App):
     assert app.call("POST", f"batches/{batch}/resend", json={"who": "ana", "reason": "again"}).status_code == 409
 
 
-def test_run_of_data_factory_is_taken_from_the_header(app: App):
+def test_run_of_data_factory_is_taken_from_the_header(app: App) -> None:
     window = {"windowStart": "2024-06-03T00:00:00+01:00", "windowEnd": "2024-06-04T00:00:00+01:00"}
     body = {"partner": "northwind", "feed": "accruals", **window}
 

@@ -35,7 +35,7 @@ def sealed_bytes(world: World, record: Record) -> dict[str, bytes]:
 # Re-send
 
 
-def test_resend_delivers_the_same_bytes_as_a_new_delivery_with_its_reason(world: World):
+def test_resend_delivers_the_same_bytes_as_a_new_delivery_with_its_reason(world: World) -> None:
     record = world.sealed()
     first = world.confirm(record)
     before = sealed_bytes(world, record)
@@ -54,7 +54,7 @@ def test_resend_delivers_the_same_bytes_as_a_new_delivery_with_its_reason(world:
     assert batches.verify(world.context, record.batch)["ok"]
 
 
-def test_resend_extracts_and_seals_nothing(world: World):
+def test_resend_extracts_and_seals_nothing(world: World) -> None:
     record = world.sealed()
     world.confirm(record)
     resend(world, record)
@@ -65,14 +65,14 @@ def test_resend_extracts_and_seals_nothing(world: World):
     assert world.work() == 0
 
 
-def test_resend_of_what_was_never_delivered_is_refused(world: World):
+def test_resend_of_what_was_never_delivered_is_refused(world: World) -> None:
     record = world.sealed()
 
     with pytest.raises(batches.NotRepeatable, match="has not happened yet"):
         resend(world, record)
 
 
-def test_second_resend_waits_for_the_first(world: World):
+def test_second_resend_waits_for_the_first(world: World) -> None:
     record = world.sealed()
     world.confirm(record)
     resend(world, record)
@@ -81,7 +81,7 @@ def test_second_resend_waits_for_the_first(world: World):
         resend(world, record, reason="another reason")
 
 
-def test_same_wish_again_is_the_same_resend(world: World):
+def test_same_wish_again_is_the_same_resend(world: World) -> None:
     record = world.sealed()
     world.confirm(record)
 
@@ -91,7 +91,7 @@ def test_same_wish_again_is_the_same_resend(world: World):
 # Replay
 
 
-def test_replay_from_seal_queues_what_is_not_sealed(world: World):
+def test_replay_from_seal_queues_what_is_not_sealed(world: World) -> None:
     record = world.plan()
     world.stage(record)
     world.request(record)
@@ -104,7 +104,7 @@ def test_replay_from_seal_queues_what_is_not_sealed(world: World):
     assert "replayed" in [entry["step"] for entry in batches.history(world.context, record.batch)]
 
 
-def test_replay_from_deliver_clears_the_failure(world: World):
+def test_replay_from_deliver_clears_the_failure(world: World) -> None:
     record = world.sealed()
     batches.record_failure(world.at(run_id="run"), record.batch, step="deliver", cause="full", hint="wait")
     assert world.status(record)["state"] == "failed"
@@ -114,7 +114,7 @@ def test_replay_from_deliver_clears_the_failure(world: World):
     assert world.status(record)["state"] == "sealed"
 
 
-def test_replay_from_deliver_queues_the_delivery_that_the_app_makes(world: World):
+def test_replay_from_deliver_queues_the_delivery_that_the_app_makes(world: World) -> None:
     record = world.sealed()
     name = f"{record.batch.folder}/batch.json"
     text = world.stores.batches.download_blob(name).readall()
@@ -128,13 +128,13 @@ def test_replay_from_deliver_queues_the_delivery_that_the_app_makes(world: World
 
 
 @pytest.mark.parametrize("start", ["seal", "deliver"])
-def test_replay_never_extracts(world: World, start: str):
+def test_replay_never_extracts(world: World, start: str) -> None:
     with pytest.raises(batches.NotRepeatable, match=r"never accepted|not sealed"):
         replay(world, world.plan(), start)
 
 
 @pytest.mark.parametrize("start", ["seal", "deliver"])
-def test_replay_of_a_delivered_batch_is_refused(world: World, start: str):
+def test_replay_of_a_delivered_batch_is_refused(world: World, start: str) -> None:
     record = world.sealed()
     world.confirm(record)
 
@@ -142,7 +142,7 @@ def test_replay_of_a_delivered_batch_is_refused(world: World, start: str):
         replay(world, record, start)
 
 
-def test_replay_with_other_content_is_a_conflict(world: World):
+def test_replay_with_other_content_is_a_conflict(world: World) -> None:
     record = world.plan()
     world.stage(record)
     world.request(record)
@@ -155,7 +155,7 @@ def test_replay_with_other_content_is_a_conflict(world: World):
 # List
 
 
-def test_list_shows_the_newest_batches_with_their_states(world: World):
+def test_list_shows_the_newest_batches_with_their_states(world: World) -> None:
     delivered = world.sealed()
     world.confirm(delivered)
     world.sealed(START + DAY)
@@ -176,7 +176,7 @@ def test_list_shows_the_newest_batches_with_their_states(world: World):
 # Purge
 
 
-def test_sweep_purges_what_a_delivered_batch_left(world: World):
+def test_sweep_purges_what_a_delivered_batch_left(world: World) -> None:
     record = world.sealed()
     world.confirm(record)
     world.stage(record)
@@ -189,7 +189,7 @@ def test_sweep_purges_what_a_delivered_batch_left(world: World):
     assert (evidence["step"], evidence["who"], evidence["details"]["files"]) == ("purged", "ana", 1)
 
 
-def test_sweep_names_old_plaintext_of_an_undelivered_batch_and_keeps_it(world: World):
+def test_sweep_names_old_plaintext_of_an_undelivered_batch_and_keeps_it(world: World) -> None:
     record = world.plan()
     world.stage(record)
     world.stores.raw.upload_blob("stray.txt", b"who wrote this?")
@@ -199,7 +199,7 @@ def test_sweep_names_old_plaintext_of_an_undelivered_batch_and_keeps_it(world: W
     assert len(world.raw_versions()) == 2
 
 
-def test_purge_tells_of_copies_that_storage_keeps(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_purge_tells_of_copies_that_storage_keeps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     record = world.sealed()
     kept = list(world.stores.raw.list_blobs())
     listing = world.stores.raw.list_blobs
@@ -213,7 +213,7 @@ def test_purge_tells_of_copies_that_storage_keeps(world: World, monkeypatch: pyt
     assert batches.read(world.stores.batches, record.batch).plaintext_purged_at is None
 
 
-def test_detached_files_bring_their_key_files(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_detached_files_bring_their_key_files(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     record = world.plan(START + 5 * DAY)
     name = f"{record.batch.folder}/batch.json"
     text = world.stores.batches.download_blob(name).readall()

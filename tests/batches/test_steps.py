@@ -24,7 +24,7 @@ from local.partner import self_signed
 # Plan
 
 
-def test_same_window_gives_the_same_batch(world: World):
+def test_same_window_gives_the_same_batch(world: World) -> None:
     first = world.plan()
 
     assert world.plan() == first
@@ -32,13 +32,13 @@ def test_same_window_gives_the_same_batch(world: World):
     assert first.files == ["NW_ACCRUALS_20261121_000001.txt"]
 
 
-def test_next_window_takes_the_next_number(world: World):
+def test_next_window_takes_the_next_number(world: World) -> None:
     world.plan()
 
     assert world.plan(START + DAY).sequence == 2
 
 
-def test_a_correction_is_a_new_revision_with_its_own_number(world: World):
+def test_a_correction_is_a_new_revision_with_its_own_number(world: World) -> None:
     world.plan()
 
     correction = world.plan(revision=2)
@@ -46,7 +46,7 @@ def test_a_correction_is_a_new_revision_with_its_own_number(world: World):
     assert (correction.batch, correction.sequence) == ("northwind.accruals.2026-11-21.2", 2)
 
 
-def test_plans_at_the_same_time_agree_and_leave_no_gap(world: World):
+def test_plans_at_the_same_time_agree_and_leave_no_gap(world: World) -> None:
     windows = [START + DAY * (n // 3) for n in range(12)]
 
     with ThreadPoolExecutor(12) as pool:
@@ -62,7 +62,7 @@ def set_of(records: list[Record]) -> list[Record]:
     return list({record.batch: record for record in records}.values())
 
 
-def test_number_taken_before_a_crash_is_kept(world: World):
+def test_number_taken_before_a_crash_is_kept(world: World) -> None:
     record = world.plan()
     world.plan(START + DAY)
     world.stores.batches.delete_blob(f"{record.batch.folder}/batch.json")
@@ -70,14 +70,14 @@ def test_number_taken_before_a_crash_is_kept(world: World):
     assert world.plan().sequence == record.sequence
 
 
-def test_other_window_of_the_same_date_is_refused(world: World):
+def test_other_window_of_the_same_date_is_refused(world: World) -> None:
     world.plan()
 
     with pytest.raises(batches.OtherWindow):
         world.plan(window_end=START + DAY / 2)
 
 
-def test_plan_for_another_window_leaves_a_failure_where_it_is(world: World):
+def test_plan_for_another_window_leaves_a_failure_where_it_is(world: World) -> None:
     record = world.plan()
     batches.record_failure(world.context, record.batch, step="extract", cause="no table", hint="mend")
 
@@ -87,7 +87,7 @@ def test_plan_for_another_window_leaves_a_failure_where_it_is(world: World):
     assert world.status(record)["state"] == "failed"
 
 
-def test_window_that_ends_before_it_starts_is_refused(world: World):
+def test_window_that_ends_before_it_starts_is_refused(world: World) -> None:
     with pytest.raises(batches.InvalidRequest):
         world.plan(window_end=START)
 
@@ -105,7 +105,7 @@ def test_window_that_ends_before_it_starts_is_refused(world: World):
         "NORTHWIND.accruals.2026-11-21.1",
     ],
 )
-def test_text_that_is_no_batch_id_is_refused(text: str):
+def test_text_that_is_no_batch_id_is_refused(text: str) -> None:
     with pytest.raises(batches.InvalidRequest):
         BatchId.parse(text)
 
@@ -113,7 +113,7 @@ def test_text_that_is_no_batch_id_is_refused(text: str):
 # Seal
 
 
-def test_sealed_file_opens_to_the_same_bytes_with_the_partners_key(world: World):
+def test_sealed_file_opens_to_the_same_bytes_with_the_partners_key(world: World) -> None:
     record = world.sealed()
 
     sealed = world.blob(record, "NW_ACCRUALS_20261121_000001.txt.sealed")
@@ -123,7 +123,7 @@ def test_sealed_file_opens_to_the_same_bytes_with_the_partners_key(world: World)
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 8 * 1024 * 1024 - 1, 8 * 1024 * 1024, 8 * 1024 * 1024 + 1, 20_000_000])
-def test_any_size_is_sealed(world: World, size_bytes: int):
+def test_any_size_is_sealed(world: World, size_bytes: int) -> None:
     data = (b"0123456789abcdef" * (size_bytes // 16 + 1))[:size_bytes]
     record = world.sealed(data=data)
 
@@ -132,7 +132,7 @@ def test_any_size_is_sealed(world: World, size_bytes: int):
     assert hashlib.sha256(opened).digest() == hashlib.sha256(data).digest()
 
 
-def test_manifest_is_signed_and_names_what_was_sealed(world: World):
+def test_manifest_is_signed_and_names_what_was_sealed(world: World) -> None:
     record = world.plan()
     world.stage(record)
     world.request(record, rows={record.files[0]: 2000})
@@ -151,7 +151,7 @@ def test_manifest_is_signed_and_names_what_was_sealed(world: World):
     ]
 
 
-def test_manifest_names_the_manifest_before_it(world: World):
+def test_manifest_names_the_manifest_before_it(world: World) -> None:
     first = world.sealed()
     second = world.sealed(START + DAY)
 
@@ -162,17 +162,17 @@ def test_manifest_names_the_manifest_before_it(world: World):
     )
 
 
-def test_sealing_without_the_plaintext_is_refused(world: World):
+def test_sealing_without_the_plaintext_is_refused(world: World) -> None:
     with pytest.raises(batches.NotStaged):
         world.request(world.plan())
 
 
-def test_sealing_an_unknown_batch_is_refused(world: World):
+def test_sealing_an_unknown_batch_is_refused(world: World) -> None:
     with pytest.raises(batches.UnknownBatch):
         batches.request_sealing(world.context, BatchId.parse("northwind.accruals.2001-01-01.1"), rows={})
 
 
-def test_message_that_arrives_twice_changes_nothing(world: World):
+def test_message_that_arrives_twice_changes_nothing(world: World) -> None:
     record = world.sealed()
     before = {blob.name: blob.etag for blob in world.stores.encrypted.list_blobs()}
 
@@ -181,7 +181,7 @@ def test_message_that_arrives_twice_changes_nothing(world: World):
     assert {blob.name: blob.etag for blob in world.stores.encrypted.list_blobs()} == before
 
 
-def test_messages_worked_at_the_same_time_leave_one_file_that_opens(world: World):
+def test_messages_worked_at_the_same_time_leave_one_file_that_opens(world: World) -> None:
     record = world.plan()
     world.stage(record, ROWS * 400)
     world.request(record)
@@ -197,7 +197,7 @@ def test_messages_worked_at_the_same_time_leave_one_file_that_opens(world: World
     assert world.status(record)["state"] == "sealed"
 
 
-def test_asking_again_queues_only_what_is_not_sealed(world: World):
+def test_asking_again_queues_only_what_is_not_sealed(world: World) -> None:
     record = world.sealed()
 
     world.request(record)
@@ -205,7 +205,7 @@ def test_asking_again_queues_only_what_is_not_sealed(world: World):
     assert world.work() == 0
 
 
-def test_two_requests_at_once_forget_a_failure_together(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_two_requests_at_once_forget_a_failure_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     record = world.plan()
     world.stage(record)
     world.request(record)
@@ -226,7 +226,7 @@ def test_two_requests_at_once_forget_a_failure_together(world: World, monkeypatc
     assert world.status(record)["state"] == "sealing"
 
 
-def test_batch_whose_last_worker_died_is_finished_by_the_next_look(world: World):
+def test_batch_whose_last_worker_died_is_finished_by_the_next_look(world: World) -> None:
     record = world.sealed()
     for name in ("manifest.json.sig", "manifest.json", "keys.json"):
         world.stores.encrypted.delete_blob(f"{record.batch.folder}/{name}")
@@ -235,7 +235,7 @@ def test_batch_whose_last_worker_died_is_finished_by_the_next_look(world: World)
     assert world.blob(record, "manifest.json.sig")
 
 
-def test_raw_file_replaced_after_it_was_accepted_is_refused(world: World):
+def test_raw_file_replaced_after_it_was_accepted_is_refused(world: World) -> None:
     record = world.plan()
     world.stage(record)
     world.request(record)
@@ -250,7 +250,7 @@ def test_raw_file_replaced_after_it_was_accepted_is_refused(world: World):
     assert not list(world.stores.encrypted.list_blobs())
 
 
-def test_other_content_after_acceptance_is_a_conflict(world: World):
+def test_other_content_after_acceptance_is_a_conflict(world: World) -> None:
     record = world.plan()
     world.stage(record)
     world.request(record)
@@ -272,7 +272,7 @@ def test_other_content_after_acceptance_is_a_conflict(world: World):
 )
 def test_unusable_certificate_fails_the_batch_and_the_mend_completes_it(
     world: World, certificate: Callable[[], Any], words: str
-):
+) -> None:
     use_certificate(world.key_vault, certificate())
     record = world.sealed()
 
@@ -291,7 +291,7 @@ def test_unusable_certificate_fails_the_batch_and_the_mend_completes_it(
     assert [failure.step for failure in batches.read(world.stores.batches, record.batch).failures_before] == ["seal"]
 
 
-def test_vault_that_is_busy_is_tried_again_by_the_queue(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_vault_that_is_busy_is_tried_again_by_the_queue(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     record = world.plan()
     world.stage(record)
     world.request(record)
@@ -310,12 +310,12 @@ def test_vault_that_is_busy_is_tried_again_by_the_queue(world: World, monkeypatc
 
 
 @pytest.mark.parametrize("body", ["", "{}", "[]", '{"version": 2}', "not json"])
-def test_strange_message_is_refused(body: str):
+def test_strange_message_is_refused(body: str) -> None:
     with pytest.raises(batches.InvalidRequest):
         parse_message(body)
 
 
-def test_message_of_another_version_is_refused(world: World):
+def test_message_of_another_version_is_refused(world: World) -> None:
     body = world.message(world.plan()).replace('"version":1', '"version":9')
 
     with pytest.raises(batches.InvalidRequest, match="version 9"):
@@ -323,7 +323,7 @@ def test_message_of_another_version_is_refused(world: World):
 
 
 @pytest.mark.parametrize("name", ["../other/file.txt", "a/b", "", ".hidden", "x" * 200])
-def test_message_with_a_strange_file_name_is_refused(world: World, name: str):
+def test_message_with_a_strange_file_name_is_refused(world: World, name: str) -> None:
     record = world.plan()
     body = world.message(record).replace(record.files[0], name)
 
@@ -331,7 +331,7 @@ def test_message_with_a_strange_file_name_is_refused(world: World, name: str):
         parse_message(body)
 
 
-def test_certificates_are_read_only_while_sealing(world: World):
+def test_certificates_are_read_only_while_sealing(world: World) -> None:
     def certificate_reads() -> int:
         return sum("/secrets/northwind-certificate" in entry["path"] for entry in world.key_vault.requests())
 
@@ -351,7 +351,7 @@ def test_certificates_are_read_only_while_sealing(world: World):
 # Confirm
 
 
-def test_receipt_is_written_and_the_plaintext_is_gone(world: World):
+def test_receipt_is_written_and_the_plaintext_is_gone(world: World) -> None:
     record = world.sealed()
 
     receipt = world.confirm(record)
@@ -368,13 +368,13 @@ def test_receipt_is_written_and_the_plaintext_is_gone(world: World):
     assert batches.read(world.stores.batches, record.batch).plaintext_purged_at == NOW
 
 
-def test_confirming_again_gives_the_first_receipt(world: World):
+def test_confirming_again_gives_the_first_receipt(world: World) -> None:
     record = world.sealed()
 
     assert world.confirm(record) == world.confirm(record, arrived={})
 
 
-def test_plaintext_left_by_a_crash_after_the_receipt_is_purged_by_the_next_confirmation(world: World):
+def test_plaintext_left_by_a_crash_after_the_receipt_is_purged_by_the_next_confirmation(world: World) -> None:
     record = world.sealed()
     world.confirm(record)
     world.stage(record)
@@ -385,7 +385,7 @@ def test_plaintext_left_by_a_crash_after_the_receipt_is_purged_by_the_next_confi
 
 
 @pytest.mark.parametrize("missing", ["manifest.json", "sealed"])
-def test_incomplete_delivery_is_refused_and_the_plaintext_stays(world: World, missing: str):
+def test_incomplete_delivery_is_refused_and_the_plaintext_stays(world: World, missing: str) -> None:
     record = world.sealed()
     arrived = {file.to: file.bytes for file in batches.remote_files(world.context, record)}
     arrived = {name: size for name, size in arrived.items() if not name.endswith(missing)}
@@ -397,7 +397,7 @@ def test_incomplete_delivery_is_refused_and_the_plaintext_stays(world: World, mi
     assert world.status(record)["state"] == "sealed"
 
 
-def test_short_file_at_the_partner_is_refused(world: World):
+def test_short_file_at_the_partner_is_refused(world: World) -> None:
     record = world.sealed()
     arrived = {file.to: file.bytes - 1 for file in batches.remote_files(world.context, record)}
 
@@ -405,7 +405,7 @@ def test_short_file_at_the_partner_is_refused(world: World):
         world.confirm(record, arrived)
 
 
-def test_first_cause_of_a_failure_stands(world: World):
+def test_first_cause_of_a_failure_stands(world: World) -> None:
     record = world.plan()
     for cause in ("the table is missing", "what followed"):
         batches.record_failure(world.context, record.batch, step="extract", cause=cause, hint="mend")
@@ -413,7 +413,7 @@ def test_first_cause_of_a_failure_stands(world: World):
     assert world.status(record)["failure"]["cause"] == "the table is missing"
 
 
-def test_deployed_code_keeps_no_state_between_calls(repository: Path):
+def test_deployed_code_keeps_no_state_between_calls(repository: Path) -> None:
     kept = {
         f"{path.stem}.{name}"
         for path in (repository / "batches").glob("*.py")

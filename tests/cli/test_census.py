@@ -82,7 +82,7 @@ def write(path: Path, data: bytes) -> None:
 )  # fmt: skip
 def test_planted_canary_is_found(
     account: str, services: tuple[BlobServiceClient, QueueServiceClient], tmp_path: Path, plant: Plant
-):
+) -> None:
     assert [item for item in look(account, tmp_path) if item.finding] == []
 
     plant(*services, tmp_path)
@@ -93,7 +93,7 @@ def test_planted_canary_is_found(
 
 @pytest.mark.parametrize("before", range(6))
 @pytest.mark.parametrize("after", range(3))
-def test_canary_is_found_in_base64_wherever_it_stands(before: int, after: int):
+def test_canary_is_found_in_base64_wherever_it_stands(before: int, after: int) -> None:
     text = base64.b64encode(b"r" * before + CANARY.encode() + b"s" * after)
 
     assert Canary(CANARY).is_in([text])
@@ -101,7 +101,7 @@ def test_canary_is_found_in_base64_wherever_it_stands(before: int, after: int):
 
 def test_old_plaintext_is_found_without_a_canary(
     account: str, services: tuple[BlobServiceClient, QueueServiceClient], tmp_path: Path
-):
+) -> None:
     services[0].get_blob_client("raw", "old.txt").upload_blob("x")
     services[0].get_blob_client("encrypted", "old.sealed").upload_blob("x")
 
@@ -109,21 +109,21 @@ def test_old_plaintext_is_found_without_a_canary(
     assert [item for item in look(account, tmp_path, None) if item.finding] == []
 
 
-def test_what_the_partner_and_the_source_hold_is_not_looked_at(account: str, tmp_path: Path):
+def test_what_the_partner_and_the_source_hold_is_not_looked_at(account: str, tmp_path: Path) -> None:
     for place in ("partner/opened", "postgres", "azurite"):
         write(tmp_path / place / "x", CANARY.encode())
 
     assert look(account, tmp_path) == []
 
 
-def test_a_folder_that_somebody_names_is_looked_at_whole(account: str, tmp_path: Path):
+def test_a_folder_that_somebody_names_is_looked_at_whole(account: str, tmp_path: Path) -> None:
     write(tmp_path / "postgres" / "x", CANARY.encode())
 
     assert main([CANARY, "--folder", str(tmp_path)]) == 1
 
 
 @pytest.mark.parametrize("place", ["nowhere", "file.txt", "closed"])
-def test_a_place_that_cannot_be_looked_at_is_no_all_clear(tmp_path: Path, place: str):
+def test_a_place_that_cannot_be_looked_at_is_no_all_clear(tmp_path: Path, place: str) -> None:
     (tmp_path / "file.txt").write_text("x")
     (tmp_path / "closed").mkdir(mode=0)
     if place == "closed" and os.access(tmp_path / "closed", os.R_OK):
@@ -136,7 +136,7 @@ def test_a_place_that_cannot_be_looked_at_is_no_all_clear(tmp_path: Path, place:
 def test_census_lists_what_it_looked_at_and_ends_red_when_it_found(
     account: str, services: tuple[BlobServiceClient, QueueServiceClient], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-):  # fmt: skip
+) -> None:  # fmt: skip
     services[0].get_blob_client("encrypted", "a.sealed").upload_blob("x")
     arguments = [CANARY, "--account", account, "--folder", str(tmp_path), "--json", str(tmp_path / "items.json")]
 

@@ -1,5 +1,7 @@
 """A warehouse, blob storage and container groups for the tests of dbt: real services, each started once."""
 
+from __future__ import annotations
+
 import json
 import shutil
 import uuid

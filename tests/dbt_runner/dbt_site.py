@@ -1,5 +1,7 @@
 """What the tests of dbt share: the services that dbt meets, and ways to start the container's entry point."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
@@ -85,14 +87,14 @@ class Runner:
     """Starts the container's entry point as the platform would, with nothing of this shell's environment."""
 
     site: Site
-    started: list["subprocess.Popen[str]"] = field(default_factory=list)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def environment(self, **more: str) -> dict[str, str]:
         keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         identity = self.site.ca.environment | self.site.identity.environment("dbt")
         return keep | identity | self.site.settings | self.site.secrets | more
 
-    def popen(self, **more: str) -> "subprocess.Popen[str]":
+    def popen(self, **more: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [str(PYTHON), "-m", "dbt_runner"],
             cwd=ROOT,

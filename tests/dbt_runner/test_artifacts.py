@@ -1,5 +1,7 @@
 """Claims and pointers in blob storage when two processes want the same."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path

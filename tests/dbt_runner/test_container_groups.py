@@ -1,5 +1,7 @@
 """The container-group stand-in, as the official client, a pipeline and an intruder meet it."""
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess

@@ -1,5 +1,7 @@
 """`./sealift dbt`: the runs that were made here, and how the image is built. `run` itself is tested with the pipeline."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """The container image itself, where a container engine can run; elsewhere these tests are skipped and say why."""
 
+from __future__ import annotations
+
 import json
 import os
 import re

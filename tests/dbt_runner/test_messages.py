@@ -1,5 +1,7 @@
 """What may leave the warehouse in an error's text."""
 
+from __future__ import annotations
+
 import pytest
 
 from dbt_runner.messages import clean

@@ -1,5 +1,7 @@
 """The dbt project in a warehouse: names, the contract, rows that come late, terms that change."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,5 +1,7 @@
 """What may be asked of dbt, and what dbt is told then."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest

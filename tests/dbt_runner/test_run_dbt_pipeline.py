@@ -1,5 +1,7 @@
 """adf/pipeline/run_dbt.json, executed against the container-group stand-in and the real runner."""
 
+from __future__ import annotations
+
 import json
 import threading
 import time

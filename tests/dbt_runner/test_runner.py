@@ -1,5 +1,7 @@
 """The container's entry point as a process, against a real warehouse and real blob storage."""
 
+from __future__ import annotations
+
 import ctypes
 import json
 import os

@@ -1,5 +1,7 @@
 """The sample source tables: the same every time, and what the demo needs."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from datetime import date
 

@@ -1,5 +1,7 @@
 """The verdict's counts, names and sentence."""
 
+from __future__ import annotations
+
 from dbt_runner.summary import Failed, clean_results, failed_nodes, node_name, sentence
 
 

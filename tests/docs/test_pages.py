@@ -33,13 +33,13 @@ def help_of(verb: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_command_of_a_page_has_its_verb(page: Path):
+def test_every_command_of_a_page_has_its_verb(page: Path) -> None:
     for verb, _ in COMMAND.findall(page.read_text()):
         assert verb in {*VERBS, "help"}, f"{page.name} names ./sealift {verb}"
 
 
 @pytest.mark.parametrize("verb", sorted(set(VERBS) - {"test", "lint", "bench", "lock"}))
-def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]):
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of(verb, capsys)
 
     assert f"sealift {verb}" in text
@@ -48,26 +48,26 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
             assert second in text, f"a page names ./sealift {verb} {second}"
 
 
-def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]):
+def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["help"]) == 0
 
     text = capsys.readouterr().out
     assert [verb for verb in VERBS if f"  {verb} " not in text] == []
 
 
-def test_unknown_verb_is_a_usage_error(capsys: pytest.CaptureFixture[str]):
+def test_unknown_verb_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["deliver"]) == 2
     assert "hint: ./sealift help" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_between_pages_lead_somewhere(page: Path):
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_the_two_commands_stand_on_the_first_screen():
+def test_the_two_commands_stand_on_the_first_screen() -> None:
     first_screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:28])
 
     assert "$ ./sealift demo" in first_screen
@@ -75,7 +75,7 @@ def test_the_two_commands_stand_on_the_first_screen():
     assert "docs/architecture.svg" in first_screen
 
 
-def test_readme_names_every_setting_that_the_app_reads():
+def test_readme_names_every_setting_that_the_app_reads() -> None:
     text = (ROOT / "README.md").read_text()
     read: set[str] = set()
     for path in [ROOT / "function_app.py", *(ROOT / "batches").rglob("*.py")]:

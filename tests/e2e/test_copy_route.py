@@ -19,7 +19,7 @@ from local.sftp import SftpFaults
 from local.stack import Stack
 
 
-def test_missing_table(stack: Stack, night: Result, tmp_path: Path):
+def test_missing_table(stack: Stack, night: Result, tmp_path: Path) -> None:
     day = date(2026, 11, 19)
     with psycopg.connect(stack.postgres.dsn(), autocommit=True) as connection:
         connection.execute("ALTER TABLE marts.partner_daily_accruals RENAME TO hidden")
@@ -35,14 +35,14 @@ def test_missing_table(stack: Stack, night: Result, tmp_path: Path):
     completes_after_the_mend(stack, day, tmp_path)
 
 
-def test_unknown_partner(stack: Stack, night: Result):
+def test_unknown_partner(stack: Stack, night: Result) -> None:
     why = failed(run_batch(stack, NIGHT, partner="southwind"))
 
     assert "southwind" in why
     assert "northwind" in why, "the mend names the partners that there are"
 
 
-def test_expired_certificate(stack: Stack, night: Result, tmp_path: Path):
+def test_expired_certificate(stack: Stack, night: Result, tmp_path: Path) -> None:
     day = date(2026, 11, 18)
     now = datetime.now(UTC)
     stack.set_partner_certificate(
@@ -76,7 +76,7 @@ def other_host_key(stack: Stack) -> Iterator[None]:
     stack.function.start()
 
 
-def test_wrong_host_key(stack: Stack, night: Result, tmp_path: Path, request: pytest.FixtureRequest):
+def test_wrong_host_key(stack: Stack, night: Result, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     day = date(2026, 11, 17)
     restore = request.getfixturevalue("other_host_key")
     logins = [entry for entry in stack.partners["northwind"].server.operations() if entry["operation"] == "login"]
@@ -92,11 +92,11 @@ def test_wrong_host_key(stack: Stack, night: Result, tmp_path: Path, request: py
     assert at_partner(stack, day) == []
 
 
-def test_wrong_host_key_is_mended_by_the_right_pin(stack: Stack, night: Result, tmp_path: Path):
+def test_wrong_host_key_is_mended_by_the_right_pin(stack: Stack, night: Result, tmp_path: Path) -> None:
     completes_after_the_mend(stack, date(2026, 11, 17), tmp_path)
 
 
-def test_full_server(stack: Stack, night: Result, tmp_path: Path):
+def test_full_server(stack: Stack, night: Result, tmp_path: Path) -> None:
     day = date(2026, 11, 16)
     stack.partners["northwind"].server.set_faults(SftpFaults(full_after_bytes=2000))
     try:
@@ -111,7 +111,7 @@ def test_full_server(stack: Stack, night: Result, tmp_path: Path):
     completes_after_the_mend(stack, day, tmp_path)
 
 
-def test_unreachable_server(stack: Stack, night: Result, tmp_path: Path):
+def test_unreachable_server(stack: Stack, night: Result, tmp_path: Path) -> None:
     day = date(2026, 11, 15)
     stack.partners["northwind"].server.stop()
     try:
@@ -124,7 +124,7 @@ def test_unreachable_server(stack: Stack, night: Result, tmp_path: Path):
     completes_after_the_mend(stack, day, tmp_path)
 
 
-def test_failing_dbt_test_turns_the_night_red_before_anything_is_planned(stack: Stack, night: Result):
+def test_failing_dbt_test_turns_the_night_red_before_anything_is_planned(stack: Stack, night: Result) -> None:
     day = date(2026, 11, 14)
     with psycopg.connect(stack.postgres.dsn(), autocommit=True) as connection:
         connection.execute("CREATE TABLE loyalty.kept AS SELECT * FROM loyalty.transactions")

@@ -34,7 +34,7 @@ def purchases_complete(stack: Stack, day: date, tmp_path: Path) -> None:
     assert len(final) == 5, final
 
 
-def test_function_delivers_while_data_factory_waits(stack: Stack, night: Result):
+def test_function_delivers_while_data_factory_waits(stack: Stack, night: Result) -> None:
     names = at_partner(stack, NIGHT, "cedarway")
 
     assert names == sorted(
@@ -50,7 +50,7 @@ def test_function_delivers_while_data_factory_waits(stack: Stack, night: Result)
 
 def test_full_server_makes_the_functions_delivery_red_and_the_mend_completes_it(
     stack: Stack, night: Result, tmp_path: Path
-):
+) -> None:
     day = date(2026, 11, 19)
     server = stack.partners["cedarway"].server
     server.set_faults(SftpFaults(full_after_bytes=2000))
@@ -64,7 +64,7 @@ def test_full_server_makes_the_functions_delivery_red_and_the_mend_completes_it(
     purchases_complete(stack, day, tmp_path)
 
 
-def test_connection_cut_in_the_middle_is_no_failure_at_all(stack: Stack, night: Result, tmp_path: Path):
+def test_connection_cut_in_the_middle_is_no_failure_at_all(stack: Stack, night: Result, tmp_path: Path) -> None:
     server = stack.partners["cedarway"].server
     server.set_faults(SftpFaults(drop_after_bytes=1500, drops=2))
     try:
@@ -75,7 +75,7 @@ def test_connection_cut_in_the_middle_is_no_failure_at_all(stack: Stack, night: 
 
 def test_functions_delivery_asked_for_twice_at_the_same_time_sends_each_file_once(
     stack: Stack, night: Result, tmp_path: Path
-):
+) -> None:
     day = date(2026, 11, 17)
     url = f"{stack.function.url}/api/batches/cedarway.purchases.{day}.1"
     server = stack.partners["cedarway"].server
@@ -95,7 +95,7 @@ def test_functions_delivery_asked_for_twice_at_the_same_time_sends_each_file_onc
     assert len(given) == len(set(given)) == 5
 
 
-def test_partner_opens_detached_files_with_stock_openssl(stack: Stack, night: Result, tmp_path: Path):
+def test_partner_opens_detached_files_with_stock_openssl(stack: Stack, night: Result, tmp_path: Path) -> None:
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not on this machine")
     partner = stack.partners["cedarway"]

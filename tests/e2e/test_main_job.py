@@ -15,7 +15,7 @@ from cli.run import raise_if_failed
 from local.stack import Stack
 
 
-def test_partner_holds_exactly_the_rows_of_the_mart(stack: Stack, night: Result):
+def test_partner_holds_exactly_the_rows_of_the_mart(stack: Stack, night: Result) -> None:
     assert night.run.succeeded
     assert {one.partner for one in night.delivered} == {"northwind", "cedarway"}
     assert all(one.opened.rows > 100 for one in night.delivered)
@@ -29,7 +29,7 @@ def test_partner_holds_exactly_the_rows_of_the_mart(stack: Stack, night: Result)
     )
 
 
-def test_manifest_is_the_last_that_arrives(stack: Stack, night: Result):
+def test_manifest_is_the_last_that_arrives(stack: Stack, night: Result) -> None:
     arrived = [
         entry["to"] for entry in stack.partners["northwind"].server.operations() if entry["operation"] == "posix_rename"
     ]
@@ -38,7 +38,7 @@ def test_manifest_is_the_last_that_arrives(stack: Stack, night: Result):
     assert sorted(arrived[:4]) == [f"/inbox/{name}" for name in at_partner(stack, NIGHT)]
 
 
-def test_canary_row_is_nowhere_but_with_the_partner(stack: Stack, night: Result, tmp_path: Path):
+def test_canary_row_is_nowhere_but_with_the_partner(stack: Stack, night: Result, tmp_path: Path) -> None:
     (northwind,) = [one for one in night.delivered if one.partner == "northwind"]
     opened = stack.partners["northwind"].folder / "opened" / northwind.opened.name
     assert CANARY in opened.read_text(), "the canary was planted in a row that is delivered"
@@ -59,7 +59,7 @@ def test_canary_row_is_nowhere_but_with_the_partner(stack: Stack, night: Result,
     assert not [name for name in places if name.startswith("raw/")]
 
 
-def test_census_looks_everywhere_and_finds_nothing(stack: Stack, night: Result):
+def test_census_looks_everywhere_and_finds_nothing(stack: Stack, night: Result) -> None:
     limits = {"older_than": timedelta(hours=1), "now": datetime.now(UTC)}
 
     items = list(census(stack.connection().accounts, [stack.folder], Canary(CANARY), **limits, skipped=NOT_OURS))
@@ -70,7 +70,7 @@ def test_census_looks_everywhere_and_finds_nothing(stack: Stack, night: Result):
     assert {place.rpartition("/")[2] for place in places} >= {"function", "partners", "vault"}
 
 
-def test_certificates_are_read_in_the_sealing_worker_and_at_no_other_time(stack: Stack, night: Result):
+def test_certificates_are_read_in_the_sealing_worker_and_at_no_other_time(stack: Stack, night: Result) -> None:
     reads = [
         entry for entry in stack.vault.requests() if "northwind-certificate" in entry["path"] and entry["status"] == 200
     ]
@@ -89,14 +89,14 @@ def test_certificates_are_read_in_the_sealing_worker_and_at_no_other_time(stack:
         assert any(begin <= entry["time"] <= end for begin, end in zip(begins, ends, strict=True)), entry
 
 
-def test_data_factory_may_not_read_certificates(stack: Stack, night: Result):
+def test_data_factory_may_not_read_certificates(stack: Stack, night: Result) -> None:
     denied = [entry for entry in stack.vault.requests() if entry["principal"] == "data-factory"]
 
     assert denied
     assert not [entry for entry in denied if "certificate" in entry["path"] or "/keys/" in entry["path"]]
 
 
-def test_same_window_again_sends_nothing_and_says_so(stack: Stack, night: Result):
+def test_same_window_again_sends_nothing_and_says_so(stack: Stack, night: Result) -> None:
     before = writes(stack)
 
     again = run(stack, "nightly", **window(NIGHT))
@@ -106,7 +106,7 @@ def test_same_window_again_sends_nothing_and_says_so(stack: Stack, night: Result
     assert writes(stack) == before
 
 
-def test_next_window_takes_the_next_number(stack: Stack, night: Result, tmp_path: Path):
+def test_next_window_takes_the_next_number(stack: Stack, night: Result, tmp_path: Path) -> None:
     day = date(2026, 11, 20)
 
     completes_after_the_mend(stack, day, tmp_path)
@@ -114,7 +114,7 @@ def test_next_window_takes_the_next_number(stack: Stack, night: Result, tmp_path
     assert "NW_ACCRUALS_20261120_000002.txt.sealed" in at_partner(stack, day)
 
 
-def test_a_run_leaves_the_pipelines_untouched(repository: Path, night: Result):
+def test_a_run_leaves_the_pipelines_untouched(repository: Path, night: Result) -> None:
     text = {path: path.read_bytes() for path in (repository / "adf").rglob("*.json")}
 
     load_factory(repository / "adf")

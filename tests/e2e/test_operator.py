@@ -22,7 +22,7 @@ def app(stack: Stack, night: Result, monkeypatch: pytest.MonkeyPatch) -> Stack:
     return stack
 
 
-def test_swept_batch_is_sent_again_byte_for_byte(app: Stack, tmp_path: Path):
+def test_swept_batch_is_sent_again_byte_for_byte(app: Stack, tmp_path: Path) -> None:
     day = date(2026, 11, 13)
     completes_after_the_mend(app, day, tmp_path / "first")
     inbox = app.partners["northwind"].inbox
@@ -41,7 +41,7 @@ def test_swept_batch_is_sent_again_byte_for_byte(app: Stack, tmp_path: Path):
     assert main(["verify", batch]) == 0
 
 
-def test_resent_files_that_are_still_there_are_not_touched(app: Stack, tmp_path: Path):
+def test_resent_files_that_are_still_there_are_not_touched(app: Stack, tmp_path: Path) -> None:
     day = date(2026, 11, 13)
     before = writes(app)
 
@@ -52,7 +52,7 @@ def test_resent_files_that_are_still_there_are_not_touched(app: Stack, tmp_path:
     assert status(app, day)["receipt"]["delivery"] == 3
 
 
-def test_replayed_batch_goes_on_from_delivery(app: Stack, tmp_path: Path):
+def test_replayed_batch_goes_on_from_delivery(app: Stack, tmp_path: Path) -> None:
     day = date(2026, 11, 14)
     app.partners["northwind"].server.set_faults(SftpFaults(full_after_bytes=2000))
     try:

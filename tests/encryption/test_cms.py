@@ -4,7 +4,7 @@ import datetime as dt
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from encryption.cms import MAX_PLAINTEXT_BYTES, _element, envelope_head, read_en
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
 
-def reader(data: bytes):  # type: ignore[no-untyped-def]
+def reader(data: bytes) -> Callable[[int], bytes]:
     position = 0
 
     def read(count: int) -> bytes:

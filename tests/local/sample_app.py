@@ -1,5 +1,7 @@
 """The app that the function host's tests run: copied to a folder of its own as function_app.py."""
 
+from __future__ import annotations
+
 import json
 import logging
 import os

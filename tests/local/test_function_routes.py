@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import pytest
 
 from local.functions_host.routes import Keys, Route, decode_path, find_route, parse_route, sort_routes

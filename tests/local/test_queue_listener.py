@@ -1,5 +1,7 @@
 """The rows of the comparison with Microsoft's queue listener, played on Azurite through a proxy that refuses or hangs up."""
 
+from __future__ import annotations
+
 import base64
 import threading
 import time
@@ -63,13 +65,13 @@ class Play:
     def refuse(self, **fault: Any) -> None:
         self.proxy.faults.add(Fault(**fault))
 
-    def _call(self, _function: str, data: Any, metadata: dict[str, Any]) -> "Future[dict[str, Any]]":
+    def _call(self, _function: str, data: Any, metadata: dict[str, Any]) -> Future[dict[str, Any]]:
         self.calls.append((data, metadata["DequeueCount"]))
         future: Future[dict[str, Any]] = Future()
         threading.Thread(target=self._run, args=[future, data]).start()
         return future
 
-    def _run(self, future: "Future[dict[str, Any]]", data: Any) -> None:
+    def _run(self, future: Future[dict[str, Any]], data: Any) -> None:
         try:
             self.body(data)
         except Exception as error:  # noqa: BLE001 - what a function raises is its outcome

@@ -1,5 +1,7 @@
 """295 answers recorded from Microsoft's own router (WebJobs.Extensions.Http 3.2.0 on Kestrel), held against ours."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,7 @@
 """A partner file is checked when it is read, and becomes exactly one query and one name for a window."""
 
+from __future__ import annotations
+
 import re
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -38,11 +40,11 @@ def fault_of(folder: Path) -> str:
     return str(caught.value)
 
 
-def test_every_partner_file_of_the_repository_is_valid():
+def test_every_partner_file_of_the_repository_is_valid() -> None:
     assert "northwind" in [partner.name for partner in load_partners()]
 
 
-def test_unknown_partner_names_the_known_ones():
+def test_unknown_partner_names_the_known_ones() -> None:
     with pytest.raises(UnknownPartner) as caught:
         load_partner("southwind")
 
@@ -51,19 +53,19 @@ def test_unknown_partner_names_the_known_ones():
 
 
 @pytest.mark.parametrize("name", ["../northwind", "northwind/../northwind", "", "NORTHWIND", "northwind.yaml"])
-def test_a_partner_name_is_never_a_path(name: str):
+def test_a_partner_name_is_never_a_path(name: str) -> None:
     with pytest.raises(UnknownPartner):
         load_partner(name)
 
 
-def test_unknown_field_is_refused_with_its_place(tmp_path: Path):
+def test_unknown_field_is_refused_with_its_place(tmp_path: Path) -> None:
     text = fault_of(write(tmp_path, feed={"delimeter": ";"}))
 
     line = (tmp_path / "northwind.yaml").read_text().split("delimeter")[0].count("\n") + 1
     assert f"northwind.yaml:{line}: feeds.accruals.delimeter" in text
 
 
-def test_every_fault_is_told_at_once(tmp_path: Path):
+def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     text = fault_of(write(tmp_path, {"time_zone": "Europe/Lndon"}, {"route": "carrier-pigeon"}))
 
     assert "time_zone" in text
@@ -71,18 +73,18 @@ def test_every_fault_is_told_at_once(tmp_path: Path):
     assert "feeds.accruals.route" in text
 
 
-def test_file_must_be_called_as_its_partner(tmp_path: Path):
+def test_file_must_be_called_as_its_partner(tmp_path: Path) -> None:
     assert "southwind" in fault_of(write(tmp_path, {"name": "southwind"}))
 
 
-def test_key_written_twice_is_refused(tmp_path: Path):
+def test_key_written_twice_is_refused(tmp_path: Path) -> None:
     text = (FOLDER / "northwind.yaml").read_text()
     (tmp_path / "northwind.yaml").write_text(text + "\ntitle: Another\n")
 
     assert "title" in fault_of(tmp_path)
 
 
-def test_broken_yaml_is_refused(tmp_path: Path):
+def test_broken_yaml_is_refused(tmp_path: Path) -> None:
     (tmp_path / "northwind.yaml").write_text("name: [")
 
     assert "northwind.yaml" in fault_of(tmp_path)
@@ -127,7 +129,7 @@ def test_broken_yaml_is_refused(tmp_path: Path):
         ({"answers": [{**RECEIPT, "rejected_records_column": "bad"}]}, "accepted_records_column"),
     ],
 )
-def test_bad_feed_is_refused(tmp_path: Path, feed: dict[str, object], words: str):
+def test_bad_feed_is_refused(tmp_path: Path, feed: dict[str, object], words: str) -> None:
     assert words in fault_of(write(tmp_path, feed=feed))
 
 
@@ -139,20 +141,22 @@ def test_bad_feed_is_refused(tmp_path: Path, feed: dict[str, object], words: str
         ({"temporary": {"kind": "prefix", "text": "tmp/"}}, "use the rule 'folder'"),
     ],
 )
-def test_delivery_rules_that_contradict_themselves_are_refused(tmp_path: Path, rules: dict[str, object], words: str):
+def test_delivery_rules_that_contradict_themselves_are_refused(
+    tmp_path: Path, rules: dict[str, object], words: str
+) -> None:
     text = fault_of(write(tmp_path, {"delivery": rules}, {"route": "function"}))
 
     assert re.search(r"northwind\.yaml:\d+: delivery", text)
     assert words in text
 
 
-def test_unknown_legacy_algorithm_is_refused_with_the_known_ones(tmp_path: Path):
+def test_unknown_legacy_algorithm_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     text = fault_of(write(tmp_path, {"sftp": {**NORTHWIND["sftp"], "legacy": ["3des-cbc"]}}))
 
     assert "sftp: legacy: 3des-cbc is not offered; it may name aes" in text
 
 
-def test_two_feeds_never_share_a_name_in_a_folder(tmp_path: Path):
+def test_two_feeds_never_share_a_name_in_a_folder(tmp_path: Path) -> None:
     accruals = NORTHWIND["feeds"]["accruals"]
     twin = {**accruals, "folder": f"{accruals['folder']}/"}
     (tmp_path / "northwind.yaml").write_text(
@@ -162,7 +166,7 @@ def test_two_feeds_never_share_a_name_in_a_folder(tmp_path: Path):
     assert "feeds accruals and twin write the same file_name" in fault_of(tmp_path)
 
 
-def test_wrong_file_of_one_partner_leaves_the_others(tmp_path: Path):
+def test_wrong_file_of_one_partner_leaves_the_others(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "southwind.yaml").write_text("name: [")
     faults: dict[str, PartnerInvalid] = {}
@@ -172,37 +176,37 @@ def test_wrong_file_of_one_partner_leaves_the_others(tmp_path: Path):
 
 
 @pytest.mark.parametrize("key", ["ssh-rsa", "ssh-rsa !!!", "ssh-ed25519 AAAAB3NzaC1yc2EAAAADAQABAAAAQQ==", "AAAA"])
-def test_host_key_must_be_a_public_key_line(tmp_path: Path, key: str):
+def test_host_key_must_be_a_public_key_line(tmp_path: Path, key: str) -> None:
     assert "sftp.host_keys.0: host key pin" in fault_of(
         write(tmp_path, {"sftp": {**NORTHWIND["sftp"], "host_keys": [key]}})
     )
 
 
-def test_partner_without_a_pinned_host_key_is_refused(tmp_path: Path):
+def test_partner_without_a_pinned_host_key_is_refused(tmp_path: Path) -> None:
     assert "host_keys" in fault_of(write(tmp_path, {"sftp": {**NORTHWIND["sftp"], "host_keys": []}}))
 
 
-def test_a_stage_may_point_a_partner_at_another_server():
+def test_a_stage_may_point_a_partner_at_another_server() -> None:
     partner = load_partner("northwind", {"northwind": {"host": "127.0.0.1", "port": 2222}})
 
     assert (partner.sftp.host, partner.sftp.port, partner.sftp.user) == ("127.0.0.1", 2222, "sealift")
 
 
-def test_host_key_is_told_to_data_factory_in_its_own_form():
+def test_host_key_is_told_to_data_factory_in_its_own_form() -> None:
     # ssh-keygen -l -E md5 prints the same digest and length for this key.
     assert load_partner("northwind").sftp.adf_host_key == (
         "ssh-rsa 3072 4f:d8:2a:0f:16:f3:05:16:8b:15:10:e1:e7:5b:88:e3"
     )
 
 
-def test_business_date_is_that_of_the_partner():
+def test_business_date_is_that_of_the_partner() -> None:
     partner = load_partner("northwind")
 
     assert partner.business_date(datetime(2026, 7, 1, 22, 59, tzinfo=UTC)) == date(2026, 7, 1)
     assert partner.business_date(datetime(2026, 7, 1, 23, 0, tzinfo=UTC)) == date(2026, 7, 2)
 
 
-def test_query_names_columns_filters_and_order_and_nothing_else(tmp_path: Path):
+def test_query_names_columns_filters_and_order_and_nothing_else(tmp_path: Path) -> None:
     feed = load_partner(
         "northwind",
         folder=write(

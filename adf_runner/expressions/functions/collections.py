@@ -22,6 +22,7 @@ from adf_runner.expressions.values import key_of, same
 
 
 def contains(arguments: list[Any], _scope: Scope) -> bool:
+    """Return whether a text holds a part, an array an item, or an object a name."""
     whole, part = arguments
     if isinstance(whole, str):
         return as_text("contains", part, "the second argument") in whole
@@ -35,6 +36,7 @@ def contains(arguments: list[Any], _scope: Scope) -> bool:
 
 
 def empty(arguments: list[Any], _scope: Scope) -> bool:
+    """Return whether a text, an array or an object holds nothing."""
     (value,) = arguments
     if value is None:
         return True
@@ -44,14 +46,17 @@ def empty(arguments: list[Any], _scope: Scope) -> bool:
 
 
 def first(arguments: list[Any], _scope: Scope) -> Any:
+    """Return the first item of an array or character of a text."""
     return end_of("first", arguments[0], 0)
 
 
 def last(arguments: list[Any], _scope: Scope) -> Any:
+    """Return the last item of an array or character of a text."""
     return end_of("last", arguments[0], -1)
 
 
 def end_of(name: str, value: Any, position: int) -> Any:
+    """Return the item at one end; null for an empty array."""
     if isinstance(value, list):
         return value[position] if value else None
     text = units(as_text(name, value))
@@ -59,6 +64,7 @@ def end_of(name: str, value: Any, position: int) -> Any:
 
 
 def intersection(arguments: list[Any], _scope: Scope) -> Any:
+    """Return the items, or the members, that all arguments share."""
     if same_kind("intersection", arguments) is list:
         common = {key_of(item): item for item in arguments[0]}
         for other in arguments[1:]:
@@ -89,6 +95,7 @@ def same_kind(name: str, arguments: list[Any]) -> type:
 
 
 def join(arguments: list[Any], _scope: Scope) -> str:
+    """Return the items of an array as one text, with a separator."""
     items, separator = as_array("join", arguments[0], "the first argument"), as_text("join", arguments[1])
     parts = [text_of(item) for item in items]
     bounded("join", sum(map(len, parts)) + len(separator) * len(parts), MOST_CHARACTERS, "characters")
@@ -96,6 +103,7 @@ def join(arguments: list[Any], _scope: Scope) -> str:
 
 
 def length(arguments: list[Any], _scope: Scope) -> int:
+    """Return how many items or UTF-16 units a value has."""
     (value,) = arguments
     if isinstance(value, list):
         return len(value)
@@ -103,16 +111,19 @@ def length(arguments: list[Any], _scope: Scope) -> int:
 
 
 def skip(arguments: list[Any], _scope: Scope) -> Any:
+    """Return an array or a text without its first items."""
     value, count = sliced("skip", arguments)
     return value[count:] if isinstance(value, list) else from_units(value[count:])
 
 
 def take(arguments: list[Any], _scope: Scope) -> Any:
+    """Return the first items of an array or a text."""
     value, count = sliced("take", arguments)
     return value[:count] if isinstance(value, list) else from_units(value[:count])
 
 
 def sliced(name: str, arguments: list[Any]) -> tuple[Any, int]:
+    """Return the array or text that is to be cut, and where."""
     value, count = arguments[0], as_count(name, arguments[1], "the count")
     if not isinstance(value, (list, str)):
         raise wrong(name, "the first argument", "an array or a string", value)

@@ -12,10 +12,12 @@ from adf_runner.expressions.scope import NO_ITEM, Scope
 
 
 def pipeline(_arguments: list[Any], scope: Scope) -> dict[str, Any]:
+    """Return the run's names, parameters and global parameters."""
     return {**scope.system, "parameters": scope.parameters, "globalParameters": scope.global_parameters}
 
 
 def variables(arguments: list[Any], scope: Scope) -> Any:
+    """Return the value of a variable. Raises UnknownName."""
     name = as_text("variables", arguments[0], "the name")
     found = look_up(scope.variables, name)
     if found is None:
@@ -27,6 +29,7 @@ def variables(arguments: list[Any], scope: Scope) -> Any:
 
 
 def activity(arguments: list[Any], scope: Scope) -> Any:
+    """Return the outcome of an activity that ended. Raises UnknownName."""
     name = as_text("activity", arguments[0], "the name")
     found = look_up(scope.activities, name)
     if found is None:
@@ -38,30 +41,36 @@ def activity(arguments: list[Any], scope: Scope) -> Any:
 
 
 def look_up(names: Mapping[str, Any], name: str) -> str | None:
+    """Return a name as it was declared, whatever its case; None when it was not."""
     if name in names:
         return name
     return next((known for known in names if is_same(known, name)), None)
 
 
 def item(_arguments: list[Any], scope: Scope) -> Any:
+    """Return the item of the innermost loop. Raises UnknownName outside of one."""
     if scope.item is NO_ITEM:
         raise UnknownName("item: there is no item outside of a ForEach or Filter")
     return scope.item
 
 
 def trigger(_arguments: list[Any], scope: Scope) -> Any:
+    """Return what started the run. Raises UnknownName for a run by hand."""
     return present("trigger", scope.trigger, "the run was not started by a trigger")
 
 
 def dataset(_arguments: list[Any], scope: Scope) -> Any:
+    """Return the dataset's parameters. Raises UnknownName elsewhere."""
     return present("dataset", scope.dataset, "only a dataset's own properties may use it")
 
 
 def linked_service(_arguments: list[Any], scope: Scope) -> Any:
+    """Return the linked service's parameters. Raises UnknownName elsewhere."""
     return present("linkedService", scope.linked_service, "only a linked service's own properties may use it")
 
 
 def present(name: str, value: Mapping[str, Any] | None, why: str) -> Mapping[str, Any]:
+    """Return a value that exists only in some places. Raises UnknownName with the reason."""
     if value is None:
         raise UnknownName(f"{name}: there is none here; {why}")
     return value

@@ -18,15 +18,18 @@ from adf_runner.expressions.xml.document import XmlFault, parse_xml
 
 
 def array(arguments: list[Any], _scope: Scope) -> list[Any]:
+    """Return an array as it is, and any other value as an array of one."""
     (value,) = arguments
     return value if isinstance(value, list) else [value]
 
 
 def create_array(arguments: list[Any], _scope: Scope) -> list[Any]:
+    """Return the arguments as an array."""
     return arguments
 
 
 def coalesce(arguments: list[Callable[[], Any]]) -> Any:
+    """Return the first argument that is not null; later ones are not evaluated."""
     for argument in arguments:
         value = argument()
         if value is not None:
@@ -35,6 +38,7 @@ def coalesce(arguments: list[Callable[[], Any]]) -> Any:
 
 
 def boolean(arguments: list[Any], _scope: Scope) -> bool:
+    """Return a boolean for true, false, their texts, and numbers."""
     (value,) = arguments
     if isinstance(value, str):
         word = value.strip(BLANKS).lower()
@@ -49,6 +53,7 @@ def boolean(arguments: list[Any], _scope: Scope) -> bool:
 
 
 def floating(arguments: list[Any], _scope: Scope) -> float:
+    """Return a double for a number or the text of one."""
     return as_double("float", arguments[0], trailing_sign=True)
 
 
@@ -63,6 +68,7 @@ def integer(arguments: list[Any], _scope: Scope) -> int:
 
 
 def as_double(name: str, value: Any, *, trailing_sign: bool) -> float:
+    """Return a value as a double. Raises ValueFault, WrongArguments."""
     if isinstance(value, int):
         return float(fitting(value))
     if isinstance(value, float):
@@ -74,6 +80,7 @@ def as_double(name: str, value: Any, *, trailing_sign: bool) -> float:
 
 
 def parse_json(arguments: list[Any], _scope: Scope) -> Any:
+    """Return the value of a JSON text, or of XML as Newtonsoft.Json converts it."""
     (value,) = arguments
     if is_xml(value):
         try:
@@ -84,6 +91,7 @@ def parse_json(arguments: list[Any], _scope: Scope) -> Any:
 
 
 def string(arguments: list[Any], _scope: Scope) -> str:
+    """Return a value as text; arrays and objects as JSON."""
     return text_of(arguments[0])
 
 

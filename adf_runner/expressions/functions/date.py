@@ -20,6 +20,7 @@ ENGLISH = ("en-us", "en", "")
 
 
 def instant(name: str, value: Any, scope: Scope) -> Instant:
+    """Return the moment that a text names. Raises ValueFault."""
     text = as_text(name, value, "the date")
     found = parse_date(text, scope.now)
     if found is None:
@@ -28,6 +29,7 @@ def instant(name: str, value: Any, scope: Scope) -> Instant:
 
 
 def written(name: str, moment: Instant, rest: list[Any]) -> str:
+    """Return a moment in the asked format, by default `o`. Raises ValueFault."""
     pattern = as_text(name, rest[0], "the format") if rest else "o"
     try:
         return format_date(moment, pattern)
@@ -36,6 +38,7 @@ def written(name: str, moment: Instant, rest: list[Any]) -> str:
 
 
 def moved(name: str, moment: Instant, count: int, unit: str) -> Instant:
+    """Return a moment moved by so many units. Raises ValueFault outside the years 1 to 9999."""
     ticks = {"second": SECOND, "minute": MINUTE, "hour": HOUR, "day": DAY, "week": 7 * DAY}
     months = {"month": 1, "year": 12}
     try:
@@ -49,6 +52,8 @@ def moved(name: str, moment: Instant, count: int, unit: str) -> Instant:
 
 
 def adder(name: str, unit: str) -> Function:
+    """Make addDays and its like."""
+
     def run(arguments: list[Any], scope: Scope) -> str:
         count = as_integer(name, arguments[1], "the number")
         return written(name, moved(name, instant(name, arguments[0], scope), count, unit), arguments[2:])
@@ -57,6 +62,8 @@ def adder(name: str, unit: str) -> Function:
 
 
 def mover(name: str, sign: int) -> Function:
+    """Make addToTime and subtractFromTime."""
+
     def run(arguments: list[Any], scope: Scope) -> str:
         count = as_count(name, arguments[1], "the number")
         unit = as_text(name, arguments[2], "the unit").strip()
@@ -68,6 +75,8 @@ def mover(name: str, sign: int) -> Function:
 
 
 def from_now(name: str, sign: int) -> Function:
+    """Make getFutureTime and getPastTime."""
+
     def run(arguments: list[Any], scope: Scope) -> str:
         count = as_count(name, arguments[0], "the number")
         unit = as_text(name, arguments[1], "the unit").strip()
@@ -77,10 +86,13 @@ def from_now(name: str, sign: int) -> Function:
 
 
 def part(name: str, read: Callable[[Instant], int]) -> Function:
+    """Make a function that reads a part of a date."""
     return Function(name, 1, 1, lambda arguments, scope: read(instant(name, arguments[0], scope)))
 
 
 def floor(name: str, cut: Callable[[Instant], int]) -> Function:
+    """Make startOfDay and its like."""
+
     def run(arguments: list[Any], scope: Scope) -> str:
         moment = instant(name, arguments[0], scope)
         return written(name, Instant(cut(moment), moment.zone), arguments[1:])
@@ -89,6 +101,7 @@ def floor(name: str, cut: Callable[[Instant], int]) -> Function:
 
 
 def format_date_time(arguments: list[Any], scope: Scope) -> str:
+    """Return a date in a format, for the invariant culture."""
     name = "formatDateTime"
     if len(arguments) == 3 and as_text(name, arguments[2], "the locale").lower() not in ENGLISH:
         raise ValueFault(f"{name}: the locale '{arguments[2]}' is not supported; only en-US is")
@@ -96,10 +109,12 @@ def format_date_time(arguments: list[Any], scope: Scope) -> str:
 
 
 def utc_now(arguments: list[Any], scope: Scope) -> str:
+    """Return the run's clock in a format."""
     return written("utcNow", instant_of(scope.now()), arguments)
 
 
 def convert_from_utc(arguments: list[Any], scope: Scope) -> str:
+    """Return a UTC date as a zone's clock shows it."""
     name = "convertFromUtc"
     moment = instant(name, arguments[0], scope)
     target = zone(name, arguments[1])
@@ -109,6 +124,7 @@ def convert_from_utc(arguments: list[Any], scope: Scope) -> str:
 
 
 def convert_to_utc(arguments: list[Any], scope: Scope) -> str:
+    """Return a zone's date in UTC."""
     name = "convertToUtc"
     moment = instant(name, arguments[0], scope)
     source = zone(name, arguments[1])
@@ -122,6 +138,7 @@ def convert_to_utc(arguments: list[Any], scope: Scope) -> str:
 
 
 def convert_time_zone(arguments: list[Any], scope: Scope) -> str:
+    """Return the date of one zone as another's clock shows it."""
     name = "convertTimeZone"
     moment = instant(name, arguments[0], scope)
     source, target = zone(name, arguments[1]), zone(name, arguments[2])
@@ -130,6 +147,7 @@ def convert_time_zone(arguments: list[Any], scope: Scope) -> str:
 
 
 def zone(name: str, value: Any) -> dt.tzinfo:
+    """Return a time zone by its Windows or IANA name. Raises ValueFault."""
     found = find_zone(as_text(name, value, "the time zone"))
     if found is None:
         near = did_you_mean(value, WINDOWS_NAMES)
@@ -138,6 +156,7 @@ def zone(name: str, value: Any) -> dt.tzinfo:
 
 
 def understood(name: str, ticks: int, source: dt.tzinfo, text: str) -> int:
+    """Return a zone's clock as UTC ticks. Raises ValueFault for a time that the zone leaves out."""
     found = to_utc(ticks, source)
     if found is None:
         raise ValueFault(
@@ -147,6 +166,7 @@ def understood(name: str, ticks: int, source: dt.tzinfo, text: str) -> int:
 
 
 def shown_in(ticks: int, target: dt.tzinfo) -> Instant:
+    """Return UTC ticks as a zone's clock shows them."""
     return Instant(from_utc(ticks, target), UTC if target is dt.UTC else UNSPECIFIED)
 
 

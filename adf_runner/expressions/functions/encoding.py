@@ -43,6 +43,7 @@ ESCAPE: Final = re.compile(r"%u([0-9A-Fa-f]{4})|((?:%[0-9A-Fa-f]{2}|[\x00-\x24\x
 
 
 def to_base64(arguments: list[Any], _scope: Scope) -> str:
+    """Return a text or content in base64."""
     (value,) = arguments
     if is_content(value):
         checked_content_type(value)
@@ -53,6 +54,7 @@ def to_base64(arguments: list[Any], _scope: Scope) -> str:
 
 
 def decoded(name: str, text: str) -> bytes:
+    """Return the bytes of base64. Raises ValueFault."""
     data = decode_base64(text)
     if data is None:
         raise ValueFault(f"{name}: the text is not base64")
@@ -60,18 +62,21 @@ def decoded(name: str, text: str) -> bytes:
 
 
 def base64_to_binary(arguments: list[Any], _scope: Scope) -> dict[str, str]:
+    """Return base64 as binary content."""
     text = as_text("base64ToBinary", arguments[0])
     decoded("base64ToBinary", text)
     return envelope(text, BINARY_TYPE)
 
 
 def base64_to_text(name: str) -> Function:
+    """Make the functions that read base64 as text."""
     return Function(
         name, 1, 1, lambda arguments, _scope: decoded(name, as_text(name, arguments[0])).decode("utf-8", "replace")
     )
 
 
 def binary(arguments: list[Any], _scope: Scope) -> Any:
+    """Return a value as binary content."""
     (value,) = arguments
     if value is None:
         raise wrong("binary", "the argument", "a value", value)
@@ -101,6 +106,7 @@ class DataUri(NamedTuple):
 
 
 def data_uri(arguments: list[Any], _scope: Scope) -> str:
+    """Return a value as a data URI."""
     (value,) = arguments
     if value is None:
         raise wrong("dataUri", "the argument", "a value", value)
@@ -111,6 +117,7 @@ def data_uri(arguments: list[Any], _scope: Scope) -> str:
 
 
 def no_data_uri(name: str, text: str) -> ValueFault:
+    """Return the error of a text that is no data URI."""
     return ValueFault(f"{name}: '{text[:60]}' is not a data URI", hint="data:text/plain;charset=utf-8;base64,aGVsbG8=")
 
 
@@ -130,6 +137,7 @@ def read_data_uri(name: str, value: Any) -> DataUri:
 
 
 def data_uri_to_binary(arguments: list[Any], _scope: Scope) -> dict[str, str]:
+    """Return the data URI itself as binary content."""
     uri = read_data_uri("dataUriToBinary", arguments[0])
     charset = HEADER_CHARSET.search(uri.media_type)
     if not HEADER_TYPE.fullmatch(uri.media_type):
@@ -140,6 +148,7 @@ def data_uri_to_binary(arguments: list[Any], _scope: Scope) -> dict[str, str]:
 
 
 def data_uri_to_string(arguments: list[Any], _scope: Scope) -> str:
+    """Return the text in a data URI."""
     uri = read_data_uri("dataUriToString", arguments[0])
     charset = FIRST_CHARSET.match(uri.media_type)
     if charset is not None and charset[1].lower() != "utf-8":
@@ -173,10 +182,12 @@ def decode_data_uri(arguments: list[Any], _scope: Scope) -> Any:
 
 
 def encode_component(name: str) -> Function:
+    """Make the functions that escape a text for an address."""
     return Function(name, 1, 1, lambda arguments, _scope: urllib.parse.quote(utf8(text_of(arguments[0])), safe="-_.~"))
 
 
 def decode_component(name: str) -> Function:
+    """Make the functions that read such escapes."""
     return Function(name, 1, 1, lambda arguments, _scope: decode_escapes(as_text(name, arguments[0]), "utf-8"))
 
 
@@ -194,11 +205,13 @@ def decode_escapes(text: str, charset: str) -> str:
 
 
 def decode_bytes(text: str, encoding: str = "utf-8") -> bytes:
+    """Return the bytes of a text whose escapes are read."""
     data = utf8(text) if encoding == "utf-8" else text.encode(encoding, "replace")
     return urllib.parse.unquote_to_bytes(data.replace(b"+", b" "))
 
 
 def component_to_binary(arguments: list[Any], _scope: Scope) -> dict[str, str]:
+    """Return an escaped text as binary content."""
     return content(decode_bytes(as_text("uriComponentToBinary", arguments[0])))
 
 

@@ -15,27 +15,34 @@ Thunks = list[Callable[[], Any]]
 
 
 def every(arguments: Thunks) -> bool:
+    """Return whether all arguments are true; evaluation ends at the first that is not."""
     return all(as_boolean("and", argument()) for argument in arguments)
 
 
 def some(arguments: Thunks) -> bool:
+    """Return whether an argument is true; evaluation ends at the first that is."""
     return any(as_boolean("or", argument()) for argument in arguments)
 
 
 def choose(arguments: Thunks) -> Any:
+    """Return one of two arguments; the other is not evaluated."""
     condition, then, otherwise = arguments
     return then() if as_boolean("if", condition(), "the condition") else otherwise()
 
 
 def equals(arguments: list[Any], _scope: Scope) -> bool:
+    """Return whether two values are the same."""
     return equal(*arguments)
 
 
 def negate(arguments: list[Any], _scope: Scope) -> bool:
+    """Return the opposite of a boolean."""
     return not as_boolean("not", arguments[0])
 
 
 def compared(name: str, judge: Callable[[Any, Any], bool]) -> Function:
+    """Make a comparison of two numbers or two texts."""
+
     def run(arguments: list[Any], _scope: Scope) -> bool:
         left, right = arguments
         if isinstance(left, str) and isinstance(right, str):

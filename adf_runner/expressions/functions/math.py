@@ -17,6 +17,8 @@ MOST_RANGE = 100_000
 
 
 def arithmetic(name: str, integers: Callable[[int, int], int], doubles: Callable[[float, float], float]) -> Function:
+    """Make an operation that keeps whole numbers whole. Overflow raises ValueFault."""
+
     def run(arguments: list[Any], _scope: Scope) -> Number:
         left, right = (as_number(name, value) for value in arguments)
         if is_integer(left) and is_integer(right):
@@ -30,6 +32,7 @@ def arithmetic(name: str, integers: Callable[[int, int], int], doubles: Callable
 
 
 def truncated(left: int, right: int) -> int:
+    """Divide whole numbers towards zero. Raises ValueFault."""
     if right == 0:
         raise ValueFault("div: cannot divide by zero")
     quotient = abs(left) // abs(right)
@@ -37,12 +40,14 @@ def truncated(left: int, right: int) -> int:
 
 
 def divided(left: float, right: float) -> float:
+    """Divide doubles. Raises ValueFault."""
     if right == 0:
         raise ValueFault("div: cannot divide by zero")
     return left / right
 
 
 def remainder(left: int, right: int) -> int:
+    """Return the remainder of whole numbers, with the sign of the first. Raises ValueFault."""
     if right == 0:
         raise ValueFault("mod: cannot divide by zero")
     if (left, right) == (LEAST_INTEGER, -1):
@@ -52,12 +57,15 @@ def remainder(left: int, right: int) -> int:
 
 
 def float_remainder(left: float, right: float) -> float:
+    """Return the remainder of doubles, with the sign of the first. Raises ValueFault."""
     if right == 0:
         raise ValueFault("mod: cannot divide by zero")
     return math.fmod(left, right)
 
 
 def extreme(name: str, choose: Callable[..., Any]) -> Function:
+    """Make max and min, over arguments or over one array."""
+
     def run(arguments: list[Any], _scope: Scope) -> Number:
         items = arguments[0] if len(arguments) == 1 and isinstance(arguments[0], list) else arguments
         if not items:
@@ -70,6 +78,7 @@ def extreme(name: str, choose: Callable[..., Any]) -> Function:
 
 
 def rand(arguments: list[Any], _scope: Scope) -> int:
+    """Return a random whole number from the first bound up to, and without, the second."""
     low, high = (as_count("rand", value, "every bound") for value in arguments)
     if low > high:
         raise ValueFault(f"rand: the first number {low} must not be greater than the second {high}")
@@ -77,6 +86,7 @@ def rand(arguments: list[Any], _scope: Scope) -> int:
 
 
 def make_range(arguments: list[Any], _scope: Scope) -> list[int]:
+    """Return so many whole numbers from a start. Raises ValueFault."""
     start, count = (as_count("range", value) for value in arguments)
     if not 0 <= count <= MOST_RANGE or start + count - 1 > MOST_INT32:
         raise ValueFault(f"range: the count must be 0 to {MOST_RANGE}, and the last number must fit 32 bits")

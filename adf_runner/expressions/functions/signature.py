@@ -32,16 +32,19 @@ class Function:
 
 
 def wrong(function: str, what: str, wanted: str, value: Any) -> WrongArguments:
+    """Return the error of an argument that has another type."""
     return WrongArguments(f"{function}: {what} must be {wanted}, not {kind(value)}")
 
 
 def as_text(function: str, value: Any, what: str = "the argument") -> str:
+    """Return a text. Raises WrongArguments."""
     if not isinstance(value, str):
         raise wrong(function, what, "a string", value)
     return value
 
 
 def as_integer(function: str, value: Any, what: str = "the argument") -> int:
+    """Return a whole number. Raises WrongArguments."""
     if not is_integer(value):
         raise wrong(function, what, "an integer", value)
     return fitting(value)
@@ -53,24 +56,28 @@ def as_count(function: str, value: Any, what: str = "the argument") -> int:
 
 
 def as_number(function: str, value: Any, what: str = "the argument") -> int | float:
+    """Return a number. Raises WrongArguments."""
     if not is_number(value):
         raise wrong(function, what, "a number", value)
     return fitting(value) if isinstance(value, int) else float(value)
 
 
 def as_boolean(function: str, value: Any, what: str = "the argument") -> bool:
+    """Return a boolean. Raises WrongArguments."""
     if not isinstance(value, bool):
         raise wrong(function, what, "a boolean", value)
     return value
 
 
 def as_array(function: str, value: Any, what: str = "the argument") -> list[Any]:
+    """Return an array. Raises WrongArguments."""
     if not isinstance(value, list):
         raise wrong(function, what, "an array", value)
     return value
 
 
 def as_object(function: str, value: Any, what: str = "the argument") -> Mapping[str, Any]:
+    """Return an object. Raises WrongArguments."""
     if not isinstance(value, Mapping):
         raise wrong(function, what, "an object", value)
     return value

@@ -14,12 +14,15 @@ from adf_runner.expressions.texts import BLANKS, from_units, lower, text_of, uni
 
 
 def concat(arguments: list[Any], _scope: Scope) -> str:
+    """Return all arguments as one text."""
     parts = [text_of(argument) for argument in arguments]
     bounded("concat", sum(map(len, parts)), MOST_CHARACTERS, "characters")
     return "".join(parts)
 
 
 def searching(name: str, search: Callable[[str, str], Any]) -> Function:
+    """Make a function that searches a text for another."""
+
     def run(arguments: list[Any], _scope: Scope) -> Any:
         return search(as_text(name, arguments[0], "the text"), as_text(name, arguments[1], "the text to look for"))
 
@@ -41,6 +44,7 @@ def guid(arguments: list[Any], _scope: Scope) -> str:
 
 
 def replace(arguments: list[Any], _scope: Scope) -> str:
+    """Return a text with every occurrence of a part replaced."""
     whole, old, new = (as_text("replace", value) for value in arguments)
     if not whole:
         return ""
@@ -51,11 +55,13 @@ def replace(arguments: list[Any], _scope: Scope) -> str:
 
 
 def split(arguments: list[Any], _scope: Scope) -> list[str]:
+    """Return the parts of a text between separators."""
     whole, separator = (as_text("split", value) for value in arguments)
     return whole.split(separator) if separator else [whole]
 
 
 def substring(arguments: list[Any], _scope: Scope) -> str:
+    """Return a part of a text by UTF-16 units. Raises ValueFault."""
     whole = units(as_text("substring", arguments[0], "the text"))
     start = as_count("substring", arguments[1], "the start")
     if not 0 <= start < len(whole):
@@ -67,14 +73,17 @@ def substring(arguments: list[Any], _scope: Scope) -> str:
 
 
 def to_lower(arguments: list[Any], _scope: Scope) -> str:
+    """Return a text in lower case."""
     return lower(as_text("toLower", arguments[0]))
 
 
 def to_upper(arguments: list[Any], _scope: Scope) -> str:
+    """Return a text in upper case."""
     return upper(as_text("toUpper", arguments[0]))
 
 
 def trim(arguments: list[Any], _scope: Scope) -> str:
+    """Return a text without blanks at its ends."""
     return as_text("trim", arguments[0]).strip(BLANKS)
 
 

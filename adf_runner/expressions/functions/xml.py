@@ -37,6 +37,7 @@ XML_TYPE: Final = "application/xml;charset=utf-8"
 
 
 def xml(arguments: list[Any], _scope: Scope) -> dict[str, str]:
+    """Return a text, content or an object as XML. Raises ValueFault."""
     (value,) = arguments
     if is_content(value):
         media = checked_content_type(value)
@@ -54,6 +55,7 @@ def xml(arguments: list[Any], _scope: Scope) -> dict[str, str]:
 
 
 def xpath(arguments: list[Any], _scope: Scope) -> Any:
+    """Return what an XPath 1.0 expression finds in XML. Raises ValueFault."""
     source, expression = arguments
     if not is_xml(source):
         raise wrong("xpath", "the first argument", "XML, as xml() makes it", source)
@@ -69,6 +71,7 @@ def xpath(arguments: list[Any], _scope: Scope) -> Any:
 
 
 def found_node(node: Node) -> Any:
+    """Return a node of a result as an expression holds it."""
     if isinstance(node, Text):
         return string_value(node)
     if isinstance(node, Comment | Instruction | Namespace):

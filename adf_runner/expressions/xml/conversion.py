@@ -102,6 +102,7 @@ def name_of(node: Element | Attribute, scope: Mapping[str, str]) -> str:
 
 
 def json_of_element(element: Element, scope: Mapping[str, str]) -> Any:
+    """Return an element as Newtonsoft.Json writes it: its attributes, texts and elements as members."""
     attributes = {
         f"@{name_of(attribute, scope)}": attribute.value
         for attribute in element.attributes
@@ -128,6 +129,7 @@ def is_marked_array(element: Element) -> bool:
 
 
 def decoded(name: str) -> str:
+    """Return a name with its `_xHHHH_` escapes read."""
     return ESCAPED.sub(lambda match: chr(int(match[1], 16)), name)
 
 
@@ -185,6 +187,7 @@ def declare_namespaces(document: Document) -> None:
 
 
 def declaration(member: Any) -> dict[str, str]:
+    """Return the parts of the member `?xml`. Raises XmlFault."""
     if not isinstance(member, Mapping):
         raise XmlFault("'?xml' must be an object with @version")
     parts = {name.removeprefix("@"): attribute_text(name, value) for name, value in member.items()}
@@ -196,6 +199,7 @@ def declaration(member: Any) -> dict[str, str]:
 
 
 def add_elements(parent: Document | Element, name: str, member: Any) -> None:
+    """Add the elements that a member becomes; an array becomes several of one name. Raises XmlFault."""
     if isinstance(member, list):
         for item in member:
             if isinstance(item, list):
@@ -208,6 +212,7 @@ def add_elements(parent: Document | Element, name: str, member: Any) -> None:
 
 
 def new_element(parent: Document | Element, name: str, attributes: Mapping[str, str] | None = None) -> Element:
+    """Add an element and return it. Raises XmlFault."""
     check_name(name)
     element = Element("", parent=parent, empty=True)
     for raw, value in (attributes or {}).items():
@@ -224,6 +229,7 @@ def new_element(parent: Document | Element, name: str, attributes: Mapping[str, 
 
 
 def check_name(name: str) -> None:
+    """Refuse names that no element can have. Raises XmlFault."""
     if not name:
         raise XmlFault("an empty property name cannot become an element")
     if name in METADATA:
@@ -231,6 +237,7 @@ def check_name(name: str) -> None:
 
 
 def is_declaration(name: str) -> bool:
+    """Return whether an attribute declares a namespace."""
     return name == "xmlns" or name.startswith("xmlns:")
 
 
@@ -264,6 +271,7 @@ def qualified(element: Element, name: str, *, is_attribute: bool) -> tuple[str, 
 
 
 def add_element(parent: Document | Element, name: str, member: Any) -> None:
+    """Add the element that a member becomes. Raises XmlFault."""
     if not isinstance(member, Mapping):
         element = new_element(parent, name)
         if member is not None:
@@ -301,6 +309,7 @@ def add_member(element: Element, key: str, value: Any) -> None:
 
 
 def text_node(element: Element, key: str, value: Any) -> Text:
+    """Return the text node that `#text` and its like become. Raises XmlFault."""
     text, form = attribute_text(key, value), TEXT_NAMES[key]
     if form.endswith("whitespace") and text.strip(BLANK):
         raise XmlFault(f"'{key}' holds more than white space")
@@ -308,12 +317,14 @@ def text_node(element: Element, key: str, value: Any) -> Text:
 
 
 def attribute_text(name: str, value: Any) -> str:
+    """Return the text of an attribute. Raises XmlFault for arrays and objects."""
     if isinstance(value, (Mapping, list)):
         raise XmlFault(f"'{name}' cannot hold an {kind(value)}")
     return "" if value is None else scalar(value)
 
 
 def scalar(value: Any) -> str:
+    """Return a value as XML writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return float_text(value) if isinstance(value, float) else str(value)

@@ -40,15 +40,18 @@ def outer_xml(node: Document | Child) -> str:
 
 
 def declaration_text(parts: dict[str, str]) -> str:
+    """Return the XML declaration."""
     return "<?xml" + "".join(f' {name}="{value}"' for name, value in parts.items()) + "?>"
 
 
 def escaped(text: str, table: dict[int, str]) -> str:
+    """Return a text with what XML does not allow in it written as character references."""
     text = text.translate(table)
     return INVALID.sub(lambda match: f"&#x{ord(match[0]):X};", text) if INVALID.search(text) else text
 
 
 def write_plain(node: Child, pieces: list[str]) -> None:
+    """Append a node's start, or all of it when it holds nothing."""
     if isinstance(node, Element):
         pieces.append("<" + node.name)
         pieces.extend(f' {attribute.name}="{escaped(attribute.value, IN_ATTRIBUTE)}"' for attribute in node.attributes)
@@ -64,6 +67,7 @@ def write_plain(node: Child, pieces: list[str]) -> None:
 
 
 def write_leaf(node: Text | Comment | Instruction, pieces: list[str], table: dict[int, str]) -> None:
+    """Append a text, a comment or an instruction."""
     if isinstance(node, Comment):
         pieces.append(f"<!--{node.value}-->")
     elif isinstance(node, Instruction):

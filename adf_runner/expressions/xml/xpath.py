@@ -183,12 +183,14 @@ def in_scope(element: Element) -> dict[str, str]:
 
 
 def node_set(value: Value) -> list[Node]:
+    """Return a value that must be a node set. Raises XmlFault."""
     if isinstance(value, list):
         return value
     raise XmlFault("the XPath expression needs a node set where it has a value")
 
 
 def arithmetic(operator: str, left: float, right: float) -> float:
+    """Return the result of an arithmetic operator on doubles."""
     if operator == "+":
         return left + right
     if operator == "-":
@@ -235,6 +237,7 @@ def all_nodes(node: Node) -> Iterator[Node]:
 
 
 def descendants(node: Node) -> Iterator[Node]:
+    """Yield what a node holds, in the order of the document."""
     pending = children(node)[::-1]
     while pending:
         current = pending.pop()
@@ -243,6 +246,7 @@ def descendants(node: Node) -> Iterator[Node]:
 
 
 def ancestors(node: Node) -> Iterator[Node]:
+    """Yield what holds a node, the nearest first."""
     parent = node.parent
     while parent is not None:
         yield parent
@@ -250,6 +254,7 @@ def ancestors(node: Node) -> Iterator[Node]:
 
 
 def siblings(node: Node, *, after: bool) -> list[Node]:
+    """Return the siblings on one side, the nearest first."""
     if isinstance(node, Attribute) or node.parent is None:
         return []
     around = children(node.parent)
@@ -258,6 +263,7 @@ def siblings(node: Node, *, after: bool) -> list[Node]:
 
 
 def following(node: Node) -> Iterator[Node]:
+    """Yield what comes after a node and is not in it."""
     if isinstance(node, Attribute) and node.parent is not None:
         yield from descendants(node.parent)
         yield from following(node.parent)
@@ -269,6 +275,7 @@ def following(node: Node) -> Iterator[Node]:
 
 
 def preceding(node: Node) -> Iterator[Node]:
+    """Yield what comes before a node and does not hold it."""
     start = node.parent if isinstance(node, Attribute) and node.parent is not None else node
     for here in (start, *ancestors(start)):
         for sibling in siblings(here, after=False):
@@ -297,6 +304,7 @@ PRINCIPAL: Final = {"attribute": Attribute, "namespace": Namespace}
 
 
 def matches(node: Node, step: Step) -> bool:
+    """Return whether a node passes a step's test."""
     test = step.test
     if test == "node()":
         return True

@@ -67,6 +67,7 @@ def run_of_text(node: Text) -> str:
 
 
 def as_string(value: Value) -> str:
+    """Return a value as XPath's string()."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -77,6 +78,7 @@ def as_string(value: Value) -> str:
 
 
 def as_number(value: Value) -> float:
+    """Return a value as XPath's number(); NaN for a text that is none."""
     if isinstance(value, (bool, float)):
         return float(value)
     text = as_string(value)
@@ -86,12 +88,14 @@ def as_number(value: Value) -> float:
 
 
 def as_boolean(value: Value) -> bool:
+    """Return a value as XPath's boolean()."""
     if isinstance(value, float):
         return value != 0 and not math.isnan(value)
     return bool(value)
 
 
 def nodes_of(value: Value) -> list[Node]:
+    """Return an argument that must be a node set. Raises XmlFault."""
     if isinstance(value, list):
         return value
     raise XmlFault("an XPath function needs a node set where it has a value")
@@ -121,6 +125,7 @@ def prefix_of(element: Element | None, namespace: str) -> str:
 
 
 def first_node(arguments: list[Value], node: Node) -> Node | None:
+    """Return the first node of an argument, or the context's."""
     if not arguments:
         return node
     found = nodes_of(arguments[0])
@@ -128,23 +133,28 @@ def first_node(arguments: list[Value], node: Node) -> Node | None:
 
 
 def full_name(node: Node | None) -> str:
+    """Return a node's name with its prefix; empty for a node without one."""
     return shown_name(node) if isinstance(node, Element | Attribute | Instruction) else ""
 
 
 def local_name(arguments: list[Value], node: Node) -> str:
+    """Return a node's name without its prefix."""
     return full_name(first_node(arguments, node)).rpartition(":")[2]
 
 
 def namespace_uri(arguments: list[Value], node: Node) -> str:
+    """Return the namespace of a node's name."""
     found = first_node(arguments, node)
     return found.namespace if isinstance(found, Element | Attribute) else ""
 
 
 def own_string(arguments: list[Value], node: Node) -> str:
+    """Return the argument, or the context node, as a string."""
     return as_string(arguments[0]) if arguments else string_value(node)
 
 
 def rounded(value: float) -> float:
+    """Return the nearest whole number; a half goes up."""
     if not math.isfinite(value):
         return value
     below = math.floor(value)
@@ -167,10 +177,12 @@ def substring(arguments: list[Value], _node: Node) -> str:
 
 
 def before(text: str, part: str) -> str:
+    """Return what stands before the first occurrence of a part."""
     return text.partition(part)[0] if part and part in text else ""
 
 
 def translate(arguments: list[Value], _node: Node) -> str:
+    """Return a text with its characters replaced one by one."""
     text, old, new = (units(as_string(argument)) for argument in arguments)
     table: dict[int, str] = {}
     for index, character in enumerate(old):
@@ -179,6 +191,7 @@ def translate(arguments: list[Value], _node: Node) -> str:
 
 
 def has_language(arguments: list[Value], node: Node) -> bool:
+    """Return whether a node is in a language or a variant of it."""
     wanted, found = as_string(arguments[0]).lower(), language(node).lower()
     return found == wanted or found.startswith(wanted + "-")
 
@@ -196,10 +209,13 @@ def language(node: Node) -> str:
 
 
 def total(arguments: list[Value], _node: Node) -> float:
+    """Return the sum of the numbers of a node set."""
     return float(sum(as_number(string_value(node)) for node in nodes_of(arguments[0])))
 
 
 def limit(cut: Callable[[float], int]) -> Callable[[list[Value], Node], float]:
+    """Make floor and ceiling."""
+
     def run(arguments: list[Value], _node: Node) -> float:
         value = as_number(arguments[0])
         return math.copysign(cut(value), value) if math.isfinite(value) else value

@@ -5,6 +5,8 @@
 It is plain JSON, one case a line, so that any other implementation can be held to it.
 """
 
+from __future__ import annotations
+
 import json
 from contextlib import suppress
 from dataclasses import replace
@@ -28,27 +30,27 @@ def failures(path: Path) -> tuple[int, list[str]]:
     return passed, complaints
 
 
-def test_own_cases_all_pass():
+def test_own_cases_all_pass() -> None:
     passed, complaints = failures(OWN)
 
     assert complaints == []
     assert passed > 1500
 
 
-def test_answers_of_dotnet_all_pass():
+def test_answers_of_dotnet_all_pass() -> None:
     passed, complaints = failures(NET)
 
     assert complaints == []
     assert passed == 427
 
 
-def test_own_cases_have_unique_ids():
+def test_own_cases_have_unique_ids() -> None:
     ids = [case["id"] for case in json.loads(OWN.read_text(encoding="utf-8"))]
 
     assert len(ids) == len(set(ids))
 
 
-def test_every_own_case_that_reads_the_clock_has_its_time():
+def test_every_own_case_that_reads_the_clock_has_its_time() -> None:
     """A text like 'Sunday 10:20' is today on Sundays and an error on all other days."""
     cases = json.loads(OWN.read_text(encoding="utf-8"))
 
@@ -68,7 +70,7 @@ def reads_the_clock(case: dict) -> bool:
     return bool(asked)
 
 
-def test_shared_golden_cases_all_pass():
+def test_shared_golden_cases_all_pass() -> None:
     if not SHARED.exists():
         pytest.skip(f"the shared golden cases are not beside this checkout ({SHARED})")
 

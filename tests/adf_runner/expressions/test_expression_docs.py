@@ -1,5 +1,7 @@
 """docs/expressions.md says nothing that is not so."""
 
+from __future__ import annotations
+
 import json
 import re
 from pathlib import Path
@@ -16,22 +18,22 @@ REFUSED = re.findall(r"`(@[a-zA-Z]+\([^`]*\))`", PAGE.partition("Refused with an
 
 
 @pytest.mark.parametrize(("expression", "value"), ROWS)
-def test_every_row_is_what_the_engine_answers(expression, value):
+def test_every_row_is_what_the_engine_answers(expression, value) -> None:
     assert same_typed(evaluate(expression, Scope()), json.loads(value))
 
 
 @pytest.mark.parametrize("expression", REFUSED)
-def test_every_refusal_is_one(expression):
+def test_every_refusal_is_one(expression) -> None:
     with pytest.raises(ExpressionError):
         evaluate(expression, Scope())
 
 
-def test_page_has_rows_and_refusals():
+def test_page_has_rows_and_refusals() -> None:
     assert len(ROWS) > 20
     assert len(REFUSED) == 5
 
 
-def test_page_counts_the_cases_of_the_case_file():
+def test_page_counts_the_cases_of_the_case_file() -> None:
     cases = json.loads((ROOT / "tests" / "cases" / "expressions.json").read_text(encoding="utf-8"))
 
     assert f"# {len(cases)} passed, 0 failed" in PAGE

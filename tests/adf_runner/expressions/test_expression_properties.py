@@ -1,5 +1,7 @@
 """What must hold for every value, whatever it is."""
 
+from __future__ import annotations
+
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -34,7 +36,7 @@ def ask(text: str, /, **parameters: object) -> object:
 
 @given(TEXTS)
 @QUICK
-def test_encodings_are_undone_by_their_opposites(text):
+def test_encodings_are_undone_by_their_opposites(text) -> None:
     assert ask("@base64ToString(base64(pipeline().parameters.t))", t=text) == text
     assert ask("@uriComponentToString(uriComponent(pipeline().parameters.t))", t=text) == text
     assert ask("@decodeDataUri(dataUri(pipeline().parameters.t))", t=text) == text
@@ -43,7 +45,7 @@ def test_encodings_are_undone_by_their_opposites(text):
 
 @given(JSON)
 @QUICK
-def test_json_written_is_json_read(value):
+def test_json_written_is_json_read(value) -> None:
     text = ask("@string(createArray(pipeline().parameters.v))", v=value)
 
     assert same_typed(json.loads(str(text))[0], value)
@@ -52,7 +54,7 @@ def test_json_written_is_json_read(value):
 
 @given(JSON)
 @QUICK
-def test_every_value_equals_itself_and_is_found_in_its_array(value):
+def test_every_value_equals_itself_and_is_found_in_its_array(value) -> None:
     assert ask("@equals(pipeline().parameters.v, pipeline().parameters.v)", v=value) is True
     assert ask("@contains(createArray(pipeline().parameters.v), pipeline().parameters.v)", v=value) is True
     assert (
@@ -62,7 +64,7 @@ def test_every_value_equals_itself_and_is_found_in_its_array(value):
 
 @given(TEXTS, TEXTS)
 @QUICK
-def test_split_and_join_are_opposites(text, separator):
+def test_split_and_join_are_opposites(text, separator) -> None:
     assert (
         ask(
             "@join(split(pipeline().parameters.t, pipeline().parameters.s), pipeline().parameters.s)",
@@ -75,7 +77,7 @@ def test_split_and_join_are_opposites(text, separator):
 
 @given(TEXTS, st.integers(0, 40))
 @QUICK
-def test_take_and_skip_make_the_whole(text, count):
+def test_take_and_skip_make_the_whole(text, count) -> None:
     taken = str(ask("@take(pipeline().parameters.t, pipeline().parameters.n)", t=text, n=count))
     skipped = str(ask("@skip(pipeline().parameters.t, pipeline().parameters.n)", t=text, n=count))
 
@@ -84,7 +86,7 @@ def test_take_and_skip_make_the_whole(text, count):
 
 @given(INTEGERS, INTEGERS.filter(bool))
 @QUICK
-def test_quotient_and_rest_make_the_number(left, right):
+def test_quotient_and_rest_make_the_number(left, right) -> None:
     if (left, right) == (-(2**63), -1):
         return
     quotient, rest = (
@@ -96,13 +98,13 @@ def test_quotient_and_rest_make_the_number(left, right):
 
 @given(FLOATS)
 @QUICK
-def test_double_printed_is_the_double_read(number):
+def test_double_printed_is_the_double_read(number) -> None:
     assert ask("@float(string(pipeline().parameters.f))", f=number) == number
 
 
 @given(st.integers(0, MOST_TICKS), st.sampled_from([UNSPECIFIED, ZULU]))
 @QUICK
-def test_instant_printed_is_the_instant_read(ticks, zone):
+def test_instant_printed_is_the_instant_read(ticks, zone) -> None:
     moment = Instant(ticks, zone)
 
     assert parse_date(format_date(moment, "o"), lambda: NOW) == moment
@@ -110,7 +112,7 @@ def test_instant_printed_is_the_instant_read(ticks, zone):
 
 @given(st.datetimes(NOW.replace(year=2, tzinfo=None), NOW.replace(year=9998, tzinfo=None)), st.integers(-300, 300))
 @QUICK
-def test_days_added_and_taken_away_leave_the_date(moment, days):
+def test_days_added_and_taken_away_leave_the_date(moment, days) -> None:
     text = moment.strftime("%Y").zfill(4) + moment.strftime("-%m-%dT%H:%M:%S")
 
     there = ask("@addDays(pipeline().parameters.d, pipeline().parameters.n)", d=text, n=days)
@@ -121,7 +123,7 @@ def test_days_added_and_taken_away_leave_the_date(moment, days):
 
 @given(XML_TEXTS, XML_TEXTS)
 @QUICK
-def test_xml_holds_any_text_and_attribute(text, attribute):
+def test_xml_holds_any_text_and_attribute(text, attribute) -> None:
     document = {"r": {"@a": attribute, "#text": text}}
 
     assert ask("@json(xml(pipeline().parameters.d)).r['@a']", d=document) == attribute
@@ -130,7 +132,7 @@ def test_xml_holds_any_text_and_attribute(text, attribute):
 
 @given(st.sampled_from(sorted(FUNCTIONS)), st.lists(JSON, max_size=4))
 @settings(max_examples=600, deadline=None)
-def test_functions_answer_json_or_raise_expression_errors(name, values):
+def test_functions_answer_json_or_raise_expression_errors(name, values) -> None:
     arguments = ",".join(f"pipeline().parameters.list[{index}]" for index in range(len(values)))
     try:
         result = ask(f"@{name}({arguments})", list=values)
