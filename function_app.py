@@ -62,7 +62,8 @@ class _Request(BaseModel):
 class PlanRequest(_Request):
     """Which feed, for which window; another revision than 1 is a correction.
 
-    `early` is the reason to plan a window that has not ended yet: its rows may still change.
+    `force` is the reason to plan what is refused otherwise: a window that has not ended, that is longer than the feed's
+    cadence, or that is from before the feed began.
     """
 
     partner: Annotated[str, StringConstraints(max_length=30), Line]
@@ -70,7 +71,7 @@ class PlanRequest(_Request):
     window_start: Instant = Field(alias="windowStart")
     window_end: Instant = Field(alias="windowEnd")
     revision: int = Field(default=1, ge=1, le=9999)
-    early: Annotated[str, StringConstraints(min_length=3, max_length=500), Line] | None = None
+    force: Annotated[str, StringConstraints(max_length=500), Line] | None = None
 
 
 class SealRequest(_Request):
@@ -177,7 +178,7 @@ def plan(req: func.HttpRequest) -> Answer:
     """Plan a batch, or return the plan that was made before."""
     request = PlanRequest.model_validate_json(_body(req))
     context = _context(req, request)
-    window = batches.Window(request.window_start, request.window_end, early=request.early)
+    window = batches.Window(request.window_start, request.window_end, force=request.force or None)
     record = batches.plan(context, request.partner, request.feed, window, request.revision)
     return 200, {**batches.describe(context, record), "state": batches.state_of(context, record)}
 

@@ -22,6 +22,8 @@ from batches.errors import (
     OtherWindow,
     PlaintextRemains,
     SealedMissing,
+    Superseded,
+    UnderWay,
     UnknownBatch,
     Unreadable,
 )
@@ -56,7 +58,9 @@ __all__ = [
     "Record",
     "SealedMissing",
     "Stores",
+    "Superseded",
     "Sweep",
+    "UnderWay",
     "UnknownBatch",
     "Unreadable",
     "Window",

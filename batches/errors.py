@@ -6,6 +6,8 @@ BatchError
 ├── NotStaged        the plaintext is not in the raw container (409)
 ├── ContentChanged   the plaintext is another than the one that was accepted (409)
 ├── OtherWindow      the batch id is taken by another window (409)
+├── UnderWay         the feed's batch before is still being worked on (409)
+├── Superseded       the days of the batch leave with a later one (409)
 ├── NotDelivered     the partner's side is not complete (409)
 ├── NotRepeatable    there is nothing that could be delivered or done again (409)
 ├── NumbersFull      the range of a partner's file numbers is used up (409)
@@ -48,6 +50,14 @@ class ContentChanged(BatchError):
 
 class OtherWindow(BatchError):
     """The batch exists already, for another window."""
+
+
+class UnderWay(BatchError):
+    """What a batch would cover depends on one that is still being worked on."""
+
+
+class Superseded(BatchError):
+    """A later batch of the feed covers the same days: this one would send them twice."""
 
 
 class NotDelivered(BatchError):

@@ -13,7 +13,7 @@ from batches.record import BatchId, Record
 
 
 def read_sequences(context: Context, batch: BatchId) -> dict[str, int]:
-    """Return the sequence number of every batch of the feed, by `{date}.{revision}`."""
+    """Return the sequence number of every batch of the feed, by `{slot}.{revision}`."""
     taken: dict[str, int] = json.loads(blobs.read(context.stores.batches, _sequence_name(batch)) or b"{}")
     return taken
 
@@ -92,7 +92,7 @@ def _next_number(book: dict[str, Any], recipe: Recipe, batch: BatchId, left: int
 
 
 def _key(batch: BatchId) -> str:
-    return f"{batch.business_date}.{batch.revision}"
+    return f"{batch.slot}.{batch.revision}"
 
 
 def _sequence_name(batch: BatchId) -> str:

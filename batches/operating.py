@@ -35,7 +35,7 @@ def list_batches(context: Context, *, partner: str | None, feed: str | None, lim
             found.append(batch)
     if feed:
         found = [batch for batch in found if batch.feed == feed]
-    found.sort(key=lambda batch: (batch.business_date, batch.partner, batch.feed, batch.revision), reverse=True)
+    found.sort(key=lambda batch: (batch.slot, batch.partner, batch.feed, batch.revision), reverse=True)
     with ThreadPoolExecutor(READS_AT_ONCE) as pool:
         return list(pool.map(lambda batch: _summary(context, batch), found[:limit]))
 

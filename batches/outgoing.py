@@ -9,7 +9,7 @@ from batches import blobs
 from batches.context import Context
 from batches.errors import SealedMissing, Unreadable
 from batches.manifest import KEYS, MANIFEST, SIGNATURE, result_of
-from batches.record import Record, Stored
+from batches.record import Record, Stored, refuse_superseded
 from encryption import EncryptionError, Manifest
 
 
@@ -24,11 +24,12 @@ class RemoteFile(Stored):
 
 
 def remote_files(context: Context, record: Record) -> list[RemoteFile]:
-    """Return what the partner receives, in order, the manifest last. Raises SealedMissing.
+    """Return what the partner receives, in order, the manifest last. Raises SealedMissing, Superseded.
 
     A partner that wants no side files receives the sealed files alone; all the same everything must be there.
     Sealed files keep their name; the batch's own files carry the batch id, since one inbox holds many batches.
     """
+    refuse_superseded(record)
     manifest = read_manifest(context, record)
     prefix = f"{record.batch.folder}/"
     listed = context.stores.encrypted.list_blobs(name_starts_with=prefix, include=["metadata"])

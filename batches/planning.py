@@ -14,12 +14,14 @@ from typing import Any
 from batches import ledger, recipe
 from batches import record as records
 from batches.context import Context
+from batches.covering import take
 from batches.errors import InvalidRequest, OtherWindow, UnknownBatch
 from batches.ledger import Note
 from batches.numbering import open_book, take_sequence
 from batches.recipe import Recipe
-from batches.record import ROWS, BatchId, Record
+from batches.record import ROWS, BatchId, Covered, Record
 from partners import Partner, UnknownFeed, stage_query
+from partners.schedule import Cover, Timetable
 
 LONGEST_WINDOW = timedelta(days=366)
 CLOCK_SKEW = timedelta(minutes=5)
@@ -29,12 +31,13 @@ CLOCK_SKEW = timedelta(minutes=5)
 class Window:
     """The period that a batch is about: from `start` up to, but not including, `end`; aware instants.
 
-    `early` is the reason to plan it before it has ended.
+    `force` is the reason to plan what is refused otherwise: a window that has not ended, that is longer than the feed's
+    cadence, or that is from before the feed began.
     """
 
     start: datetime
     end: datetime
-    early: str | None = None
+    force: str | None = None
 
     def __post_init__(self) -> None:
         if self.start >= self.end:
@@ -44,39 +47,36 @@ class Window:
                 f"the window is longer than {LONGEST_WINDOW.days} days", "check the years of windowStart and windowEnd"
             )
 
-    def refuse_unended(self, now: datetime) -> None:
-        """Raise InvalidRequest for a window in which rows may still change, unless a reason was given."""
-        if self.end > now + CLOCK_SKEW and not self.early:
-            raise InvalidRequest(
-                f"the window ends at {self.end.isoformat()}, which is still to come: its rows may change",
-                "plan it when it has ended, or give the reason as early",
-            )
-
 
 def plan(context: Context, partner: str, feed: str, window: Window, revision: int = 1) -> Record:
     """Return the record of the window's batch, made now or before. Raises PartnerError, InvalidRequest, OtherWindow."""
-    window.refuse_unended(context.now())
     whose = context.partner(partner)
     if feed not in whose.feeds:
         raise UnknownFeed(f"{partner} has no feed {feed!r}", f"its feeds are: {', '.join(whose.feeds)}")
-    batch = BatchId.of(partner, feed, whose.business_date(window.start), revision)
+    timetable = whose.timetable(feed)
+    nominal = timetable.cover_of(window.start, window.end)
+    batch = BatchId.of(partner, feed, nominal.slot, revision)
 
     def resume(current: Record) -> Record:
-        _refuse_other_window(current, window)
+        _refuse_other_window(timetable, current, window, nominal)
         return records.resume(_renewed(context, whose, current))
 
     try:
         record = records.update(context.stores.batches, batch, resume)
     except UnknownBatch:
-        record = records.create(context.stores.batches, _new_record(context, whose, batch, window))
-        _refuse_other_window(record, window)
+        refuse(timetable, window, nominal, context.now())
+        cover = take(context, timetable, batch, nominal) if timetable.covers == "since_last" else nominal
+        record = records.create(context.stores.batches, _new_record(context, whose, batch, window, cover))
+        _refuse_other_window(timetable, record, window, nominal)
     with suppress(UnknownBatch):  # a batch that an older version sealed has no recipe
         open_book(context, record, recipe.read(context, batch))
     details = {
         "sequence": record.sequence,
         "window_start": record.window_start.isoformat(),
         "window_end": record.window_end.isoformat(),
-        "early": window.early,
+        "first_day": record.cover.first if record.cover else None,
+        "last_day": record.cover.last if record.cover else None,
+        "force": window.force,
         "files": len(record.files),
         "query_sha256": hashlib.sha256(record.query.encode()).hexdigest(),
     }
@@ -90,6 +90,7 @@ def describe(context: Context, record: Record) -> dict[str, Any]:
     return {
         "batch": record.batch,
         "sequence": record.sequence,
+        "covers": describe_cover(record),
         "query": record.query,
         "files": record.files,
         "raw": {"folder": record.batch.folder, "file": ROWS},
@@ -105,6 +106,33 @@ def describe(context: Context, record: Record) -> dict[str, Any]:
     }
 
 
+def describe_cover(record: Record) -> dict[str, str] | None:
+    """Return what the batch covers, for people and programs; None for a batch of an older version."""
+    return record.cover.model_dump(mode="json") if record.cover else None
+
+
+def refuse(timetable: Timetable, window: Window, cover: Cover, now: datetime) -> None:
+    """Raise InvalidRequest for a new batch that would be wrong, unless the window has a reason for it."""
+    if window.force:
+        return
+    if max(window.end, cover.end) > now + CLOCK_SKEW:
+        raise InvalidRequest(
+            f"what the window covers ends at {max(window.end, cover.end).isoformat()}, by the clock of {timetable.time_zone}: "
+            "that is still to come, and its rows may change",
+            "plan it when it has ended, or give the reason as force",
+        )
+    if window.end - window.start > timetable.longest():
+        raise InvalidRequest(
+            f"the window lasts {window.end - window.start}, and a batch of this feed at most {timetable.longest()}",
+            "plan each batch by its own window, or give the reason as force",
+        )
+    if timetable.since and cover.last < timetable.since:
+        raise InvalidRequest(
+            f"the feed began on {timetable.since}, and this batch would be that of {cover.last}",
+            "to send older days: ./sealift feeds --backfill FROM TO",
+        )
+
+
 def _renewed(context: Context, partner: Partner, record: Record) -> Record:
     """Return a batch that an older version planned and did not extract with today's query and recipe."""
     if record.layout is None or record.staged is not None:
@@ -116,16 +144,20 @@ def _renewed(context: Context, partner: Partner, record: Record) -> Record:
     )
 
 
-def _refuse_other_window(record: Record, window: Window) -> None:
-    if (record.window_start, record.window_end) != (window.start, window.end):
-        raise OtherWindow(
-            f"batch {record.batch} belongs to the window "
-            f"{record.window_start.isoformat()} to {record.window_end.isoformat()}",
-            "ask for that window, or plan a correction with the next revision",
-        )
+def _refuse_other_window(timetable: Timetable, record: Record, window: Window, nominal: Cover) -> None:
+    """Refuse a window that the batch was not planned for; its days, cut by the partner's midnight, are the same as it."""
+    asked = (window.start, window.end)
+    if asked in ((record.window_start, record.window_end), (nominal.start, nominal.end)):
+        return
+    if timetable.covers == "since_last" and record.cover and window.end in (record.window_end, record.cover.end):
+        return
+    raise OtherWindow(
+        f"batch {record.batch} belongs to the window {record.window_start.isoformat()} to {record.window_end.isoformat()}",
+        "ask for that window, or plan a correction with the next revision",
+    )
 
 
-def _new_record(context: Context, partner: Partner, batch: BatchId, window: Window) -> Record:
+def _new_record(context: Context, partner: Partner, batch: BatchId, window: Window, cover: Cover) -> Record:
     feed, now = partner.feeds[batch.feed], context.now()
     made = Recipe.of(partner, batch.feed)
     _check_names(made, batch, now)
@@ -137,10 +169,11 @@ def _new_record(context: Context, partner: Partner, batch: BatchId, window: Wind
         window_start=window.start,
         window_end=window.end,
         planned_at=now,
+        cover=Covered.of(cover),
         run_id=context.run_id,
         # The names of a batch with several files, or perhaps none, are known when its rows are.
         files=[made.name_file(batch, now, sequence)] if made.numbers_batches else [],
-        query=stage_query(feed, batch.business_date),
+        query=stage_query(feed, cover),
         format=feed.format,
         openpgp=feed.openpgp,
         side_files=feed.side_files,
@@ -151,7 +184,7 @@ def _new_record(context: Context, partner: Partner, batch: BatchId, window: Wind
 
 def _check_names(made: Recipe, batch: BatchId, now: datetime) -> None:
     """Refuse what would fail after the extract: a revision without a letter, a correction with the name that it corrects."""
-    corrected = BatchId.of(batch.partner, batch.feed, batch.business_date, max(1, batch.revision - 1))
+    corrected = BatchId.of(batch.partner, batch.feed, batch.slot, max(1, batch.revision - 1))
     try:
         name = made.name_file(batch, now, 1)
         before = made.name_file(corrected, now, 2) if batch.revision > 1 else None

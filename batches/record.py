@@ -15,28 +15,33 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, GetC
 from pydantic_core import CoreSchema, core_schema
 
 from batches import blobs
-from batches.errors import InvalidRequest, UnknownBatch
+from batches.errors import InvalidRequest, Superseded, UnknownBatch
 from encryption import EXTENSIONS
 from partners import ShortForm
 from partners.model import OpenPgpFiles
+from partners.schedule import Cover
 
 # The staged rows of a batch, in its folder of the raw container.
 ROWS = "rows.jsonl"
 
-_PATTERN = r"([a-z][a-z0-9-]{0,29})\.([a-z][a-z0-9-]{0,29})\.(\d{4}-\d{2}-\d{2})\.([1-9]\d{0,3})"
+_PATTERN = r"([a-z][a-z0-9-]{0,29})\.([a-z][a-z0-9-]{0,29})\.((\d{4}-\d{2}-\d{2})(?:T\d{4})?)\.([1-9]\d{0,3})"
 _BATCH_ID = re.compile(_PATTERN, re.ASCII)
 
 
 class BatchId(str):
-    """`{partner}.{feed}.{business date}.{revision}`, such as northwind.accruals.2026-11-21.1.
+    """`{partner}.{feed}.{slot}.{revision}`, such as northwind.accruals.2026-11-21.1.
+
+    The slot is the last day that the batch covers, its business date; for a block of hours with the local time at which that
+    begins, such as 2026-11-21T0600.
 
     A text, so it is itself in JSON, log lines and messages; validated once, so it is safe in a blob name.
     """
 
-    __slots__ = ("business_date", "feed", "partner", "revision")
+    __slots__ = ("business_date", "feed", "partner", "revision", "slot")
 
     partner: str
     feed: str
+    slot: str
     business_date: date
     revision: int
 
@@ -46,13 +51,13 @@ class BatchId(str):
         if not match:
             raise ValueError("that is not a batch id")
         made = super().__new__(cls, text)
-        made.partner, made.feed, made.business_date = match[1], match[2], date.fromisoformat(match[3])
-        made.revision = int(match[4])
+        made.partner, made.feed, made.slot = match[1], match[2], match[3]
+        made.business_date, made.revision = date.fromisoformat(match[4]), int(match[5])
         return made
 
     @classmethod
-    def of(cls, partner: str, feed: str, business_date: date, revision: int) -> BatchId:
-        return cls(f"{partner}.{feed}.{business_date}.{revision}")
+    def of(cls, partner: str, feed: str, slot: date | str, revision: int) -> BatchId:
+        return cls(f"{partner}.{feed}.{slot}.{revision}")
 
     @classmethod
     def parse(cls, text: str) -> BatchId:
@@ -75,11 +80,11 @@ class BatchId(str):
     @property
     def folder(self) -> str:
         """The batch's folder in every container, without a closing slash."""
-        return f"{self.partner}/{self.feed}/{self.business_date}.{self.revision}"
+        return f"{self.partner}/{self.feed}/{self.slot}.{self.revision}"
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(cls, core_schema.str_schema(max_length=80))
+        return core_schema.no_info_after_validator_function(cls, core_schema.str_schema(max_length=90))
 
     def __reduce__(self) -> tuple[type[BatchId], tuple[str]]:
         return BatchId, (str(self),)
@@ -138,8 +143,21 @@ class Resend(Stored):
     reason: str
 
 
+class Covered(Stored):
+    """What the batch covers: days of the partner's zone, both included; the same as instants, the end excluded."""
+
+    first: date
+    last: date
+    start: AwareDatetime
+    end: AwareDatetime
+
+    @classmethod
+    def of(cls, cover: Cover) -> Covered:
+        return cls(first=cover.first, last=cover.last, start=cover.start, end=cover.end)
+
+
 class Record(Stored):
-    """batch.json."""
+    """batch.json. `superseded_by` names the later batch that took the days of this one, which never left."""
 
     version: int = 1
     batch: BatchId
@@ -147,6 +165,8 @@ class Record(Stored):
     window_start: AwareDatetime
     window_end: AwareDatetime
     planned_at: AwareDatetime
+    cover: Covered | None = None  # of batches that were planned by versions before 0.3: their business date
+    superseded_by: BatchId | None = None
     run_id: str | None = None
     files: list[str]
     query: str
@@ -214,8 +234,21 @@ def fail(record: Record, failure: Failure) -> Record:
     return record if record.failure else record.model_copy(update={"failure": failure})
 
 
+def refuse_superseded(record: Record) -> None:
+    """Raise Superseded for a batch whose days leave, or have left, with a later one."""
+    if record.superseded_by is not None:
+        raise Superseded(
+            f"the days of batch {record.batch} are in batch {record.superseded_by}",
+            f"no action needed; look at ./sealift batch show {record.superseded_by}",
+        )
+
+
 def resume(record: Record) -> Record:
-    """Return the record without its failure, which is kept among those before: the batch is being worked on again."""
+    """Return the record without its failure, which is kept among those before: the batch is being worked on again.
+
+    Raises Superseded: a batch whose days are in a later one is never worked on again.
+    """
+    refuse_superseded(record)
     if not record.failure:
         return record
     return record.model_copy(

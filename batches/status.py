@@ -5,6 +5,8 @@ planned -> sealing -> sealed -> (delivering) -> delivered -> (acknowledged | rej
 
 While sealing, the extracted rows are first shaped into files.
 
+A batch of a `since_last` feed that never left is `superseded` when a later one took its days: it is never sent.
+
 Any before delivered may become failed, until the batch is planned, sealed or delivered again; delivering is the route `function`.
 
 A batch whose blobs cannot be read is `unreadable`; one whose sealed files are gone is `failed`, whatever its record says.
@@ -50,6 +52,8 @@ def state_of(context: Context, record: Record) -> str:
     if read_receipt(context, record) is not None:
         answer = read_answer(context, record)
         return answer.says if answer else "delivered"
+    if record.superseded_by is not None:
+        return "superseded"
     if record.failure:
         return "failed"
     if is_finished(context, record.batch):

@@ -1,15 +1,17 @@
-"""The query of a batch: exactly the columns that the partner file names, for one business date, each value as final text.
+"""The query of a batch: exactly the columns that the partner file names, for what the batch covers, each value as final text.
 
 Values become text in PostgreSQL, so the bytes of a file do not depend on a copy tool's type conversion.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from partners.layout import Column
 from partners.model import ControlTotals, Feed
+from partners.schedule import Cover, Hours
 
 
 def _identifier(name: str) -> str:
@@ -23,6 +25,24 @@ def _literal(value: str) -> str:
 # The staged query: rows for the writer, and what the database counts about them, in one statement and one snapshot.
 
 
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """The rows of the days from `first` to `last`, both included, by a date column."""
+
+    column: str
+    first: date
+    last: date
+
+
+@dataclass(frozen=True, slots=True)
+class Instants:
+    """The rows from `start` to `end`, the end excluded, by a timestamp column; aware instants."""
+
+    column: str
+    start: datetime
+    end: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extract:
     """What one statement must select: names are validated, texts are not escaped yet."""
@@ -30,14 +50,13 @@ class Extract:
     table: str
     columns: tuple[Column, ...]
     where: tuple[tuple[str, str], ...]
-    date_column: str
-    business_date: date
+    period: Dates | Instants
     order: tuple[tuple[str, bool], ...]
     unique: tuple[str, ...]
     control: ControlTotals | None
 
 
-def stage_query(feed: Feed, business_date: date) -> str:
+def stage_query(feed: Feed, cover: Cover | date) -> str:
     """Return the statement of a batch's extract: one text column `row`, a JSON array per row and last the control object."""
     types = {column.name: column.type for column in feed.columns}
     fields = [f for record in feed.full_layout.records for f in record.fields]
@@ -46,13 +65,20 @@ def stage_query(feed: Feed, business_date: date) -> str:
             table=feed.table,
             columns=tuple(feed.columns),
             where=tuple(feed.where.items()),
-            date_column=feed.business_date,
-            business_date=business_date,
+            period=_period(feed, cover),
             order=tuple((name, types.get(name) == "text") for name in feed.order_by),
             unique=tuple(dict.fromkeys(f.column for f in fields if f.unique and f.column)),
             control=feed.control,
         )
     )
+
+
+def _period(feed: Feed, cover: Cover | date) -> Dates | Instants:
+    if not isinstance(cover, Cover):
+        return Dates(feed.business_date, cover, cover)
+    if isinstance(feed.covers, Hours):
+        return Instants(feed.covers.column, cover.start, cover.end)
+    return Dates(feed.business_date, cover.first, cover.last)
 
 
 def _postgresql(extract: Extract) -> str:
@@ -74,8 +100,19 @@ def _postgresql(extract: Extract) -> str:
 
 
 def _postgresql_where(extract: Extract) -> str:
-    conditions = [f"{_identifier(extract.date_column)} = DATE {_literal(extract.business_date.isoformat())}"]
+    conditions = list(_postgresql_period(extract.period))
     return " AND ".join(conditions + [f"{_identifier(name)} = {_literal(value)}" for name, value in extract.where])
+
+
+def _postgresql_period(period: Dates | Instants) -> Iterator[str]:
+    column = _identifier(period.column)
+    if isinstance(period, Instants):
+        yield f"{column} >= TIMESTAMPTZ {_literal(period.start.isoformat())}"
+        yield f"{column} < TIMESTAMPTZ {_literal(period.end.isoformat())}"
+    elif period.first == period.last:
+        yield f"{column} = DATE {_literal(period.first.isoformat())}"
+    else:
+        yield f"{column} BETWEEN DATE {_literal(period.first.isoformat())} AND DATE {_literal(period.last.isoformat())}"
 
 
 def _postgresql_row(columns: tuple[Column, ...]) -> str:
@@ -106,12 +143,21 @@ def _postgresql_control(extract: Extract) -> str:
         counts = {name: f"count({_identifier(name)}) - count(DISTINCT {_identifier(name)})" for name in extract.unique}
         members["repeated"] = _object(counts)
     if extract.control is not None:
-        sums = _object({name: f"{_identifier(total)}::text" for name, total in extract.control.sums.items()})
-        totals = _object({"rows": f"{_identifier(extract.control.rows)}::text", "sums": sums})
         members["totals"] = (
-            f"(SELECT json_agg({totals}) FROM {_table(extract.control.table)} WHERE {_postgresql_where(extract)})"  # noqa: S608 - as above
+            f"(SELECT {_postgresql_totals(extract.control, extract.period)}"  # noqa: S608 - as above
+            f" FROM {_table(extract.control.table)} WHERE {_postgresql_where(extract)})"
         )
     return f"{_object(members)}::text"
+
+
+def _postgresql_totals(control: ControlTotals, period: Dates | Instants) -> str:
+    """Return the mart's totals as a JSON array: for one day each row of the table, for more days their sum."""
+    if isinstance(period, Dates) and period.first == period.last:
+        sums = _object({name: f"{_identifier(total)}::text" for name, total in control.sums.items()})
+        return f"json_agg({_object({'rows': f'{_identifier(control.rows)}::text', 'sums': sums})})"
+    sums = _object({name: f"sum({_identifier(total)})::text" for name, total in control.sums.items()})
+    rows = f"coalesce(sum({_identifier(control.rows)}), 0)::text"
+    return f"json_build_array({_object({'rows': rows, 'sums': sums})})"
 
 
 def _object(members: dict[str, str]) -> str:

@@ -234,12 +234,12 @@ class Timetable:
             return next(block for block in self._blocks(middle) if block.start <= moment < block.end)
         if self.covers == "day":
             day = start.astimezone(self.zone).date()
-            return self._days(day, day)
+            return self.days(day, day)
         if self.covers == "week":
             monday = middle - timedelta(days=middle.weekday())
-            return self._days(monday, monday + timedelta(days=6))
+            return self.days(monday, monday + timedelta(days=6))
         length = monthrange(middle.year, middle.month)[1]
-        return self._days(middle.replace(day=1), middle.replace(day=length))
+        return self.days(middle.replace(day=1), middle.replace(day=length))
 
     def extended(self, cover: Cover, left_until: date | None) -> Cover | None:
         """Return a `since_last` cover from the day after `left_until`, the last day that has left; None if no day remains.
@@ -247,7 +247,7 @@ class Timetable:
         Before anything has left, it begins with `since`; without that, with its last day.
         """
         first = left_until + _ONE_DAY if left_until else (self.since or cover.last)
-        return self._days(first, cover.last) if first <= cover.last else None
+        return self.days(first, cover.last) if first <= cover.last else None
 
     def longest(self) -> timedelta:
         """Return how long a window of this cadence may be: the days and the hour that a clock change adds."""
@@ -258,6 +258,11 @@ class Timetable:
     def instant(self, day: date, moment: time) -> datetime:
         """Return a local time as UTC. A time that a clock change skips counts as the moment after."""
         return datetime.combine(day, moment, tzinfo=self.zone).astimezone(UTC)
+
+    def days(self, first: date, last: date) -> Cover:
+        """Return the cover of these days, both included."""
+        start, end = self.instant(first, time()), self.instant(last + _ONE_DAY, time())
+        return Cover(first=first, last=last, start=start, end=end, slot=str(last))
 
     def _all(self, after: datetime, until: datetime) -> list[Run]:
         schedule = self.schedule or NIGHTLY
@@ -304,15 +309,11 @@ class Timetable:
     def _last_ended(self, yesterday: date) -> Cover:
         if self.covers == "week":
             sunday = yesterday - timedelta(days=(yesterday.weekday() + 1) % 7)
-            return self._days(sunday - timedelta(days=6), sunday)
+            return self.days(sunday - timedelta(days=6), sunday)
         if self.covers == "month":
             end = (yesterday + _ONE_DAY).replace(day=1) - _ONE_DAY
-            return self._days(end.replace(day=1), end)
-        return self._days(yesterday, yesterday)
-
-    def _days(self, first: date, last: date) -> Cover:
-        start, end = self.instant(first, time()), self.instant(last + _ONE_DAY, time())
-        return Cover(first=first, last=last, start=start, end=end, slot=str(last))
+            return self.days(end.replace(day=1), end)
+        return self.days(yesterday, yesterday)
 
     def _blocks(self, day: date) -> list[Cover]:
         """Return the day's blocks; one that a clock change skips is not there."""

@@ -130,7 +130,7 @@ TEXT: Schema = {"type": "string"}
 MAYBE_TEXT: Schema = {"type": ["string", "null"]}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 TIME: Schema = {"type": "string", "format": "date-time"}
-BATCH: Schema = {"type": "string", "pattern": r"^[a-z][a-z0-9-]*\.[a-z][a-z0-9-]*\.\d{4}-\d{2}-\d{2}\.\d+$"}
+BATCH: Schema = {"type": "string", "pattern": r"^[a-z][a-z0-9-]*\.[a-z][a-z0-9-]*\.\d{4}-\d{2}-\d{2}(T\d{4})?\.\d+$"}
 SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 STATE: Schema = {
     "enum": [
@@ -138,6 +138,7 @@ STATE: Schema = {
         "sealing",
         "empty",
         "sealed",
+        "superseded",
         "delivering",
         "delivered",
         "acknowledged",

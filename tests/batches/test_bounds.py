@@ -26,7 +26,7 @@ BATCH = "northwind.accruals.1999-01-01.1"
         ("POST", "batches", {**PLAN, "windowStart": "1999-11-21T00:00:00Z"}),
         ("POST", "batches", {**PLAN, "partner": "north\x00wind"}),
         ("POST", "batches", {**PLAN, "revision": 10_000}),
-        ("POST", "batches", {**PLAN, "early": "\x1b[2J why"}),
+        ("POST", "batches", {**PLAN, "force": "\x1b[2J why"}),
         ("POST", "batches", {**PLAN, "runId": "a\nb"}),
         ("POST", f"batches/{BATCH}/seal", {"rows": {"a.txt": -1}}),
         ("POST", f"batches/{BATCH}/seal", {"rows": {"a.txt": 2**53}}),
@@ -58,16 +58,16 @@ def test_a_window_that_has_not_ended_is_not_planned_without_a_reason(world: Worl
     with pytest.raises(batches.InvalidRequest, match="still to come") as caught:
         world.plan(tomorrow - DAY, window_end=tomorrow)
 
-    assert "early" in caught.value.hint
+    assert "force" in caught.value.hint
 
 
 def test_a_window_that_has_not_ended_is_planned_with_its_reason_on_record(world: World) -> None:
     start, end = NOW - DAY, NOW + timedelta(hours=1)
 
-    record = batches.plan(world.context, "northwind", "accruals", batches.Window(start, end, early="a rehearsal"))
+    record = batches.plan(world.context, "northwind", "accruals", batches.Window(start, end, force="a rehearsal"))
 
     (planned,) = batches.history(world.context, record.batch)
-    assert planned["details"]["early"] == "a rehearsal"
+    assert planned["details"]["force"] == "a rehearsal"
 
 
 def test_a_window_of_years_is_refused_and_leaves_the_right_one_free(world: World) -> None:

@@ -1,0 +1,172 @@
+"""Cover: which days a batch of a `since_last` feed takes: those after the last batch that left, without a gap or an overlap.
+
+`<partner>/<feed>/covers.json` says which days each batch took, and changes only under its ETag, so that batches that are planned
+at the same time never take the same days. A batch has left once it is sealed, for from then on its bytes are sent again until
+they arrive, or once it was found to have no rows. One that stopped before that is superseded: its days go with the next batch,
+and it is never worked on again. What a batch took never changes.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pydantic import AwareDatetime, Field
+
+from batches import blobs
+from batches import record as records
+from batches.context import Context
+from batches.errors import InvalidRequest, Superseded, UnderWay, UnknownBatch
+from batches.manifest import is_finished
+from batches.receipts import read_receipt
+from batches.record import BatchId, Record, Stored
+from partners.schedule import Cover, Timetable
+
+MOST_KEPT = 800
+# No call lasts longer: a batch without a record whose days were taken before that is one that crashed.
+LONGEST_CALL_SECONDS = 600
+
+
+class Taken(Stored):
+    """The days of one batch, and its revisions; `superseded_by` is the slot of the batch that took them over."""
+
+    first: date
+    last: date
+    at: AwareDatetime
+    revisions: tuple[int, ...] = (1,)
+    superseded_by: str | None = None
+
+
+class Book(Stored):
+    """covers.json: what each batch took, by slot."""
+
+    version: int = 1
+    taken: dict[str, Taken] = Field(default_factory=dict)
+
+
+def read_book(context: Context, partner: str, feed: str) -> Book:
+    """Raises Unreadable."""
+    name = f"{partner}/{feed}/covers.json"
+    return blobs.read_model(context.stores.batches, name, Book) or Book()
+
+
+def take(context: Context, timetable: Timetable, batch: BatchId, nominal: Cover) -> Cover:
+    """Return what the batch covers, and write it down: the same each time. `nominal` ends with the batch's last day.
+
+    Raises Superseded, UnderWay, InvalidRequest.
+    """
+    found: list[Cover] = []
+
+    def rewrite(content: bytes | None) -> bytes:
+        book = Book() if content is None else blobs.parse(content, name, Book)
+        changed, cover = _taken(context, timetable, batch, nominal, book)
+        found[:] = [cover]
+        return content if content and changed == book else changed.model_dump_json(indent=1).encode()
+
+    name = f"{batch.partner}/{batch.feed}/covers.json"
+    blobs.update(context.stores.batches, name, rewrite)
+    return found[0]
+
+
+def preview(context: Context, timetable: Timetable, batch: BatchId) -> Cover | None:
+    """Return what `take` would give now, None when nothing is left to take; writes nothing. Raises UnderWay, Superseded."""
+    book = read_book(context, batch.partner, batch.feed)
+    mine = book.taken.get(batch.slot)
+    if mine is not None:
+        return timetable.days(mine.first, mine.last)
+    last, _ = _walk(context, batch, book)
+    return timetable.extended(timetable.days(batch.business_date, batch.business_date), last)
+
+
+def _taken(context: Context, timetable: Timetable, batch: BatchId, nominal: Cover, book: Book) -> tuple[Book, Cover]:
+    mine = book.taken.get(batch.slot)
+    if mine is not None:
+        if mine.superseded_by:
+            taker = BatchId.of(batch.partner, batch.feed, mine.superseded_by, 1)
+            raise Superseded(
+                f"the days of batch {batch} are in batch {taker}", "no action needed: they leave with that"
+            )
+        revisions = tuple(sorted({*mine.revisions, batch.revision}))
+        kept = mine.model_copy(update={"revisions": revisions})
+        return _with(book, batch.slot, kept), timetable.days(mine.first, mine.last)
+    if batch.revision > 1:
+        raise InvalidRequest(f"there is no batch that {batch} could correct", "plan revision 1 first")
+    last, stopped = _walk(context, batch, book)
+    cover = timetable.extended(nominal, last)
+    if cover is None:
+        raise Superseded(f"the days up to {nominal.last} of {batch.partner} {batch.feed} have left", "no action needed")
+    for slot in stopped:
+        _supersede(context, batch, slot, book.taken[slot])
+        book = _with(book, slot, book.taken[slot].model_copy(update={"superseded_by": batch.slot}))
+    return _with(book, batch.slot, Taken(first=cover.first, last=cover.last, at=context.now())), cover
+
+
+def _walk(context: Context, batch: BatchId, book: Book) -> tuple[date | None, list[str]]:
+    """Return the last day that has left, and the slots of later batches that stopped before they left. Raises UnderWay."""
+    stopped: list[str] = []
+    for slot in sorted(book.taken, reverse=True):
+        taken = book.taken[slot]
+        if taken.superseded_by:
+            continue
+        ids = [BatchId.of(batch.partner, batch.feed, slot, revision) for revision in taken.revisions]
+        if any(_has_left(context, each) for each in ids):
+            return taken.last, stopped
+        if slot > batch.slot:
+            raise Superseded(
+                f"the later batch {ids[0]} has taken the days up to {taken.last}",
+                f"no action needed; to send them, run the window of {ids[0]} again",
+            )
+        for each in ids:
+            _refuse_moving(context, each, taken)
+        stopped.append(slot)
+    return None, stopped
+
+
+def _has_left(context: Context, batch: BatchId) -> bool:
+    record = _read(context, batch)
+    if record is None:
+        return False
+    return record.emptied_at is not None or is_finished(context, batch) or read_receipt(context, record) is not None
+
+
+def _refuse_moving(context: Context, batch: BatchId, taken: Taken) -> None:
+    """Raise UnderWay for a batch that may still leave by itself."""
+    record = _read(context, batch)
+    is_planning = record is None and (context.now() - taken.at).total_seconds() < LONGEST_CALL_SECONDS
+    if is_planning or (record is not None and _is_moving(record)):
+        raise UnderWay(
+            f"batch {batch} is still being worked on, and this one begins where it ends",
+            "wait until it is delivered or has failed, then run this window again",
+        )
+
+
+def _is_moving(record: Record) -> bool:
+    """Whether rows were accepted and nothing has failed: a worker may seal them at any moment."""
+    return record.failure is None and (record.rows is not None or record.staged is not None)
+
+
+def _supersede(context: Context, batch: BatchId, slot: str, taken: Taken) -> None:
+    """Mark the records of a batch that stopped: under their ETags, so that none of them goes on meanwhile."""
+    for revision in taken.revisions:
+        stopped = BatchId.of(batch.partner, batch.feed, slot, revision)
+
+        def mark(current: Record) -> Record:
+            if _is_moving(current):
+                raise UnderWay(f"batch {current.batch} is being worked on again", "run this window again later")
+            return current.model_copy(update={"superseded_by": batch})
+
+        try:
+            records.update(context.stores.batches, stopped, mark)
+        except UnknownBatch:
+            continue
+
+
+def _read(context: Context, batch: BatchId) -> Record | None:
+    try:
+        return records.read(context.stores.batches, batch)
+    except UnknownBatch:
+        return None
+
+
+def _with(book: Book, slot: str, taken: Taken) -> Book:
+    kept = sorted({**book.taken, slot: taken}.items())[-MOST_KEPT:]
+    return book.model_copy(update={"taken": dict(kept)})
