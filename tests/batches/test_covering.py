@@ -58,7 +58,7 @@ def days(record: Record) -> tuple[int, int]:
     return record.cover.first.day, record.cover.last.day
 
 
-def test_first_batch_begins_with_since_and_the_next_where_it_ended(world: World):
+def test_first_batch_begins_with_since_and_the_next_where_it_ended(world: World) -> None:
     feed = Feed(world)
 
     first = feed.plan(FRIDAY)
@@ -76,7 +76,7 @@ def test_first_batch_begins_with_since_and_the_next_where_it_ended(world: World)
     }
 
 
-def test_same_window_planned_again_covers_the_same_whatever_left_meanwhile(world: World):
+def test_same_window_planned_again_covers_the_same_whatever_left_meanwhile(world: World) -> None:
     feed = Feed(world)
     feed.send(feed.plan(FRIDAY))
     planned = feed.plan(MONDAY)
@@ -92,7 +92,7 @@ def test_same_window_planned_again_covers_the_same_whatever_left_meanwhile(world
     )
 
 
-def test_days_of_a_batch_that_failed_go_with_the_next_and_never_twice(world: World):
+def test_days_of_a_batch_that_failed_go_with_the_next_and_never_twice(world: World) -> None:
     feed = Feed(world)
     feed.send(feed.plan(FRIDAY))
     failed = feed.plan(MONDAY)
@@ -111,7 +111,7 @@ def test_days_of_a_batch_that_failed_go_with_the_next_and_never_twice(world: Wor
         world.request(failed)
 
 
-def test_batch_that_is_sealed_keeps_its_days_though_its_delivery_failed(world: World):
+def test_batch_that_is_sealed_keeps_its_days_though_its_delivery_failed(world: World) -> None:
     feed = Feed(world)
     record = feed.plan(FRIDAY)
     feed.send(record)
@@ -120,7 +120,7 @@ def test_batch_that_is_sealed_keeps_its_days_though_its_delivery_failed(world: W
     assert days(feed.plan(MONDAY)) == (20, 22)
 
 
-def test_batch_waits_for_the_one_that_is_being_sealed(world: World):
+def test_batch_waits_for_the_one_that_is_being_sealed(world: World) -> None:
     feed = Feed(world)
     record = feed.plan(FRIDAY)
     world.stage(record)
@@ -133,7 +133,7 @@ def test_batch_waits_for_the_one_that_is_being_sealed(world: World):
     assert days(feed.plan(MONDAY)) == (20, 22)
 
 
-def test_batch_that_was_planned_and_forgotten_is_taken_over(world: World):
+def test_batch_that_was_planned_and_forgotten_is_taken_over(world: World) -> None:
     feed = Feed(world)
     forgotten = feed.plan(FRIDAY)
 
@@ -141,7 +141,7 @@ def test_batch_that_was_planned_and_forgotten_is_taken_over(world: World):
     assert world.status(forgotten)["state"] == "superseded"
 
 
-def test_correction_covers_what_it_corrects(world: World):
+def test_correction_covers_what_it_corrects(world: World) -> None:
     feed = Feed(world)
     feed.send(feed.plan(FRIDAY))
     feed.send(feed.plan(MONDAY))
@@ -153,12 +153,12 @@ def test_correction_covers_what_it_corrects(world: World):
     assert days(feed.plan(TUESDAY)) == (23, 23)
 
 
-def test_correction_of_nothing_is_refused(world: World):
+def test_correction_of_nothing_is_refused(world: World) -> None:
     with pytest.raises(InvalidRequest, match="there is no batch that"):
         Feed(world).plan(FRIDAY, revision=2)
 
 
-def test_window_that_comes_after_a_later_one_has_nothing_left(world: World):
+def test_window_that_comes_after_a_later_one_has_nothing_left(world: World) -> None:
     feed = Feed(world)
     feed.send(feed.plan(MONDAY))
 
@@ -166,7 +166,7 @@ def test_window_that_comes_after_a_later_one_has_nothing_left(world: World):
         feed.plan(FRIDAY)
 
 
-def test_two_batches_planned_at_once_never_take_the_same_days(world: World):
+def test_two_batches_planned_at_once_never_take_the_same_days(world: World) -> None:
     feed = Feed(world)
     feed.send(feed.plan(FRIDAY))
 
@@ -197,7 +197,7 @@ def test_two_batches_planned_at_once_never_take_the_same_days(world: World):
 )
 def test_wrong_window_is_refused_unless_a_reason_is_given(
     world: World, changes: dict[str, Any], window: tuple[str, str], now: str, refused: str
-):
+) -> None:
     feed = Feed(world, **changes)
     start, end, clock = (datetime.fromisoformat(f"{text}:00+00:00") for text in (*window, now))
     context = world.at(clock)
@@ -211,7 +211,7 @@ def test_wrong_window_is_refused_unless_a_reason_is_given(
     assert entries[0]["details"]["force"] == "agreed with the partner"
 
 
-def test_day_that_has_not_ended_at_the_partner_is_refused_though_the_window_has(world: World):
+def test_day_that_has_not_ended_at_the_partner_is_refused_though_the_window_has(world: World) -> None:
     feed = Feed(world, covers="day")
     chicago = feed.partner.model_copy(update={"time_zone": "America/Chicago"})
     context = world.at(datetime(2026, 11, 22, 3, tzinfo=UTC))
@@ -222,7 +222,7 @@ def test_day_that_has_not_ended_at_the_partner_is_refused_though_the_window_has(
         batches.plan(context, "northwind", "accruals", Window(start, start + timedelta(hours=19)))
 
 
-def test_blocks_of_hours_are_batches_of_their_own(world: World):
+def test_blocks_of_hours_are_batches_of_their_own(world: World) -> None:
     feed = Feed(
         world, covers={"hours": 6, "column": "transaction_at"}, schedule={"every_hours": 6}, control=None, days=["mon"]
     )
