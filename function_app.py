@@ -75,13 +75,31 @@ class PlanRequest(_Request):
 
 
 class SealRequest(_Request):
-    """The number of rows by file name, where the extraction knows it."""
+    """What the run has extracted: the name of its rows, and the number of rows by file name where it is known."""
 
+    raw: Annotated[str, StringConstraints(max_length=120, pattern=r"^([A-Za-z0-9-]{1,100}\.)?rows\.jsonl$")] | None = (
+        None
+    )
     rows: Annotated[dict[FileName, Whole], Field(max_length=LARGEST_BATCH)] = {}
 
 
 class DeliverRequest(_Request):
     """Nothing but who asks."""
+
+
+class SendingRequest(_Request):
+    """A file that a run is about to send: its name at the partner, its size, and the size of what is there under that name."""
+
+    file: FileName
+    bytes: Whole
+    found: Whole | None = None
+
+
+class SentRequest(_Request):
+    """A file whose Copy was completed."""
+
+    file: FileName
+    bytes: Whole
 
 
 class ArrivedFile(BaseModel):
@@ -189,7 +207,8 @@ def request_sealing(req: func.HttpRequest) -> Answer:
     """Accept the raw files and queue them for sealing."""
     request = SealRequest.model_validate_json(_body(req))
     context = _context(req, request)
-    record = batches.request_sealing(context, _batch_id(req), request.rows)
+    batch, extract = _batch_id(req), {"extract": request.raw} if request.raw else {}
+    record = batches.request_sealing(context, batch, request.rows, **extract)
     return 202, {"batch": record.batch, "state": batches.state_of(context, record)}
 
 
@@ -203,30 +222,45 @@ def request_delivery(req: func.HttpRequest) -> Answer:
     return 202, {"batch": record.batch, "state": batches.state_of(context, record)}
 
 
+@app.route("batches/{id}/sending", methods=["POST"])
+@door
+def begin_file(req: func.HttpRequest) -> Answer:
+    """Answer whether the run that holds the delivery is to send a file now: what was sent is not sent again."""
+    request = SendingRequest.model_validate_json(_body(req))
+    context = _context(req, request)
+    record = batches.read(context.stores.batches, _batch_id(req))
+    is_due = batches.begin_file(context, record, request.file, sealed_bytes=request.bytes, found_bytes=request.found)
+    return 200, {"batch": record.batch, "file": request.file, "send": is_due}
+
+
+@app.route("batches/{id}/sent", methods=["POST"])
+@door
+def note_sent(req: func.HttpRequest) -> Answer:
+    """Record that the Copy of a file was completed."""
+    request = SentRequest.model_validate_json(_body(req))
+    context = _context(req, request)
+    record = batches.read(context.stores.batches, _batch_id(req))
+    batches.note_sent(context, record, request.file, sealed_bytes=request.bytes)
+    return 200, {"batch": record.batch, "file": request.file}
+
+
 @app.route("batches/{id}/confirm", methods=["POST"])
 @door
 def confirm(req: func.HttpRequest) -> Answer:
     """Compare what arrived with what was sealed, write the receipt, purge the plaintext."""
     request = ConfirmRequest.model_validate_json(_body(req))
     context = _context(req, request)
-    record = batches.read(context.stores.batches, _batch_id(req))
-    state = batches.state_of(context, record)
-    if state == "empty":
-        return 200, batches.confirm_empty(context, record).model_dump(mode="json")
-    if state not in ("sealed", "delivered", "acknowledged", "rejected"):
-        raise batches.NotDelivered(f"batch {record.batch} is not sealed", "seal and deliver it first")
-    expected = batches.remote_files(context, record) if state == "sealed" else ()
     arrived = {file.name: file.bytes for file in request.arrived}
-    return 200, batches.confirm(context, record, expected, arrived).model_dump(mode="json")
+    return 200, batches.confirm_arrived(context, _batch_id(req), arrived).model_dump(mode="json")
 
 
 @app.route("batches/{id}/failed", methods=["POST"])
 @door
 def record_failure(req: func.HttpRequest) -> Answer:
-    """Record that a run of Data Factory gave up, and why."""
+    """Record that a run of Data Factory gave up, and why; a batch that another run works on goes on."""
     request = FailedRequest.model_validate_json(_body(req))
     context = _context(req, request)
-    record = batches.record_failure(
+    record = batches.record_run_failure(
         context,
         _batch_id(req),
         step=request.step,
@@ -396,8 +430,18 @@ def _context(req: func.HttpRequest | None = None, request: _Request | None = Non
     """Return what one invocation works with; the run is that of the body or of the header that Data Factory sends."""
     run_id = (request.run_id if request else None) or (_header_run_id(req) if req else None)
     return batches.Context(
-        stores=batches.open_stores(), vault=_vault(), clock=_now, sftp=_sftp_addresses(), run_id=run_id
+        stores=batches.open_stores(),
+        vault=_vault(),
+        clock=_now,
+        sftp=_sftp_addresses(),
+        run_id=run_id,
+        claim_expires=_claim_expires(),
     )
+
+
+def _claim_expires() -> timedelta:
+    minutes = os.environ.get("SENDING_EXPIRES_MINUTES")
+    return timedelta(minutes=float(minutes)) if minutes else batches.CLAIM_EXPIRES
 
 
 def _body(req: func.HttpRequest) -> bytes:

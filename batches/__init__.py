@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from batches.accepting import request_sealing
 from batches.answering import fetch_answers
-from batches.confirming import confirm, confirm_empty
-from batches.context import Context
+from batches.confirming import confirm, confirm_arrived, confirm_empty
+from batches.context import CLAIM_EXPIRES, Context
 from batches.delivering import deliver_batch, give_up_delivery, request_delivery
 from batches.errors import (
     BatchError,
@@ -26,9 +26,10 @@ from batches.errors import (
     UnderWay,
     UnknownBatch,
     Unreadable,
+    WorkedOn,
 )
 from batches.expecting import alert, feeds_due, read_standings, usable_partners
-from batches.failing import record_failure
+from batches.failing import record_failure, record_run_failure
 from batches.log import log_failure, step
 from batches.manifest import signing_key
 from batches.operating import history, list_batches, replay, resend
@@ -38,11 +39,13 @@ from batches.purging import Sweep, sweep
 from batches.receipts import Receipt
 from batches.record import BatchId, Record, read
 from batches.sealing import give_up, seal_files
+from batches.sending import begin_file, note_sent
 from batches.status import read_status, state_of
 from batches.stores import Stores, credential, open_stores
 from batches.verifying import verify, verify_file
 
 __all__ = [
+    "CLAIM_EXPIRES",
     "BatchError",
     "BatchId",
     "ContentChanged",
@@ -64,8 +67,11 @@ __all__ = [
     "UnknownBatch",
     "Unreadable",
     "Window",
+    "WorkedOn",
     "alert",
+    "begin_file",
     "confirm",
+    "confirm_arrived",
     "confirm_empty",
     "credential",
     "deliver_batch",
@@ -77,12 +83,14 @@ __all__ = [
     "history",
     "list_batches",
     "log_failure",
+    "note_sent",
     "open_stores",
     "plan",
     "read",
     "read_standings",
     "read_status",
     "record_failure",
+    "record_run_failure",
     "remote_files",
     "replay",
     "request_delivery",

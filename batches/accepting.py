@@ -1,6 +1,7 @@
 """Accept: the raw files of a batch become its content for good, and are queued: a message for a large file, or for small ones.
 
-What was accepted is pinned by ETag and never replaced. Asking again queues only what is not sealed yet.
+What was accepted is pinned by name and ETag and never replaced: the request of another run joins it. Asking again queues only
+what is not sealed yet.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from batches.errors import ContentChanged, InvalidRequest, NotStaged
 from batches.ledger import Note
 from batches.log import current_traceparent, log_event
 from batches.manifest import is_finished, sealed_names
-from batches.record import ROWS, BatchId, Record, StagedFile, StagedRows, Stored
+from batches.record import ROWS, BatchId, Record, StagedFile, StagedRows, Stored, Work, is_extract
 from batches.stores import BLOCK_BYTES
 from encryption.sealing import Format
 from partners.model import OpenPgpFiles
@@ -68,19 +69,22 @@ class ShapeMessage(Stored):
     traceparent: str | None = None
 
 
-def request_sealing(context: Context, batch: BatchId, rows: Mapping[str, int]) -> Record:
+def request_sealing(context: Context, batch: BatchId, rows: Mapping[str, int], *, extract: str = ROWS) -> Record:
     """Accept what was extracted as the batch's content and queue it: rows to be shaped, or files that are not sealed yet.
 
-    `rows` is the number of rows by file, where the caller knows it. Asking again is harmless.
+    `rows` is the number of rows by file, where the caller knows it; `extract` the name of the caller's extraction. Asking
+    again is harmless, and a run that comes second joins what was accepted: its own extraction is dropped.
     Raises UnknownBatch, NotStaged, ContentChanged, InvalidRequest.
     """
     record = records.read(context.stores.batches, batch)
     if record.emptied_at is not None:
+        drop_extracts(context, batch)
         return record
     if is_finished(context, batch):
+        drop_extracts(context, batch)
         _refuse_other_content(context, record)
-        return record
-    if record.staged is None and (extracted := _staged_rows(context, record)) is not None:
+        return records.update(context.stores.batches, batch, lambda current: take_over(context, current))
+    if record.staged is None and (extracted := _staged_rows(context, record, extract)) is not None:
         return _queue_shaping(context, record, extracted)
     staged = _accept(context, record, rows)
 
@@ -90,7 +94,8 @@ def request_sealing(context: Context, batch: BatchId, rows: Mapping[str, int]) -
                 f"batch {batch} was accepted with other content than the raw container holds now",
                 "what was accepted is never replaced: plan a correction with the next revision",
             )
-        return records.resume(current).model_copy(update={"staged": current.staged or staged})
+        resumed = take_over(context, records.resume(current))
+        return resumed.model_copy(update={"staged": current.staged or staged})
 
     record = records.update(context.stores.batches, batch, accept)
     details = {
@@ -100,7 +105,25 @@ def request_sealing(context: Context, batch: BatchId, rows: Mapping[str, int]) -
     }
     ledger.note(context, batch, Note("accepted", details=details), once=True)
     queue_sealing(context, record)
+    drop_extracts(context, batch)
     return record
+
+
+def take_over(context: Context, record: Record) -> Record:
+    """Return the record with the caller's run as the one that works on it."""
+    if record.worked_by and record.worked_by.run_id == context.run_id:
+        return record
+    work = Work(run_id=context.run_id, since=context.now()) if context.run_id else None
+    return record.model_copy(update={"worked_by": work})
+
+
+def drop_extracts(context: Context, batch: BatchId) -> None:
+    """Delete what runs have extracted, once the batch's files are made: nothing is made from it any more."""
+    raw, prefix = context.stores.raw, f"{batch.folder}/"
+    for name in raw.list_blob_names(name_starts_with=prefix):
+        if is_extract(name.removeprefix(prefix)):
+            with suppress(ResourceNotFoundError):
+                raw.delete_blob(name)
 
 
 def queue_sealing(context: Context, record: Record) -> None:
@@ -139,27 +162,30 @@ def parse_shape_message(body: str) -> ShapeMessage | None:
     return message
 
 
-def _staged_rows(context: Context, record: Record) -> StagedRows | None:
-    """Return the extracted rows as they are in the raw container, None when there are none."""
-    try:
-        found = context.stores.raw.get_blob_client(f"{record.batch.folder}/{ROWS}").get_blob_properties()
-    except ResourceNotFoundError:
-        return None
-    return StagedRows(etag=_quoted(found.etag), size_bytes=found.size)
+def _staged_rows(context: Context, record: Record, extract: str) -> StagedRows | None:
+    """Return the rows that were accepted, else those that the caller has extracted, as they are in the raw container."""
+    for name in (record.rows.name, extract) if record.rows else (extract,):
+        with suppress(ResourceNotFoundError):
+            found = context.stores.raw.get_blob_client(f"{record.batch.folder}/{name}").get_blob_properties()
+            return StagedRows(name=name, etag=_quoted(found.etag), size_bytes=found.size)
+    return None
 
 
 def _queue_shaping(context: Context, record: Record, staged: StagedRows) -> Record:
-    """Pin the rows and queue a message that shapes them."""
+    """Pin the rows, unless those of another run are pinned already, and queue a message that shapes what is pinned."""
 
     def pin(current: Record) -> Record:
-        if current.rows is not None and current.rows != staged:
+        if current.rows is not None and current.rows.name == staged.name and current.rows != staged:
             raise ContentChanged(
                 f"the rows of batch {record.batch} were extracted again while they are being shaped",
                 "wait until the batch is sealed or has failed, then run the window again",
             )
-        return records.resume(current).model_copy(update={"rows": staged})
+        resumed = take_over(context, records.resume(current))
+        return resumed.model_copy(update={"rows": current.rows or staged})
 
     record = records.update(context.stores.batches, record.batch, pin)
+    assert record.rows is not None, "the rows were pinned"
+    staged = record.rows
     details = {"bytes": staged.size_bytes, "etag": staged.etag}
     ledger.note(context, record.batch, Note("extracted", details=details), once=True)
     message = ShapeMessage(
@@ -231,9 +257,9 @@ def _accept(context: Context, record: Record, rows: Mapping[str, int]) -> list[S
 def _refuse_other_content(context: Context, record: Record) -> None:
     """Raise ContentChanged when raw holds plaintext that is not what was sealed; an empty container is normal."""
     accepted = {file.name: file.etag for file in record.staged or []}
-    accepted |= {ROWS: record.rows.etag} if record.rows else {}
     for blob in context.stores.raw.list_blobs(name_starts_with=f"{record.batch.folder}/"):
-        if accepted.get(blob.name.rpartition("/")[2]) != _quoted(blob.etag):
+        name = blob.name.rpartition("/")[2]
+        if not is_extract(name) and accepted.get(name) != _quoted(blob.etag):
             raise ContentChanged(
                 f"batch {record.batch} is sealed, and the raw container holds other content for it now",
                 "what was accepted is never replaced: plan a correction with the next revision",

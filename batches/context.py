@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from batches.stores import Stores
 from encryption.vault import Vault
 from partners import Partner, load_partner
+
+# Longer than the steps between two signs of life of a run that sends: a test adds up their timeouts.
+CLAIM_EXPIRES = timedelta(hours=3)
 
 SftpAddresses = Mapping[str, Mapping[str, object]]
 
@@ -16,6 +19,8 @@ SftpAddresses = Mapping[str, Mapping[str, object]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """`clock` gives aware UTC; `run_id` is Data Factory's run, if one asked; `sftp` are the stage's addresses by partner.
+
+    `claim_expires` is how long a run that sends may be silent before another takes its place.
 
     A partner's file is read once per invocation, however many files a message names.
     """
@@ -25,6 +30,7 @@ class Context:
     clock: Callable[[], datetime]
     sftp: SftpAddresses = field(default_factory=dict)
     run_id: str | None = None
+    claim_expires: timedelta = CLAIM_EXPIRES
     _partners: dict[str, Partner] = field(default_factory=dict, repr=False, compare=False)
 
     def now(self) -> datetime:

@@ -27,6 +27,7 @@ from azure.storage.blob import BlobClient, BlobLeaseClient
 from pydantic import ValidationError
 
 from batches import record as records
+from batches.accepting import take_over
 from batches.confirming import confirm
 from batches.context import Context
 from batches.errors import InvalidRequest, NotDelivered
@@ -84,7 +85,7 @@ def request_delivery(context: Context, batch: BatchId) -> Record:
     record = records.update(
         context.stores.batches,
         batch,
-        lambda current: records.resume(current).model_copy(update={"delivering": current.delivery}),
+        lambda current: take_over(context, records.resume(current)).model_copy(update={"delivering": current.delivery}),
     )
     message = DeliverMessage(
         version=MESSAGE_VERSION,

@@ -9,6 +9,7 @@ BatchError
 ├── UnderWay         the feed's batch before is still being worked on (409)
 ├── Superseded       the days of the batch leave with a later one (409)
 ├── NotDelivered     the partner's side is not complete (409)
+├── WorkedOn         another run holds the batch (409)
 ├── NotRepeatable    there is nothing that could be delivered or done again (409)
 ├── NumbersFull      the range of a partner's file numbers is used up (409)
 ├── PlaintextRemains storage keeps deleted plaintext (409)
@@ -62,6 +63,10 @@ class Superseded(BatchError):
 
 class NotDelivered(BatchError):
     """What arrived at the partner is not what the manifest says."""
+
+
+class WorkedOn(BatchError):
+    """Another run works on the batch, or the caller's run no longer does."""
 
 
 class NotRepeatable(BatchError):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from batches import ledger
 from batches import record as records
-from batches.accepting import request_sealing
+from batches.accepting import request_sealing, take_over
 from batches.context import Context
 from batches.delivering import request_delivery
 from batches.errors import NotRepeatable, Unreadable
@@ -20,6 +20,7 @@ from batches.manifest import is_finished
 from batches.outgoing import remote_files
 from batches.receipts import read_receipt
 from batches.record import BatchId, Record, Resend
+from batches.sending import release
 from batches.status import shown_state
 
 READS_AT_ONCE = 8
@@ -86,7 +87,10 @@ def replay(context: Context, batch: BatchId, *, start: Literal["seal", "deliver"
         record = request_delivery(context, batch)
     else:
         remote_files(context, record)
-        record = records.update(context.stores.batches, batch, records.resume)
+        record = records.update(
+            context.stores.batches, batch, lambda current: take_over(context, records.resume(current))
+        )
+        release(context, record)
     about = Note("replayed", delivery=record.delivery, who=who, details={"start": start})
     ledger.note(context, batch, about)
     return record

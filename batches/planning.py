@@ -86,7 +86,8 @@ def plan(context: Context, partner: str, feed: str, window: Window, revision: in
 
 def describe(context: Context, record: Record) -> dict[str, Any]:
     """Return all that Data Factory needs to extract and deliver the batch. Secrets are named, never contained."""
-    sftp = context.partner(record.batch.partner).sftp
+    partner = context.partner(record.batch.partner)
+    sftp = partner.sftp
     return {
         "batch": record.batch,
         "sequence": record.sequence,
@@ -102,6 +103,7 @@ def describe(context: Context, record: Record) -> dict[str, Any]:
             "hostKeyFingerprint": sftp.adf_host_key,
             "privateKeySecret": sftp.private_key,
             "folder": record.folder,
+            "confirm": partner.delivery.confirm,
         },
     }
 

@@ -21,8 +21,9 @@ from partners import ShortForm
 from partners.model import OpenPgpFiles
 from partners.schedule import Cover
 
-# The staged rows of a batch, in its folder of the raw container.
+# The staged rows of a batch, in its folder of the raw container: each run's extraction has a name of its own, `<run>.rows.jsonl`.
 ROWS = "rows.jsonl"
+_EXTRACT = re.compile(r"([A-Za-z0-9-]{1,100}\.)?rows\.jsonl", re.ASCII)
 
 _PATTERN = r"([a-z][a-z0-9-]{0,29})\.([a-z][a-z0-9-]{0,29})\.((\d{4}-\d{2}-\d{2})(?:T\d{4})?)\.([1-9]\d{0,3})"
 _BATCH_ID = re.compile(_PATTERN, re.ASCII)
@@ -116,8 +117,14 @@ class StagedFile(Stored):
 class StagedRows(Stored):
     """The rows of a batch as they were accepted for shaping: its files are made from no others."""
 
+    name: str = ROWS
     etag: str
     size_bytes: int
+
+
+def is_extract(name: str) -> bool:
+    """Tell whether a name in a batch's raw folder is one that extractions write."""
+    return _EXTRACT.fullmatch(name) is not None
 
 
 def shown(text: str) -> str:
@@ -133,6 +140,13 @@ class Failure(Stored):
     hint: Annotated[str, BeforeValidator(lambda text: shown(text)[:500])]
     at: AwareDatetime
     run_id: str | None = None
+
+
+class Work(Stored):
+    """The run that works on a batch, since when."""
+
+    run_id: str
+    since: AwareDatetime
 
 
 class Resend(Stored):
@@ -179,6 +193,7 @@ class Record(Stored):
     rows: StagedRows | None = None
     staged: list[StagedFile] | None = None
     emptied_at: AwareDatetime | None = None
+    worked_by: Work | None = None
     failure: Failure | None = None
     failures_before: list[Failure] = []
     resends: list[Resend] = []

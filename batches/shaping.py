@@ -20,7 +20,7 @@ from azure.storage.blob import BlobBlock, BlobClient
 
 from batches import ledger, recipe
 from batches import record as records
-from batches.accepting import ShapeMessage, queue_sealing
+from batches.accepting import ShapeMessage, drop_extracts, queue_sealing
 from batches.context import Context
 from batches.errors import BatchError, ContentChanged
 from batches.failing import record_failure
@@ -28,7 +28,7 @@ from batches.ledger import Note
 from batches.log import log_event, step
 from batches.numbering import release_sequence, take_numbers
 from batches.purging import purge
-from batches.record import ROWS, BatchId, Record, StagedFile
+from batches.record import Record, StagedFile, is_extract
 from batches.stores import BLOCK_BYTES
 from batches.transfer import read_blob, read_range
 from partners import PartnerError
@@ -58,7 +58,7 @@ def shape_rows(context: Context, message: ShapeMessage, *, attempt: int = 1) -> 
         except (BatchError, PartnerError) as error:
             if error.transient:
                 raise
-            _refuse(context, message.batch, error.message, error.hint)
+            _refuse(context, message, error.message, error.hint)
             return
         if record.staged is None and record.emptied_at is None:
             log_event("rows.superseded", batch=message.batch, run_id=message.run_id)
@@ -67,29 +67,36 @@ def shape_rows(context: Context, message: ShapeMessage, *, attempt: int = 1) -> 
             purge(context, record)
         else:
             queue_sealing(context, record)
-            _drop_rows(context, record)
+            drop_extracts(context, record.batch)
 
 
 def give_up_shaping(context: Context, message: ShapeMessage) -> None:
     """Record that a batch's rows could not be shaped after every retry. Raises UnknownBatch."""
-    if records.read(context.stores.batches, message.batch).staged is None:
-        hint = "see the app's log for this batch; when the cause is fixed, run deliver_batch again for the window"
-        _refuse(context, message.batch, "shaping failed after every retry", hint)
+    hint = "see the app's log for this batch; when the cause is fixed, run deliver_batch again for the window"
+    _refuse(context, message, "shaping failed after every retry", hint)
 
 
-def _refuse(context: Context, batch: BatchId, cause: str, hint: str) -> None:
-    """Record the failure and let go of the rows: the window's next run extracts them anew."""
-    record_failure(context, batch, step="shape", cause=cause, hint=hint)
-    records.update(context.stores.batches, batch, lambda current: current.model_copy(update={"rows": None}))
+def _refuse(context: Context, message: ShapeMessage, cause: str, hint: str) -> None:
+    """Record the failure and let go of the rows: the window's next run extracts them anew.
+
+    A batch that another worker has shaped meanwhile, or that has other rows by now, did not fail.
+    """
+    record = records.read(context.stores.batches, message.batch)
+    if not _awaits(record, message):
+        log_event("rows.superseded", batch=message.batch, run_id=message.run_id)
+        return
+    record_failure(context, message.batch, step="shape", cause=cause, hint=hint)
+    records.update(
+        context.stores.batches,
+        message.batch,
+        lambda current: current.model_copy(update={"rows": None}) if _awaits(current, message) else current,
+    )
 
 
-def _drop_rows(context: Context, record: Record) -> None:
-    """Delete the staged rows: the accepted files hold all that is needed."""
-    assert record.rows is not None, "only shaped batches have rows"
-    with suppress(ResourceNotFoundError, ResourceModifiedError):
-        context.stores.raw.delete_blob(
-            f"{record.batch.folder}/{ROWS}", etag=record.rows.etag, match_condition=MatchConditions.IfNotModified
-        )
+def _awaits(record: Record, message: ShapeMessage) -> bool:
+    """Tell whether the batch's files are still to be made from the rows of the message."""
+    is_shaped = record.staged is not None or record.emptied_at is not None
+    return not is_shaped and record.rows is not None and record.rows.etag == message.etag
 
 
 class _Shaping:
@@ -102,7 +109,7 @@ class _Shaping:
         self._record = record
         self._rows = record.rows
         self._recipe = recipe.read(context, record.batch)
-        self._blob = self._raw.get_blob_client(f"{record.batch.folder}/{ROWS}")
+        self._blob = self._raw.get_blob_client(f"{record.batch.folder}/{record.rows.name}")
         self._uploads: deque[tuple[_RawFile, Future[None]]] = deque()
         self._staged: list[StagedFile] = []
         self._rows_before = 0
@@ -208,7 +215,7 @@ class _Shaping:
     def _own_blobs(self) -> list[Any]:
         prefix = f"{self._record.batch.folder}/"
         found = self._raw.list_blobs(name_starts_with=prefix, include=["metadata"])
-        return [blob for blob in found if blob.name != f"{prefix}{ROWS}"]
+        return [blob for blob in found if not is_extract(blob.name.removeprefix(prefix))]
 
     def _accept(self, shaped: Shaped) -> Record:
         """Write the files into the record, all at once; another run that was faster wins, with the same bytes."""

@@ -7,7 +7,8 @@ While sealing, the extracted rows are first shaped into files.
 
 A batch of a `since_last` feed that never left is `superseded` when a later one took its days: it is never sent.
 
-Any before delivered may become failed, until the batch is planned, sealed or delivered again; delivering is the route `function`.
+Any before delivered may become failed, until the batch is planned, sealed or delivered again. Delivering: the function is asked
+to, or a run of Data Factory sends; for that run itself the batch is still sealed.
 
 A batch whose blobs cannot be read is `unreadable`; one whose sealed files are gone is `failed`, whatever its record says.
 """
@@ -23,11 +24,12 @@ from batches.errors import BatchError, ForeignContent, SealedMissing, Unreadable
 from batches.manifest import finish_if_sealed, is_finished
 from batches.outgoing import RemoteFile, remote_files
 from batches.receipts import Receipt, read_receipt
-from batches.record import BatchId, Failure, Record, Stored
+from batches.record import BatchId, Failure, Record, Stored, Work
+from batches.sending import claim, sender, worker
 
 
 class Status(Stored):
-    """A batch as a caller sees it: `send` and then `last` are what Data Factory still has to send."""
+    """A batch as a caller sees it: `send` and then `last` are what Data Factory has to send; `worked_by` is the run at work."""
 
     batch: BatchId
     state: str
@@ -35,6 +37,7 @@ class Status(Stored):
     route: str
     window: dict[str, str] | None
     failure: Failure | None
+    worked_by: Work | None = None
     send: tuple[RemoteFile, ...] = ()
     last: tuple[RemoteFile, ...] = ()
     receipt: Receipt | None = None
@@ -57,10 +60,17 @@ def state_of(context: Context, record: Record) -> str:
     if record.failure:
         return "failed"
     if is_finished(context, record.batch):
-        return "delivering" if record.delivering == record.delivery else "sealed"
+        return "delivering" if _is_delivering(context, record) else "sealed"
     if record.emptied_at is not None:
         return "empty"
     return "sealing" if record.staged or record.rows else "planned"
+
+
+def _is_delivering(context: Context, record: Record) -> bool:
+    if record.route == "function":
+        return record.delivering == record.delivery
+    sending = sender(context, record)
+    return sending is not None and sending.run_id != context.run_id
 
 
 def shown_state(context: Context, record: Record) -> str:
@@ -74,7 +84,8 @@ def shown_state(context: Context, record: Record) -> str:
 def read_status(context: Context, batch: BatchId) -> dict[str, Any]:
     """Return the batch's state and, once it is sealed, what must be sent. Raises UnknownBatch.
 
-    A batch whose files are all sealed is finished here when the worker that should have done it was killed.
+    A batch whose files are all sealed is finished here when the worker that should have done it was killed. On the route
+    `adf` a run that reads what must be sent holds the delivery from then on; no other run reads it meanwhile.
     """
     try:
         record = records.read(context.stores.batches, batch)
@@ -89,7 +100,9 @@ def read_status(context: Context, batch: BatchId) -> dict[str, Any]:
         failure=record.failure,
     )
     try:
-        return status.model_copy(update=_found(context, record)).to_json()
+        found = _found(context, record)
+        at_work = found["state"] in ("sealing", "sealed", "delivering")
+        return status.model_copy(update={**found, "worked_by": worker(context, record) if at_work else None}).to_json()
     except Unreadable as error:
         return status.model_copy(update={"failure": _as_failure(context, "read", error)}).to_json()
     except (SealedMissing, ForeignContent) as error:
@@ -107,6 +120,8 @@ def _found(context: Context, record: Record) -> dict[str, Any]:
     if state != "sealed" or record.route != "adf":
         return {"state": state}
     leaving = tuple(remote_files(context, record))
+    if context.run_id and claim(context, record).run_id != context.run_id:
+        return {"state": "delivering"}
     return {"state": state, "send": leaving[:-1], "last": leaving[-1:]}
 
 

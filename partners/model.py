@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -426,9 +427,12 @@ class Partner(_Model):
         by_adf = [name for name, feed in self.feeds.items() if feed.route == "adf"]
         if by_adf and not self.sftp.private_key:
             raise ValueError(f"feed {by_adf[0]} takes the route adf, which logs in with sftp.private_key")
-        if by_adf and self.delivery != Policy():
+        changed = [
+            rule.name for rule in fields(Policy) if getattr(self.delivery, rule.name) != getattr(Policy(), rule.name)
+        ]
+        if by_adf and (alien := [name for name in changed if name != "confirm"]):
             raise ValueError(
-                f"feed {by_adf[0]} takes the route adf, which knows no delivery rules: use route: function"
+                f"feed {by_adf[0]} takes the route adf, which cannot keep delivery.{alien[0]}: use route: function"
             )
         return self
 
