@@ -92,7 +92,7 @@ def release_own(context: Context, record: Record) -> None:
 def begin_file(context: Context, record: Record, file: str, *, sealed_bytes: int, found_bytes: int | None) -> bool:
     """Return whether the run is to send the file now; `found_bytes` is the size of what the partner has under its name.
 
-    What is at the partner counts as sent only where an attempt of ours is on record.
+    What is at the partner counts as sent only where an attempt of ours is on record, or a receipt: a re-send has one.
     Raises WorkedOn for a run that does not hold the delivery, NotDelivered for a file that is not ours or not whole.
     """
     _hold(context, record)
@@ -103,7 +103,7 @@ def begin_file(context: Context, record: Record, file: str, *, sealed_bytes: int
     if found_bytes is None:
         blobs.write_once(context.stores.batches, begun, fact)
         return True
-    if blobs.read(context.stores.batches, begun) is None:
+    if record.delivery == 1 and blobs.read(context.stores.batches, begun) is None:
         raise NotDelivered(
             f"{file} was at the partner before we sent it, with {found_bytes} bytes: it is not ours, and is never overwritten",
             "ask the partner to remove it, then run deliver_batch again for the window",

@@ -124,6 +124,15 @@ class App:
             time.sleep(pause_seconds)  # between two looks, not for a time
         return state
 
+    def send(self, batch: str, run: str) -> list[dict[str, Any]]:
+        """Do what a run of Data Factory does about each file, but for the Copy; return what then arrived."""
+        status = self.ok("GET", f"batches/{batch}", headers={"x-adf-run-id": run})
+        arrived = [{"file": file["to"], "bytes": file["bytes"]} for file in [*status["send"], *status["last"]]]
+        for file in arrived:
+            if self.ok("POST", f"batches/{batch}/sending", json={**file, "found": None, "runId": run})["send"]:
+                self.ok("POST", f"batches/{batch}/sent", json={**file, "runId": run})
+        return [{"name": file["file"], "bytes": file["bytes"]} for file in arrived]
+
     def log(self) -> str:
         return self.host.log.read_text()
 

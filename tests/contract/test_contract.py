@@ -27,6 +27,8 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("GET", f"/api/batches/{UNKNOWN}", None),
     ("POST", f"/api/batches/{UNKNOWN}/seal", {}),
     ("POST", f"/api/batches/{UNKNOWN}/deliver", {}),
+    ("POST", f"/api/batches/{UNKNOWN}/sending", {"file": "a.txt", "bytes": 1, "runId": "a-test"}),
+    ("POST", f"/api/batches/{UNKNOWN}/sent", {"file": "a.txt", "bytes": 1, "runId": "a-test"}),
     ("POST", f"/api/batches/{UNKNOWN}/confirm", {"arrived": []}),
     ("POST", f"/api/batches/{UNKNOWN}/failed", {"cause": "a test"}),
     ("GET", f"/api/batches/{UNKNOWN}/ledger", None),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from adf_runner import PipelineRun, load_factory, run_pipeline
+from adf_runner import Event, PipelineRun, load_factory, run_pipeline
 from cli.run import RunFailed, raise_if_failed
 from local.partner import expected_file
 from local.stack import ROOT, Stack
@@ -31,6 +31,22 @@ def run_batch(stack: Stack, day: date, **changes: Any) -> PipelineRun:
     return run(stack, "deliver_batch", **{"partner": "northwind", "feed": "accruals", **window(day), **changes})
 
 
+class Killed(BaseException):
+    """The process of a run ends here."""
+
+
+def kill_run(stack: Stack, day: date, at: str, when: str, **changes: str) -> None:
+    """Run a batch up to the `start` or `end` of its first activity of that name: no step that cleans up follows."""
+
+    def kill(event: Event) -> None:
+        if event.kind == when and event.activity is not None and event.activity.name == at:
+            raise Killed
+
+    parameters = {"partner": "northwind", "feed": "accruals", **window(day), **changes}
+    with pytest.raises(Killed):
+        run_pipeline(load_factory(ROOT / "adf"), "deliver_batch", parameters, stack.connection().overrides(), kill)
+
+
 def status(stack: Stack, day: date) -> dict[str, Any]:
     answer = requests.get(
         f"{stack.function.url}/api/batches/northwind.accruals.{day}.1",
@@ -40,6 +56,17 @@ def status(stack: Stack, day: date) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
     return body
+
+
+def replay(stack: Stack, day: date, partner: str = "northwind", feed: str = "accruals") -> None:
+    """Free the delivery of a run that is known to be dead, as an operator does."""
+    answer = requests.post(
+        f"{stack.function.url}/api/batches/{partner}.{feed}.{day}.1/replay",
+        headers={"x-functions-key": stack.function_key},
+        json={"who": "a test", "from": "deliver"},
+        timeout=10,
+    )
+    assert answer.status_code == 200, answer.text
 
 
 def at_partner(stack: Stack, day: date, partner: str = "northwind") -> list[str]:
