@@ -161,6 +161,8 @@ def _show(api: Api, arguments: argparse.Namespace) -> int:
     if arguments.json:
         return _print_json({**status, "ledger": entries})
     console.say(f"{status['batch']}: {status['state']}, number {status['sequence']}")
+    if at_work := status["worked_by"]:
+        console.say(f"  run {at_work['run_id']} works on it since {at_work['since']}")
     if failure := status["failure"]:
         console.say(f"  failed at {failure['step']}: {failure['cause']}")
         console.say(f"  hint: {failure['hint']}")

@@ -11,7 +11,7 @@ import re
 import selectors
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,7 @@ def connect(call: Call, service: Service, statement_seconds: float) -> Iterator[
         )  # fmt: skip
     except psycopg.Error as error:
         raise database_error(error, where) from error
-    with call.engine.cancelling(connection.cancel):
+    with closing(connection), call.engine.cancelling(connection.cancel):
         try:
             yield connection
         except psycopg.errors.QueryCanceled as error:
@@ -95,8 +95,6 @@ def connect(call: Call, service: Service, statement_seconds: float) -> Iterator[
             raise ActivityFailed(f"{where}: the query took longer than allowed", code="Timeout") from error
         except psycopg.Error as error:
             raise database_error(error, where) from error
-        finally:
-            connection.close()
 
 
 def query_of(data: Data, source: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Route `adf` and a partner that takes files away at once, or has a file of our name: what our record says was sent is sent once."""
+"""Route `adf` and a partner that takes files away at once, or has a file of our name: what was sent is sent once."""
 
 from __future__ import annotations
 
