@@ -14,7 +14,7 @@ from nights import at_partner, failed, kill_run, replay, run_batch, status
 from cli.demo import Result
 from cli.run import raise_if_failed
 from local.sftp import SftpFaults
-from local.stack import ROOT, Stack
+from local.stack import Stack
 
 
 @pytest.fixture
@@ -28,21 +28,18 @@ def sweeping(stack: Stack, night: Result) -> Iterator[Stack]:
 @pytest.fixture
 def unconfirmed(stack: Stack, night: Result, tmp_path: Path) -> Iterator[Stack]:
     """The partner file says that the partner takes files away at once."""
-    folder = tmp_path / "app"
-    folder.mkdir()
-    for name in ("function_app.py", "batches", "encryption", "delivery", "fault.py", "host.json"):
-        (folder / name).symlink_to(ROOT / name)
-    shutil.copytree(ROOT / "partners", folder / "partners")
-    partner = folder / "partners" / "northwind.yaml"
+    before = stack.function.environment["PARTNERS_FOLDER"]
+    shutil.copytree(before, tmp_path / "partners")
+    partner = tmp_path / "partners" / "northwind.yaml"
     partner.write_text(partner.read_text().replace("sftp:\n", "delivery:\n  confirm: false\nsftp:\n", 1))
-    with_folder(stack, folder)
+    read_partners_from(stack, str(tmp_path / "partners"))
     yield stack
-    with_folder(stack, ROOT)
+    read_partners_from(stack, before)
 
 
-def with_folder(stack: Stack, folder: Path) -> None:
+def read_partners_from(stack: Stack, folder: str) -> None:
     stack.function.stop()
-    stack.function.app_folder = folder
+    stack.function.environment["PARTNERS_FOLDER"] = folder
     stack.function.start()
 
 
