@@ -89,7 +89,7 @@ def kills() -> Iterator[object]:
                 yield pytest.param(route, at, when, marks=marks, id=f"{route}-{at}-{when}")
 
 
-@pytest.mark.parametrize(("route", "at", "when"), kills())
+@pytest.mark.parametrize(("route", "at", "when"), list(kills()))
 def test_next_run_completes_what_a_killed_run_left(
     stack: Stack, night: Result, tmp_path: Path, route: str, at: str, when: str
 ) -> None:
