@@ -10,11 +10,13 @@ from datetime import date
 
 from adf_runner import ActivityRun, PipelineRun, load_factory, run_pipeline
 from cli import console
+from cli.partner_layouts import show_sample
 from cli.run import Narrator, raise_if_failed
 from local.kept import AlreadyKept, keeping, kept_services
 from local.partner import CannotUse, Opened, expected_file
 from local.sample_data import load
 from local.stack import ROOT, Stack
+from partners.loading import EXAMPLES, load_partner
 
 BUSINESS_DATE = date(2026, 11, 21)
 WINDOW = {"windowStart": "2026-11-21T00:00:00Z", "windowEnd": "2026-11-22T00:00:00Z"}
@@ -55,6 +57,8 @@ def main(argv: list[str]) -> int:
     with Stack(on_ready=console.done) as stack:
         result = deliver(stack, arguments.rows)
         _show(result)
+        console.heading("Another partner's format: partners/examples/lloyds.yaml, each record under its field numbers")
+        show_sample(load_partner("lloyds", folder=EXAMPLES), "credits", 3)
         seconds = time.monotonic() - began
         count = len(result.delivered)
         console.say(

@@ -52,23 +52,28 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _preview(partner: Partner, feed: Feed, arguments: argparse.Namespace) -> int:
-    layout = feed.full_layout
     if arguments.spec:
         rows = [
             (each.record, str(each.number), each.field, each.start, each.end, each.length, each.source)
-            for each in spec(layout, feed.columns)
+            for each in spec(feed.full_layout, feed.columns)
         ]
         heads = ["record", "number", "field", "from", "to", "length", "source"]
         console.table(
             [(head, "right" if head in ("number", "from", "to", "length") else "left") for head in heads], rows
         )
         return 0
-    facts = partner.facts(arguments.feed, _MADE.date(), 1, _MADE)
-    data = sample_file(layout, feed.columns, facts, arguments.rows)
-    console.say(f"{feed.name_file(facts, 1)}: {len(data):,} bytes, {layout.encoding}, invented rows")
-    for line in ruled(layout, feed.columns, facts, data):
-        console.say(line)
+    show_sample(partner, arguments.feed, arguments.rows)
     return 0
+
+
+def show_sample(partner: Partner, feed_name: str, rows: int) -> None:
+    """Print a feed's file of invented rows, each record under a ruler."""
+    feed = partner.feeds[feed_name]
+    facts = partner.facts(feed_name, _MADE.date(), 1, _MADE)
+    data = sample_file(feed.full_layout, feed.columns, facts, rows)
+    console.say(f"{feed.name_file(facts, 1)}: {len(data):,} bytes, {feed.full_layout.encoding}, invented rows")
+    for line in ruled(feed.full_layout, feed.columns, facts, data):
+        console.say(line)
 
 
 def _render(partner: Partner, feed: Feed, arguments: argparse.Namespace) -> int:
