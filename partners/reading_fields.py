@@ -19,6 +19,7 @@ _LETTER_OF = {
     "H": r"(?:[01]\d|2[0-3])", "I": r"(?:0[1-9]|1[0-2])", "M": r"[0-5]\d", "S": r"[0-5]\d", "p": "[AP]M", "f": r"\d{6}",
     "z": r"[+-]\d{4}",
 }  # fmt: skip
+_ISO = {"date": "%Y-%m-%d", "timestamp": "%Y-%m-%dT%H:%M:%S"}
 _PUNCHED = {letter: (1, number) for number, letter in enumerate("{ABCDEFGHI")}
 _PUNCHED |= {letter: (-1, number) for number, letter in enumerate("}JKLMNOPQR")}
 
@@ -199,13 +200,10 @@ class FieldExpressions:
     # Dates
 
     def _date(self, f: RecordField, kind: str) -> str:
-        if f.format is None:
-            day = r"\d{4}-\d\d-\d\d"
-            return day if kind == "date" else day + r"T\d\d:\d\d:\d\d(?:\.\d{1,6})?Z"
         found = ""
-        for piece in re.findall(r"%.|[^%]", f.format, re.DOTALL):
+        for piece in re.findall(r"%.|[^%]", f.format or _ISO[kind], re.DOTALL):
             found += _LETTER_OF.get(piece[1:], "%") if piece[0] == "%" else re.escape(piece)
-        return found
+        return found if f.format or kind == "date" else rf"{found}(?:\.\d{{1,6}})?Z"
 
     def _padding(self, f: RecordField, body: str) -> str:
         if not f.length:

@@ -215,14 +215,15 @@ class RecordWriter:
             except Unfit as unfit:
                 found.append(0)
                 if refusals is not None:
-                    self._refuse_sum(place, str(unfit), read.number, refusals)
+                    self._refuse_sum(place, str(unfit), (read.number, row), refusals)
         return found
 
-    def _refuse_sum(self, place: int, reason: str, row: int, refusals: Refusals) -> None:
-        """Refuse a value that cannot be summed, with the field that holds its column, unless that field refuses it itself."""
+    def _refuse_sum(self, place: int, reason: str, numbered: tuple[int, Row], refusals: Refusals) -> None:
+        """Refuse a value that cannot be summed, unless a field that this row writes holds its column and refuses it itself."""
+        row, values = numbered
         holder = next((name for name in self.numbers if self._sum_of[name] == place), None)
-        for record in self.layout.records:
-            if record.at == "row" and holder is not None and any(f.column == holder for f in record.fields):
+        for record, _, matches in self._rows_of:
+            if matches(values) and any(f.column == holder and not self._is_blank(f, values) for f in record.fields):
                 return
         for record in self.layout.records:
             for number, f in enumerate(record.fields, 1):
@@ -240,6 +241,9 @@ class RecordWriter:
         refusals.add(
             Refusal(record="row", number=0, name=holder or "", reason=f"the value of this column {reason}", row=row)
         )
+
+    def _is_blank(self, f: RecordField, row: Row) -> bool:
+        return f.blank_when is not None and met(f.blank_when, self.page)(row)
 
     # Writing a row
 

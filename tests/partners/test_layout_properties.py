@@ -23,7 +23,9 @@ from layout_support import (
     staged,
     write,
 )
+from plain_writer import files_of
 
+from partners.layout import Layout, Record, RecordField
 from partners.refusals import FileRefused
 from partners.rereading import Mismatch, Place, Rereader
 
@@ -43,6 +45,119 @@ def test_random_rows_are_written_and_read_back_or_refused_by_both_ways(seed: int
     assert outcomes[0] == outcomes[1]
     if isinstance(outcomes[0], Written):
         reread(layout, columns, outcomes[0], piece=rng.choice([1, 7, 97, 10**6]))
+
+
+@given(st.integers(0, 2**32))
+def test_what_is_accepted_has_the_bytes_that_another_writer_makes_from_the_values(seed: int) -> None:
+    """Every value of every row is in the file as the layout says: no total could show one that is changed."""
+    rng = random.Random(seed)
+    layout, columns = random_layout(rng)
+    rows = random_rows(rng, rng.choice([0, 1, 2, 3, 6, 7, 8, 20]))
+    try:
+        written = write(layout, columns, staged(columns, rows))
+    except FileRefused:
+        return
+
+    names = [column.name for column in columns]
+    assert written.files == files_of(
+        layout.model_dump(mode="json", exclude_none=True),
+        {column.name: column.model_dump() for column in columns},
+        [dict(zip(names, row, strict=True)) for row in rows],
+        FACTS,
+        FIRST_SEQUENCE,
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "column"),
+    [
+        ("max: 3", "ABCD", "a"),
+        ("length: 3", "ABCD", "a"),
+        ("", "A;B;C", "a"),
+        ("", 'A"BC', "a"),
+        ("", "A\tB C", "a"),
+        ("", "A\u2028B C", "a"),
+        ("", "", "a"),
+        ("match: '[0-9]{8}'", "1234567", "a"),
+        ("match: '[0-9]{2}'", "\uff11\uff12", "a"),
+        ("values: [C, D]", "XYZ", "a"),
+        ("map: {C: '1'}", "XYZ", "a"),
+        ("", "NaN", "n:2"),
+        ("", "Infinity", "n:2"),
+        ("", "1e3", "n:2"),
+        ("", "1.005", "n:2"),
+        ("", ".50", "n:2"),
+        ("", "1.5", "n:integer"),
+        ("sign: none", "-5.25", "n:2"),
+        ("length: 4", "12345", "n:integer"),
+        ("length: 4", "00-5", "n:integer"),
+        ("sign: leading", "5", "n:integer"),
+        ("sign: overpunch", "12", "n:integer"),
+        ("", "2026-13-30", "d:date"),
+        ("", "infinity", "d:date"),
+        ("", "887-01-01", "d:date"),
+        ("", "2026-11-27T10:00:00", "t:timestamp"),
+        ("format: '%H%M'", "2561", "t:timestamp"),
+    ],
+)
+def test_the_reader_refuses_what_the_writer_would_never_write(form: str, value: str, column: str) -> None:
+    name = column.partition(":")[0]
+    layout = layout_of(
+        f"{{delimited: ';', quote: never, line_end: lf, records: [{{record: R, fields: [{{constant: R}}, {{column: {name}{form and ', '}{form}}}, {{constant: x}}]}}]}}"
+    )
+
+    with pytest.raises(Mismatch) as caught:
+        read_file(Rereader(layout, columns_of(column), FACTS), f"R;{value};x\n".encode())
+
+    assert not value or value not in str(caught.value)
+
+
+@pytest.mark.parametrize(("encoding", "letter"), [("ascii", b"\xeb"), ("cp1252", b"\x81"), ("utf-8", b"\xff")])
+def test_bytes_that_the_encoding_lacks_are_refused(encoding: str, letter: bytes) -> None:
+    layout = layout_of(
+        f"{{delimited: ';', line_end: lf, encoding: {encoding}, records: [{{record: R, fields: [{{column: a}}]}}]}}"
+    )
+
+    with pytest.raises(Mismatch):
+        read_file(Rereader(layout, columns_of("a"), FACTS), b"Zo" + letter + b"\n")
+
+
+@given(st.integers(0, 2**32), st.sampled_from(["dropped", "doubled", "cut"]))
+def test_a_file_of_any_layout_that_is_cut_or_has_other_lines_is_refused(seed: int, damage: str) -> None:
+    rng = random.Random(seed)
+    layout, columns = random_layout(rng)
+    layout = _with_lines_counted(layout)
+    try:
+        written = write(layout, columns, staged(columns, random_rows(rng, rng.choice([1, 2, 5, 9]))))
+    except FileRefused:
+        return
+    at = rng.randrange(len(written.files))
+    damaged = _damage_lines(written.files[at], layout, damage, rng)
+    before = sum(file.rows for file in written.shaped.files[:at])
+    place = Place(part=at + 1, sequence=FIRST_SEQUENCE + at, rows_before=before, parts=len(written.files))
+
+    with pytest.raises(Mismatch):
+        read_file(Rereader(layout, columns, FACTS), damaged, place)
+
+
+def _with_lines_counted(layout: Layout) -> Layout:
+    """Add a last record with the number of lines."""
+    fields = [RecordField(constant="Z", length=1), RecordField(count="lines", length=9)]
+    if layout.fixed:
+        fields.append(RecordField(blank=True, length=layout.fixed - 10))
+    return layout.model_copy(update={"records": [*layout.records, Record(record="Z", at="end", fields=fields)]})
+
+
+def _damage_lines(data: bytes, layout: Layout, damage: str, rng: random.Random) -> bytes:
+    if damage == "cut":
+        return data[: rng.randrange(len(data))]
+    codec = layout.encoding.removesuffix("-bom")
+    end = layout.line_end_text.encode(codec)
+    lines = data.split(end) if end else [data[i : i + 220] for i in range(0, len(data), 220)]
+    lines = [line + end for line in lines[:-1]] + [lines[-1]] if end else lines
+    at = rng.randrange(len(lines) - 1) if len(lines) > 1 else 0
+    times = 0 if damage == "dropped" else 2
+    return b"".join(line * (times if index == at else 1) for index, line in enumerate(lines))
 
 
 @given(st.integers(0, 2**32), st.sampled_from(["dropped", "doubled", "cut", "digit", "letter"]))

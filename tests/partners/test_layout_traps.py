@@ -250,6 +250,22 @@ def test_a_hash_total_keeps_the_last_digits_and_another_total_that_is_too_long_i
         shape(layout.format(""), columns_of("a"), [["12345"]])
 
 
+@pytest.mark.parametrize(
+    ("total", "words"),
+    [("{sum: m}", "record T, field 2 'm': the value of m"), ("{sum: m, where: {kind: Y}}", "column m: the value of this column")],
+)  # fmt: skip
+def test_a_total_over_a_value_that_is_no_number_is_refused_though_no_record_of_the_row_holds_it(
+    total: str, words: str
+) -> None:
+    layout = (
+        "{delimited: ',', line_end: lf, records: [{record: A, when: {kind: X}, fields: [{column: m}]}, {record: B, when: {kind: Y}, fields: [{constant: B}]},"
+        f"{{record: T, at: end, fields: [{{constant: T}}, {total}]}}]}}"
+    )
+
+    with pytest.raises(FileRefused, match=f"row 2, {words} is not a number"):
+        shape(layout, columns_of("kind", "m:2"), [["X", "1.00"], ["Y", "NaN"]])
+
+
 def test_sums_are_exact_however_large() -> None:
     layout = "{delimited: ',', line_end: lf, records: [{record: R, fields: [{column: m}]}, {record: T, at: end, fields: [{sum: m}]}]}"
     large = "9" * 30 + ".99"
