@@ -136,8 +136,10 @@ def test_a_file_of_any_layout_that_is_cut_or_has_other_lines_is_refused(seed: in
     before = sum(file.rows for file in written.shaped.files[:at])
     place = Place(part=at + 1, sequence=FIRST_SEQUENCE + at, rows_before=before, parts=len(written.files))
 
+    reader = Rereader(layout, columns, FACTS).file(place)
     with pytest.raises(Mismatch):
-        read_file(Rereader(layout, columns, FACTS), damaged, place)
+        reader.feed(damaged)
+        reader.check(written.shaped.files[at])
 
 
 def _with_lines_counted(layout: Layout) -> Layout:

@@ -139,7 +139,8 @@ def _line(file: File, record: Mapping[str, Any], row: Row, group: list[Row] | No
 def _quoted(layout: Mapping[str, Any], text: str) -> str:
     if layout.get("fixed") or layout["quote"] == "never":
         return text
-    needs = layout["delimited"] in text or '"' in text or (layout.get("null") and text == layout["null"])
+    is_split = (text + layout["delimited"]).index(layout["delimited"]) < len(text)
+    needs = is_split or '"' in text or (layout.get("null") and text == layout["null"])
     if layout["quote"] == "always" or needs:
         return '"' + text.replace('"', '""') + '"'
     return text
