@@ -188,15 +188,14 @@ def _show(figures: dict[str, Figure]) -> bool:
 
 def _query(folder: Path, rows: int) -> bool:
     """Compare the CPU of the database's process for the staged query and for the columns alone."""
-    from partners.query import Extract, _postgresql
+    from partners.query import Dates, Extract, _postgresql
 
     columns = [Column.model_validate(each) for each in yaml.safe_load(COLUMNS)]
     extract = Extract(
         table="b.rows",
         columns=tuple(columns),
         where=(),
-        date_column="day",
-        business_date=DAY,
+        period=Dates("day", DAY, DAY),
         order=(("id", True),),
         unique=(),
         control=None,

@@ -25,6 +25,7 @@ from layout_support import (
 )
 from plain_writer import files_of
 
+from partners.figures import FileFigures
 from partners.layout import Layout, Record, RecordField
 from partners.refusals import FileRefused
 from partners.rereading import Mismatch, Place, Rereader
@@ -136,10 +137,15 @@ def test_a_file_of_any_layout_that_is_cut_or_has_other_lines_is_refused(seed: in
     before = sum(file.rows for file in written.shaped.files[:at])
     place = Place(part=at + 1, sequence=FIRST_SEQUENCE + at, rows_before=before, parts=len(written.files))
 
-    reader = Rereader(layout, columns, FACTS).file(place)
     with pytest.raises(Mismatch):
-        reader.feed(damaged)
-        reader.check(written.shaped.files[at])
+        _check(Rereader(layout, columns, FACTS), damaged, place, written.shaped.files[at])
+
+
+def _check(rereader: Rereader, data: bytes, place: Place, figures: FileFigures) -> None:
+    """Read a file back as sealing does: the writer's figures must be found again."""
+    reader = rereader.file(place)
+    reader.feed(data)
+    reader.check(figures)
 
 
 def _with_lines_counted(layout: Layout) -> Layout:
