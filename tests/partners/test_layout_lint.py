@@ -158,7 +158,7 @@ def test_tables_and_columns_that_dbt_does_not_build_are_found_with_other_faults(
 
 
 def test_the_partner_files_of_the_repository_have_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
-    assert lint() == 0
+    assert lint(EXAMPLES.parent) == 0
 
     assert "+ partners/examples/lloyds.yaml: 1 feed(s): credits" in capsys.readouterr().out
 
