@@ -15,7 +15,7 @@ from encryption_support import NOW, make_certificate, pem, public_pem, rsa_key
 
 from encryption import EncryptionError, PublishedKey, SignatureInvalid, load_recipients, load_verification_key
 from encryption.doctor import diagnose
-from encryption.rsa_numbers import check_rsa_key, check_rsa_numbers, modulus_fault, modulus_fingerprint
+from encryption.rsa_numbers import MAX_BITS, check_rsa_key, check_rsa_numbers, modulus_fault, modulus_fingerprint
 
 TESTS = Path(__file__).resolve().parents[1]
 RSA_PSS = bytes.fromhex("06092a864886f70d01010a")
@@ -165,3 +165,8 @@ def test_the_fingerprint_of_a_modulus_does_not_depend_on_its_certificate() -> No
     first, second = make_certificate(), make_certificate(issuer="issuing")
 
     assert len({modulus_fingerprint(each.public_key().public_numbers().n) for each in (first, second)}) == 1  # type: ignore[union-attr]
+
+
+def test_keys_that_would_cost_minutes_are_refused_by_their_size() -> None:
+    with pytest.raises(EncryptionError, match=f"16385 bits; {MAX_BITS} are the most"):
+        check_rsa_numbers("k", (1 << 16384) + 1, 65537)
