@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -172,7 +173,7 @@ def _answer(handle: Callable[[func.HttpRequest], Answer], req: func.HttpRequest,
     except ValidationError as error:
         places = [f"{'.'.join(str(part) for part in e['loc']) or 'body'}: {e['msg']}" for e in error.errors()]
         return 422, {"error": "; ".join(places[:5]), "hint": "correct the request's JSON body", "batch": batch}
-    except Exception as error:  # noqa: BLE001 - the last line of defence: no stack, row or secret leaves the app
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the last line of defence: no stack, row or secret leaves the app
         batches.log_failure("request.crashed", batch=batch, error=type(error).__name__)
         return 500, {"error": "the app failed", "hint": "see the app's log for request.crashed", "batch": batch}
 
@@ -386,18 +387,20 @@ def ready(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demand
 @app.timer_trigger(arg_name="timer", schedule="0 */15 * * * *")
 def watch(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding demands the argument
     """Look for answers of partners, and tell of every feed that is late, missing or failed."""
-    context = _context()
-    partners = batches.usable_partners(context)
-    try:
-        batches.fetch_answers(context, partners)
-    finally:  # whatever is wrong with answers, what is late or missing is reported
-        batches.alert(context, partners)
+    with _process_kept():
+        context = _context()
+        partners = batches.usable_partners(context)
+        try:
+            batches.fetch_answers(context, partners)
+        finally:  # whatever is wrong with answers, what is late or missing is reported
+            batches.alert(context, partners)
 
 
 @app.queue_trigger(arg_name="message", queue_name="seal", connection="AzureWebJobsStorage")
 def seal_worker(message: func.QueueMessage) -> None:
     """Shape the rows or seal the files of one message."""
-    batches.seal_files(_context(), message.get_body().decode(), attempt=message.dequeue_count or 1)
+    with _process_kept():
+        batches.seal_files(_context(), message.get_body().decode(), attempt=message.dequeue_count or 1)
 
 
 @app.queue_trigger(arg_name="message", queue_name="seal-poison", connection="AzureWebJobsStorage")
@@ -409,7 +412,8 @@ def seal_poison(message: func.QueueMessage) -> None:
 @app.queue_trigger(arg_name="message", queue_name="deliver", connection="AzureWebJobsStorage")
 def deliver_worker(message: func.QueueMessage) -> None:
     """Bring one batch to its partner."""
-    batches.deliver_batch(_context(), message.get_body().decode())
+    with _process_kept():
+        batches.deliver_batch(_context(), message.get_body().decode())
 
 
 @app.queue_trigger(arg_name="message", queue_name="deliver-poison", connection="AzureWebJobsStorage")
@@ -421,9 +425,19 @@ def deliver_poison(message: func.QueueMessage) -> None:
 def _give_up(record: Callable[[batches.Context, str], None], message: func.QueueMessage) -> None:
     """Record a message's end; one about a batch that is unknown or unreadable is logged, and gone."""
     try:
-        record(_context(), message.get_body().decode(errors="replace"))
+        with _process_kept():
+            record(_context(), message.get_body().decode(errors="replace"))
     except batches.BatchError as error:
         batches.log_failure("message.dropped", error=error.message)
+
+
+@contextmanager
+def _process_kept() -> Iterator[None]:
+    """Turn an attempt to end the process into an error: it would end Azure's worker, with every other call on it."""
+    try:
+        yield
+    except SystemExit as end:
+        raise RuntimeError(f"a step asked to end the process ({end})") from end
 
 
 def _context(req: func.HttpRequest | None = None, request: _Request | None = None) -> batches.Context:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,13 @@ from local.wire.certificates import CertificateAuthority
 # A busy machine is slow, not wrong: no property test has a time limit of its own.
 settings.register_profile("sealift", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sealift")
+
+
+if os.environ.get("SEALIFT_TEST_ENGINE") == "microsoft":  # see tests/local/test_microsoft_engine.py
+    from local.functions_host import pool
+
+    pool.WORKER = [sys.executable, str(Path(__file__).parent / "local" / "microsoft_worker.py")]
+    pool.WORKER_ARGUMENTS = [folder] if (folder := os.environ.get("SEALIFT_TEST_PACKAGES")) else []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,6 +23,9 @@ from typing import Any
 from local.functions_host.settings import AppRefused
 from local.wire.processes import ROOT
 
+# The program that runs an app; it takes the app's folder and the descriptor of a socket.
+WORKER = [sys.executable, "-m", "local.functions_host.worker"]
+WORKER_ARGUMENTS: list[str] = []
 START_SECONDS = 60.0
 RESTART_PAUSE_SECONDS = 1.0
 WATCH_SECONDS = 0.05
@@ -143,7 +146,7 @@ class WorkerPool:
     def _spawn(self) -> _Worker:
         ours, theirs = socket.socketpair()
         process = subprocess.Popen(
-            [sys.executable, "-m", "local.functions_host.worker", str(self._app), str(theirs.fileno())],
+            [*WORKER, str(self._app), str(theirs.fileno()), *WORKER_ARGUMENTS],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             cwd=ROOT,
