@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -236,6 +238,35 @@ def test_numbers_have_a_range_that_is_refused_or_begun_again(world: World, feed:
     assert "end with 8" in finish(world, third)["failure"]["cause"]
 
 
+def test_feeds_of_a_partner_may_share_their_numbers(world: World, feed: Any) -> None:
+    shared = "    sequence: {scope: partner, from: 5}\n"
+    layout = (LAYOUT % "skip").replace("X_", "Y_")
+    other = "  second:\n    title: y\n    table: marts.y\n    business_date: d\n    order_by: [id]\n    columns: [id, {name: amount, type: decimal, scale: 2}]\n"
+    feed(more=shared + other + layout + shared)
+    records = [world.plan(), world.plan(feed="second"), world.plan(START + DAY)]
+    for record in records:
+        extract(world, record, ["1.00"] * 3)
+        assert finish(world, record)["state"] == "sealed"
+
+    assert [list(opened(world, record)) for record in records] == [
+        ["X_20261121_0005.txt", "X_20261121_0006.txt"],
+        ["Y_20261121_0007.txt", "Y_20261121_0008.txt"],
+        ["X_20261122_0009.txt", "X_20261122_0010.txt"],
+    ]
+
+
+def test_a_letter_tells_a_correction_apart(world: World, feed: Any) -> None:
+    feed(layout=LAYOUT.replace("_{sequence:04d}", "_{letter}_{part:02d}"))
+    names = []
+    for revision in (1, 2):
+        record = world.plan(revision=revision)
+        extract(world, record, ["1.00"])
+        finish(world, record)
+        names += list(opened(world, record))
+
+    assert names == ["X_20261121_A_01.txt", "X_20261121_B_01.txt"]
+
+
 class Killed(BaseException):
     """The process ends here."""
 
@@ -297,6 +328,54 @@ def test_shaping_can_be_killed_at_every_call_and_ends_in_the_same_place(
         if not was_killed:
             break
     assert kills > 8
+
+
+def test_shaping_can_be_killed_at_every_line_of_its_code(world: World, feed: Any) -> None:
+    """Killed once before each line of the module, each time in a batch of its own, and run again by the queue."""
+    lines: list[int] = []
+    _shape_traced(world, 1, lambda line: lines.append(line) or False)
+    places = sorted(set(lines))
+    assert len(places) > 80
+
+    for revision, place in enumerate(places, 2):
+        assert _shape_traced(world, revision, lambda line, place=place: line == place), place
+
+
+def _shape_traced(world: World, revision: int, kill: Callable[[int], bool]) -> bool:
+    """Shape a batch, killed at the first line for which `kill` is true; then let the queue give the message again."""
+    record = world.plan(revision=revision)
+    extract(world, record, ["1.00", "2.50", "3.00"])
+    world.request(record)
+    (message,) = list(world.stores.seal_queue.receive_messages())
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if not frame.f_code.co_filename.endswith("batches/shaping.py"):
+            return None
+        if event == "line" and kill(frame.f_lineno):
+            sys.settrace(None)
+            raise Killed
+        return trace
+
+    before, was_killed = sys.gettrace(), False
+    sys.settrace(trace)
+    try:
+        batches.seal_files(world.context, message.content)
+    except Killed:
+        was_killed = True
+    finally:
+        sys.settrace(before)
+    batches.seal_files(world.context, message.content)
+    world.stores.seal_queue.delete_message(message)
+    found = batches.read(world.stores.batches, record.batch)
+    first = (revision - 1) * 2 + 1
+    assert [(file.sequence, file.rows) for file in found.staged or []] == [(first, 2), (first + 1, 1)]
+    folder = [
+        blob.name.rpartition("/")[2] for blob in world.stores.raw.list_blobs(name_starts_with=record.batch.folder)
+    ]
+    assert folder == [file.name for file in found.staged or []], "no staged row is left, and no file of a killed run"
+    for message in world.stores.seal_queue.receive_messages():
+        world.stores.seal_queue.delete_message(message)
+    return was_killed
 
 
 def test_two_workers_with_the_same_message_make_the_files_once(world: World, feed: Any) -> None:
