@@ -21,6 +21,32 @@ _ROW = re.compile(
 EXAMPLES = [found.groups() for found in _ROW.finditer(PAGE)]
 
 
+_KEY = re.compile(r"^\| [^|]+ \| `(?P<layout>.+?)` \| (?:`(?P<rows>.*?)`)? ?\| `(?P<files>[^`]*)` \|$", re.MULTILINE)
+KEYS = [
+    found.groups("")
+    for found in _KEY.finditer(PAGE.split("## One example of each key")[1].split("## A whole example")[0])
+]
+
+
+@pytest.mark.parametrize(("layout", "rows", "files"), KEYS)
+def test_each_example_of_a_key_gives_its_file(layout: str, rows: str, files: str) -> None:
+    given = [[None if value == "-" else value for value in row.split(" ")] for row in rows.split(";") if row]
+    full = [[*row, *["C", "1.00"][len(row) - 1 :]] for row in given]
+
+    written = shape(f"{{{layout}}}", columns_of("a", "kind", "m:2"), full)
+
+    assert [data.decode() for data in written] == [
+        each.replace("\\r", "\r").replace("\\n", "\n") for each in files.split(" + ")
+    ]
+
+
+@pytest.mark.parametrize("model", [Layout, Record, RecordField])
+def test_every_key_is_in_an_example_that_is_run(model: type[Layout | Record | RecordField]) -> None:
+    run = " ".join([*(layout for layout, _, _ in KEYS), *(f"{{{form}}}" for _, form, *_ in EXAMPLES)])
+
+    assert [name for name in model.model_fields if not re.search(rf"(^|[{{ ,'])({name})'?:", run)] == []
+
+
 def test_the_table_of_forms_is_found() -> None:
     assert len(EXAMPLES) > 20
 
