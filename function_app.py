@@ -181,14 +181,8 @@ def _answer(handle: Callable[[func.HttpRequest], Answer], req: func.HttpRequest,
 @app.route("feeds", methods=["GET"])
 @door
 def feeds(req: func.HttpRequest) -> Answer:
-    """The feeds that are due for the window that starts at `at`."""
-    try:
-        at = _in_bounds(datetime.fromisoformat(req.params.get("at", "")))
-    except ValueError:
-        at = datetime.min  # noqa: DTZ901 - has no zone, so it is refused below
-    if at.tzinfo is None:
-        raise batches.InvalidRequest("?at= is not an instant", "write it as 2026-11-21T00:00:00Z")
-    return 200, {"feeds": batches.feeds_due(_context(req), at)}
+    """The feeds that are due after `windowStart` and until `windowEnd`, what each covers, and those that wait for dbt."""
+    return 200, batches.feeds_due(_context(req), _instant(req, "windowStart"), _instant(req, "windowEnd"))
 
 
 @app.route("batches", methods=["POST"])
@@ -473,6 +467,17 @@ def _header_run_id(req: func.HttpRequest) -> str | None:
 def _traceparent(context: func.Context) -> str | None:
     """Return the caller's trace: the platform attaches it to coroutines only, and no function here is one."""
     return context.trace_context.trace_parent or None if context.trace_context else None
+
+
+def _instant(req: func.HttpRequest, parameter: str) -> datetime:
+    """Return an instant of the query. Raises InvalidRequest."""
+    try:
+        moment = _in_bounds(datetime.fromisoformat(req.params.get(parameter, "")))
+    except ValueError:
+        moment = datetime.min  # noqa: DTZ901 - has no zone, so it is refused below
+    if moment.tzinfo is None:
+        raise batches.InvalidRequest(f"?{parameter}= is not an instant", "write it as 2026-11-21T00:00:00Z")
+    return moment
 
 
 def _name(req: func.HttpRequest, parameter: str) -> str | None:

@@ -11,6 +11,7 @@ from batches.answering import fetch_answers
 from batches.confirming import confirm, confirm_arrived, confirm_empty
 from batches.context import CLAIM_EXPIRES, Context
 from batches.delivering import deliver_batch, give_up_delivery, request_delivery
+from batches.due import feeds_due
 from batches.errors import (
     BatchError,
     ContentChanged,
@@ -28,7 +29,7 @@ from batches.errors import (
     Unreadable,
     WorkedOn,
 )
-from batches.expecting import alert, feeds_due, read_standings, usable_partners
+from batches.expecting import alert, read_standings, usable_partners
 from batches.failing import record_failure, record_run_failure
 from batches.log import log_failure, step
 from batches.manifest import signing_key

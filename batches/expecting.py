@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from datetime import date, datetime, time, timedelta
+from datetime import date, time, timedelta
 
 from azure.core.exceptions import ResourceNotFoundError
 
@@ -25,31 +25,16 @@ from partners import Feed, Partner, PartnerInvalid, load_partners
 from partners.deadlines import Expectation, Facts, Standing, judge_feeds
 
 BACK_DAYS = 7
-FEED_OF_A_WRONG_FILE = "unreadable"
 WEBHOOK_SECRET = "alert-webhook"  # noqa: S105 - the secret's name
 
 
 def usable_partners(context: Context) -> list[Partner]:
     """Return the partners whose files are right; one that is not is told each time, and costs no other partner a night."""
-    return _read_partners(context)[0]
+    return read_partners(context)[0]
 
 
-def feeds_due(context: Context, window_start: datetime) -> list[dict[str, str]]:
-    """Return `{"partner", "feed"}` of every feed that is expected for the business date on which the window starts.
-
-    A partner whose file is wrong is due too, with a feed that cannot be planned: its part of the night is red and says why.
-    """
-    partners, faulty = _read_partners(context)
-    due = [
-        {"partner": partner.name, "feed": name}
-        for partner in partners
-        for name, feed in partner.feeds.items()
-        if not feed.calendar.why_closed(partner.business_date(window_start))
-    ]
-    return due + [{"partner": name, "feed": FEED_OF_A_WRONG_FILE} for name in faulty]
-
-
-def _read_partners(context: Context) -> tuple[list[Partner], list[str]]:
+def read_partners(context: Context) -> tuple[list[Partner], list[str]]:
+    """Return the partners whose files are right, and the names of the others, which are logged."""
     faulty: list[str] = []
 
     def tell(name: str, fault: PartnerInvalid) -> None:

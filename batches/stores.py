@@ -2,6 +2,7 @@
 
 `NAME` holds a connection string, or `NAME__blobServiceUri` / `NAME__queueServiceUri` hold an address that is opened with the
 app's own identity. The encrypted and the batches container share an account; raw has its own, because plaintext must really go.
+What dbt says of its models is in the host's account, and only read.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Stores:
     batches: ContainerClient
     seal_queue: QueueClient
     deliver_queue: QueueClient
+    dbt: ContainerClient | None = None
 
 
 @cache
@@ -65,6 +67,7 @@ def open_stores() -> Stores:
         batches=encrypted.get_container_client("batches"),
         seal_queue=_queue("seal"),
         deliver_queue=_queue("deliver"),
+        dbt=_blob_service("AzureWebJobsStorage").get_container_client("dbt"),
     )
 
 

@@ -19,7 +19,8 @@ from local.stack import ROOT, Stack
 from partners.loading import EXAMPLES, load_partner
 
 BUSINESS_DATE = date(2026, 11, 21)
-WINDOW = {"windowStart": "2026-11-21T00:00:00Z", "windowEnd": "2026-11-22T00:00:00Z"}
+# The night of that business date, in one window; on Azure each of its hours is a window of its own.
+WINDOW = {"windowStart": "2026-11-22T00:00:00Z", "windowEnd": "2026-11-22T08:00:00Z"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import AzureError
 
@@ -35,6 +35,7 @@ from dbt_runner.summary import (
     rows_by_model,
     sentence,
 )
+from dbt_runner.verdicts import VERDICTS, merged
 
 if TYPE_CHECKING:
     from dbt_runner.artifacts import Artifacts
@@ -127,6 +128,7 @@ class Run:
         self.current_etag: str | None = None
         self.timings: dict[str, float] = {}
         self.uploads: dict[str, Path | str] = {}
+        self.results: list[dict[str, Any]] = []
 
     def run(self, importing: threading.Thread) -> Summary:
         """Do the work and record the verdict, whatever happens; storage errors alone are raised."""
@@ -227,6 +229,8 @@ class Run:
         if results.exists():  # read now: the next command of dbt's writes its own
             cleaned = clean_results(json.loads(results.read_bytes()), self.secrets)
             self.uploads["run_results.json"] = json.dumps(cleaned, ensure_ascii=False)
+        if self.request.command in ("build", "run", "test", "retry"):
+            self.results = outcome.results
         failed = failed_nodes(outcome.results, events.paths, self.secrets)
         self.summary = replace(
             self.summary,
@@ -309,11 +313,26 @@ class Run:
             self._keep(name)
         self.uploads["log.jsonl"] = "".join(f"{line}\n" for line in self.dbt.events.log)
         artifacts.upload(self.request.run_id, self.uploads)
+        self._write_verdicts(artifacts)
         if "run_results.json" in self.uploads and "manifest.json" in self.uploads:
             if self.request.command == "retry" and self.summary.status in ("success", "failures"):
                 artifacts.point(LAST, self.request.run_id)
             if self.summary.status == "success" and self.request.makes_state and self.summary.counts:
                 artifacts.promote(CURRENT, self.request.run_id, self.current_etag)
+
+    def _write_verdicts(self, artifacts: Artifacts) -> None:
+        """Keep the last status of every node of production, for those who wait for some of them."""
+        manifest = self.target_folder / "manifest.json"
+        if self.request.target != "production" or not self.results or not manifest.exists():
+            return
+        verdicts = merged(
+            artifacts.read_json(VERDICTS),
+            json.loads(manifest.read_bytes()),
+            self.results,
+            run_id=self.request.run_id,
+            started=self.summary.started,
+        )
+        artifacts.write_json(VERDICTS, verdicts)
 
     def _leave_now(self) -> None:
         """Dbt does not end: record the verdict from this other thread and end the process."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ FOLDER: Final = Path(os.environ.get("PARTNERS_FOLDER") or Path(__file__).parent)
 EXAMPLES: Final = Path(__file__).parent / "examples"
 _MOST_FAULTS: Final = 50
 
+_PARTNERS: dict[Path, tuple[tuple[int, int, str], Partner]] = {}
+
 
 def load_partner(name: str, sftp: Mapping[str, Mapping[str, object]] | None = None, folder: Path = FOLDER) -> Partner:
     """Return one partner. `sftp` is the stage's own addresses by partner: they replace fields of the file's `sftp`.
@@ -27,7 +30,7 @@ def load_partner(name: str, sftp: Mapping[str, Mapping[str, object]] | None = No
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in known:
         raise UnknownPartner(f"there is no partner {name!r}", f"the partners are: {', '.join(known)}")
-    return _read(folder / f"{name}.yaml", (sftp or {}).get(name, {}))
+    return _kept(folder / f"{name}.yaml", (sftp or {}).get(name, {}))
 
 
 def load_partners(
@@ -56,6 +59,18 @@ def read_partner(path: Path) -> Partner:
     Raises PartnerInvalid.
     """
     return _read(path, {}, is_draft=True)
+
+
+def _kept(path: Path, sftp: Mapping[str, object]) -> Partner:
+    """Return the partner of a file; one that did not change since this process read it is not read again."""
+    try:
+        found = path.stat()
+    except OSError:
+        return _read(path, sftp)
+    key = (found.st_mtime_ns, found.st_size, json.dumps(sftp, sort_keys=True, default=str))
+    if path not in _PARTNERS or _PARTNERS[path][0] != key:
+        _PARTNERS[path] = key, _read(path, sftp)
+    return _PARTNERS[path][1]
 
 
 def _read(path: Path, sftp: Mapping[str, object], *, is_draft: bool = False) -> Partner:

@@ -36,7 +36,14 @@ class Operation:
 
 
 OPERATIONS = (
-    Operation(method="get", path="/feeds", function="feeds", answers="Feeds", query=("at",), errors=(422,)),
+    Operation(
+        method="get",
+        path="/feeds",
+        function="feeds",
+        answers="Feeds",
+        query=("windowStart", "windowEnd"),
+        errors=(422,),
+    ),
     Operation(
         method="get",
         path="/batches",
@@ -216,9 +223,20 @@ STANDING = members(
     batch={"anyOf": [BATCH, {"type": "null"}]},
 )
 
+_RUN: dict[str, Schema] = {
+    "partner": TEXT,
+    "feed": TEXT,
+    "windowStart": TIME,
+    "windowEnd": TIME,
+    "batch": BATCH,
+    "at": TIME,
+}
+DUE = members(("batch", "at"), **_RUN)
+WAITING = members(**_RUN, waitsFor=TEXT)
+
 ANSWERS: dict[str, Schema] = {
     "Error": members(error=TEXT, hint=TEXT, batch=MAYBE_TEXT),
-    "Feeds": members(feeds=array({"type": "object"})),
+    "Feeds": members(feeds=array(DUE), waiting=array(WAITING), build={"type": "boolean"}, held=TEXT),
     "Batches": members(batches=array(SUMMARY)),
     "Plan": {
         "type": "object",
@@ -255,7 +273,8 @@ ANSWERS: dict[str, Schema] = {
 
 NAME = {"type": "string", "pattern": f"^{function_app.NAME.pattern}$"}
 QUERY: dict[str, tuple[str, Schema, bool]] = {
-    "at": ("the instant at which the window starts", TIME, True),
+    "windowStart": ("the instant after which feeds are due", TIME, True),
+    "windowEnd": ("the instant until which feeds are due, itself included", TIME, True),
     "partner": ("only this partner's batches", NAME, False),
     "feed": ("only this feed's batches", NAME, False),
     "limit": ("how many", {"type": "integer", "minimum": 1, "maximum": function_app.LIST_LIMIT}, False),

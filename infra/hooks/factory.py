@@ -52,7 +52,7 @@ def main() -> None:
         "the function key is new in the vault" if store_function_key(vault, key) else "the function key is in the vault"
     )
     run([sys.executable, "-m", "infra.deploy", "apply", "--stage", stage], show=True)
-    say("new triggers are stopped: start nightly_window in ADF Studio when the partner is ready")
+    say("new triggers are stopped: start hourly_window in ADF Studio when the partner is ready")
 
 
 if __name__ == "__main__":

@@ -211,11 +211,13 @@ def test_the_command_lists_without_starting_services(capsys: pytest.CaptureFixtu
         pytest.fail("a dry run starts no services")
 
     code = trigger_main(
-        ["nightly_window", "--from", "2026-11-21", "--to", "2026-11-23", "--dry-run"], repository / "adf", never
+        ["hourly_window", "--from", "2026-11-21T05:00", "--to", "2026-11-21T07:00", "--dry-run"],
+        repository / "adf",
+        never,
     )
 
     assert code == 0
-    assert "2026-11-21T00:00:00Z .. 2026-11-22T00:00:00Z" in capsys.readouterr().out
+    assert "2026-11-21T05:00:00Z .. 2026-11-21T06:00:00Z" in capsys.readouterr().out
 
 
 def test_the_command_runs_and_says_how_many_succeeded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

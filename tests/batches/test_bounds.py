@@ -41,8 +41,8 @@ BATCH = "northwind.accruals.1999-01-01.1"
         ("GET", "batches?partner=%00", None),
         ("GET", "batches?partner=a/../b", None),
         ("GET", "batches?feed=%0a", None),
-        ("GET", "feeds?at=0001-01-01T00:00:00Z", None),
-        ("GET", "feeds?at=9999-12-31T23:59:59Z", None),
+        ("GET", "feeds?windowStart=0001-01-01T00:00:00Z&windowEnd=2026-11-22T00:00:00Z", None),
+        ("GET", "feeds?windowStart=2026-11-22T00:00:00Z&windowEnd=9999-12-31T23:59:59Z", None),
     ],
 )
 def test_what_is_out_of_bounds_is_refused_with_a_hint(app: App, method: str, path: str, body: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
 import pytest
-from batch_world import START, World
+from batch_world import World
 
 import batches
 from encryption import VaultUnreachable
@@ -87,16 +87,6 @@ def test_holiday_is_not_expected_and_not_planned(world: World, partners: list[Pa
     christmas = datetime(2026, 12, 25, tzinfo=UTC)
 
     assert state(world, partners, christmas.replace(hour=20), christmas.date()) == "not expected"
-    assert {"partner": "northwind", "feed": "accruals"} not in batches.feeds_due(world.context, christmas)
-    assert {"partner": "northwind", "feed": "accruals"} in batches.feeds_due(world.context, START)
-
-
-def test_wrong_file_of_one_partner_is_told_and_plans_the_others(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    due = batches.feeds_due(world.at(sftp={"cedarway": {"port": 0}}), START)
-
-    assert due == [{"partner": "northwind", "feed": "accruals"}, {"partner": "cedarway", "feed": "unreadable"}]
-    assert "partner.invalid" in caplog.text
-    assert "cedarway.yaml:9: sftp.port" in caplog.text
 
 
 def test_days_before_the_feed_began_are_not_missing(world: World, partners: list[Partner]) -> None:

@@ -51,7 +51,7 @@ def test_every_schema_is_one() -> None:
         ("GET", "health", None, 200),
         ("GET", "ready", None, 200),
         ("GET", "standings", None, 200),
-        ("GET", "feeds?at=2026-11-21T00:00:00Z", None, 200),
+        ("GET", "feeds?windowStart=2026-11-22T01:00:00Z&windowEnd=2026-11-22T02:00:00Z", None, 200),
         ("GET", "feeds", None, 422),
         ("GET", "batches?limit=3", None, 200),
         ("GET", "batches?limit=many", None, 422),

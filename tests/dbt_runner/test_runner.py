@@ -90,7 +90,7 @@ def test_partial_success_does_not_become_the_state_to_compare_with(
     run_id = ask(select=ONE)
 
     assert run_dbt().code == 0
-    assert names(container, "state/") == {"last.json"}
+    assert names(container, "state/") == {"last.json", "verdicts.json"}
     assert read(container, "state/last.json") == {"run_id": run_id}
 
 

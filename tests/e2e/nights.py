@@ -23,6 +23,12 @@ def window(day: date) -> dict[str, str]:
     return {"windowStart": start.isoformat(), "windowEnd": (start + timedelta(days=1)).isoformat()}
 
 
+def hour(day: date) -> dict[str, str]:
+    """Return the window of the hour in which the night of a business date begins."""
+    end = datetime(day.year, day.month, day.day, 2, tzinfo=UTC) + timedelta(days=1)
+    return {"windowStart": (end - timedelta(hours=1)).isoformat(), "windowEnd": end.isoformat()}
+
+
 def run(stack: Stack, pipeline: str, **parameters: Any) -> PipelineRun:
     return run_pipeline(load_factory(ROOT / "adf"), pipeline, parameters, stack.connection().overrides())
 

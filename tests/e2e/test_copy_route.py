@@ -11,9 +11,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from nights import CANARY, NIGHT, at_partner, completes_after_the_mend, failed, run, run_batch, status, window
+from nights import CANARY, NIGHT, at_partner, completes_after_the_mend, failed, hour, run, run_batch, status
 
 from cli.demo import Result
+from cli.run import raise_if_failed
 from local.partner import self_signed
 from local.sftp import SftpFaults
 from local.stack import Stack
@@ -124,19 +125,30 @@ def test_unreachable_server(stack: Stack, night: Result, tmp_path: Path) -> None
     completes_after_the_mend(stack, day, tmp_path)
 
 
-def test_failing_dbt_test_turns_the_night_red_before_anything_is_planned(stack: Stack, night: Result) -> None:
+def test_failing_dbt_test_holds_back_the_feeds_below_it_until_it_is_green(
+    stack: Stack, night: Result, tmp_path: Path
+) -> None:
     day = date(2026, 11, 14)
     with psycopg.connect(stack.postgres.dsn(), autocommit=True) as connection:
         connection.execute("CREATE TABLE loyalty.kept AS SELECT * FROM loyalty.transactions")
         connection.execute("ALTER TABLE loyalty.transactions DROP CONSTRAINT IF EXISTS transactions_pkey CASCADE")
         connection.execute("INSERT INTO loyalty.transactions SELECT * FROM loyalty.kept LIMIT 3")
         try:
-            why = failed(run(stack, "nightly", **window(day)))
+            red = failed(run(stack, "run_dbt"))
+            why = failed(run(stack, "nightly", **hour(day)))
         finally:
             connection.execute("TRUNCATE loyalty.transactions")
             connection.execute("INSERT INTO loyalty.transactions SELECT * FROM loyalty.kept")
             connection.execute("DROP TABLE loyalty.kept")
 
-    assert "dbt: 1 of" in why
+    assert "dbt: 1 of" in red
+    assert "northwind accruals waits: keeps_every_row_of_int_transactions_judged" in why
     assert CANARY not in why
     assert at_partner(stack, day) == []
+
+    raise_if_failed(run(stack, "run_dbt"))
+    start, end = (datetime.fromisoformat(each) + timedelta(hours=1) for each in hour(day).values())
+    next_hour = run(stack, "nightly", windowStart=start.isoformat(), windowEnd=end.isoformat())
+    raise_if_failed(next_hour)
+    assert not [each for each in next_hour.walk() if each.name == "Run dbt" and each.status == "Succeeded"]
+    completes_after_the_mend(stack, day, tmp_path)

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from nights import CANARY, NIGHT, at_partner, completes_after_the_mend, run, window, writes
+from nights import CANARY, NIGHT, at_partner, completes_after_the_mend, hour, run, writes
 
 from adf_runner import load_factory
 from cli.census import NOT_OURS, Canary, census
@@ -99,7 +99,7 @@ def test_data_factory_may_not_read_certificates(stack: Stack, night: Result) -> 
 def test_same_window_again_sends_nothing_and_says_so(stack: Stack, night: Result) -> None:
     before = writes(stack)
 
-    again = run(stack, "nightly", **window(NIGHT))
+    again = run(stack, "nightly", **hour(NIGHT))
 
     raise_if_failed(again)
     assert "nothing was sent" in again.find("Deliver").output["pipelineReturnValue"]["outcome"]

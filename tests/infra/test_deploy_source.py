@@ -29,7 +29,7 @@ def test_what_is_referred_to_comes_first_and_triggers_come_last(write: Write) ->
 def test_our_own_folder_loads() -> None:
     items = load_source(Path("adf"))
 
-    assert ("trigger", "nightly_window") in items
+    assert ("trigger", "hourly_window") in items
     assert ("globalParameters", "default") in items
 
 
