@@ -24,10 +24,15 @@ settings.load_profile("sealift")
 
 
 if os.environ.get("SEALIFT_TEST_ENGINE") == "microsoft":  # see tests/local/test_microsoft_engine.py
-    from local.functions_host import pool
+    from local.functions_host.host import FunctionHost
 
-    pool.WORKER = [sys.executable, str(Path(__file__).parent / "local" / "microsoft_worker.py")]
-    pool.WORKER_ARGUMENTS = [folder] if (folder := os.environ.get("SEALIFT_TEST_PACKAGES")) else []
+    ENGINE = Path(__file__).parent / "local" / "microsoft_worker.py"
+    FunctionHost.worker_program = [
+        sys.executable,
+        str(ENGINE),
+        os.environ["SEALIFT_TEST_MARK"],
+        os.environ["SEALIFT_TEST_PACKAGES"],
+    ]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

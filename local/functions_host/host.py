@@ -17,7 +17,7 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from local.functions_host.settings import HOST_ENDS
 from local.wire.certificates import write_private
@@ -37,6 +37,9 @@ class FunctionHost(ProcessService):
     `environment` are the app's settings. `keys` are the host keys by name (`default` is `.key`); the master key is made
     here. A restart keeps port and keys.
     """
+
+    # Another program in the place of local.functions_host.worker: the tests run the app on Microsoft's runtime with it.
+    worker_program: ClassVar[list[str]] = []
 
     def __init__(
         self,
@@ -87,6 +90,8 @@ class FunctionHost(ProcessService):
         command = [sys.executable, "-m", "local.functions_host.host", "--app", str(self.app_folder.resolve())]
         command += ["--keys-file", str(keys_file.resolve()), "--port", str(self._port), "--workers", str(self._workers)]
         command += ["--lease-seconds", str(self._lease_seconds)]
+        if self.worker_program:
+            command += ["--worker-program", json.dumps(self.worker_program)]
         process = Process(
             "the function host",
             command,

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +24,7 @@ from local.functions_host.settings import AppRefused
 from local.wire.processes import ROOT
 
 # The program that runs an app; it takes the app's folder and the descriptor of a socket.
-WORKER = [sys.executable, "-m", "local.functions_host.worker"]
-WORKER_ARGUMENTS: list[str] = []
+WORKER = (sys.executable, "-m", "local.functions_host.worker")
 START_SECONDS = 60.0
 RESTART_PAUSE_SECONDS = 1.0
 WATCH_SECONDS = 0.05
@@ -63,7 +62,15 @@ class _Worker:
 class WorkerPool:
     """Run the functions of one app in `count` processes."""
 
-    def __init__(self, app: Path, count: int, timeout_seconds: float | None, log: Log) -> None:
+    def __init__(
+        self,
+        app: Path,
+        count: int,
+        timeout_seconds: float | None,
+        log: Log,
+        program: Sequence[str] = WORKER,
+    ) -> None:
+        self._program = list(program)
         self._app = app
         self._count = count
         self._timeout_seconds = timeout_seconds
@@ -146,7 +153,7 @@ class WorkerPool:
     def _spawn(self) -> _Worker:
         ours, theirs = socket.socketpair()
         process = subprocess.Popen(
-            [*WORKER, str(self._app), str(theirs.fileno()), *WORKER_ARGUMENTS],
+            [*self._program, str(self._app), str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             cwd=ROOT,

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local.functions_host.pool import CallFailed, WorkerPool
+from local.functions_host.pool import WORKER, CallFailed, WorkerPool
 from local.functions_host.queues import LEASE_SECONDS, ListenerHost, QueueListener, Timing, queue_client, queue_name
 from local.functions_host.routes import Answer, Keys, Route, answer_route, decode_path, parse_route, sort_routes
 from local.functions_host.settings import HOST_ENDS, AppRefused, HostSettings, read_host_json, resolve_setting
@@ -37,13 +37,13 @@ class Host:
     """The host itself: routes to functions, queues to functions, workers below."""
 
     def __init__(
-        self, app: Path, settings: HostSettings, keys: Keys, *, workers: int = 1, port: int = 0, lease_seconds: int
+        self, pool: WorkerPool, settings: HostSettings, keys: Keys, *, port: int = 0, lease_seconds: int
     ) -> None:
         self._settings = settings
         self._keys = keys
         self._lease_seconds = lease_seconds
         self._started = time.monotonic()
-        self.pool = WorkerPool(app, workers, settings.function_timeout_seconds, log)
+        self.pool = pool
         self._web = WebServer("function host", self._answer, port=port)
         self._routes: list[Route] = []
         self._listeners: list[QueueListener] = []
@@ -259,17 +259,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="0 lets the system choose")
     parser.add_argument("--workers", type=int, default=1, help="worker processes")
     parser.add_argument("--lease-seconds", type=int, default=LEASE_SECONDS, help="the lease of a queue message")
+    parser.add_argument("--worker-program", type=json.loads, default=WORKER, help="a JSON list: what runs the app")
     options = parser.parse_args(argv)
     # A pipe, because a handler runs in the midst of whatever the main thread does and must not wait for a lock.
     signalled, signal_end = os.pipe()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os.write(signal_end, b"x"))
     try:
+        settings, app = read_host_json(options.app), options.app.resolve()
         host = Host(
-            options.app.resolve(),
-            read_host_json(options.app),
+            WorkerPool(app, options.workers, settings.function_timeout_seconds, log, options.worker_program),
+            settings,
             read_keys(options.keys_file),
-            workers=options.workers,
             port=options.port,
             lease_seconds=options.lease_seconds,
         )

@@ -1,7 +1,8 @@
-"""Microsoft's Python runtime package as the worker of the local host: `python microsoft_worker.py APP DESCRIPTOR [PACKAGES]`.
+"""Microsoft's Python runtime package as the worker of the local host: `python microsoft_worker.py MARK PACKAGES APP DESCRIPTOR`.
 
 Speaks the protocol of `local.functions_host.worker` with the host, and hands each call to the package as Azure does from
-Python 3.13 on. So the host, the storage and the tests are the same, and only the engine that runs the app is another.
+Python 3.13 on. So the host, the storage and the tests are the same, and only the engine that runs the app is another. PACKAGES is the folder
+of the package, or empty; MARK a file that is made when the package has loaded an app.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def load(app: Path, packages: list[str]) -> Any:
+def load(app: Path, packages: str) -> Any:
     """Return our description of the package's wire, with the app's folder in the place of ours."""
     from local.functions_host.worker import log_as_json
 
-    sys.path[0:0] = [str(Path(__file__).parent), *packages]
+    sys.path[0:0] = [str(Path(__file__).parent)]
+    sys.path += [packages] if packages else []
     import microsoft_runtime
 
     log_as_json()
@@ -60,7 +62,7 @@ def describe(name: str, bindings: list[dict[str, Any]]) -> dict[str, Any]:
     return {"name": name, "trigger": trigger, "bindings": bindings}
 
 
-async def serve(runtime: Any, app: Path, host: Connection) -> None:
+async def serve(runtime: Any, app: Path, host: Connection, mark: Path) -> None:
     indexed = await runtime.index(str(app))
     if "refused" in indexed:
         host.send({"kind": "refused", "message": indexed["refused"], "hint": "Microsoft's runtime refuses the app"})
@@ -68,6 +70,7 @@ async def serve(runtime: Any, app: Path, host: Connection) -> None:
     functions = indexed["functions"]
     described = [describe(name, each["bindings"]) for name, each in functions.items()]
     host.send({"kind": "indexed", "functions": described})
+    mark.touch()
     loop, ended, lock = asyncio.get_running_loop(), asyncio.Event(), threading.Lock()
 
     async def work(request: dict[str, Any]) -> None:
@@ -88,5 +91,6 @@ async def serve(runtime: Any, app: Path, host: Connection) -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    asyncio.run(serve(load(Path(sys.argv[1]), sys.argv[3:]), Path(sys.argv[1]), Connection(int(sys.argv[2]))))
+    MARK, PACKAGES, APP, DESCRIPTOR = sys.argv[1:]
+    asyncio.run(serve(load(Path(APP), PACKAGES), Path(APP), Connection(int(DESCRIPTOR)), Path(MARK)))
     os._exit(0)  # calls that still run have nobody to answer

@@ -19,7 +19,7 @@ FOLDER = ROOT / ".venv-functions-runtime"
 def engine() -> dict[str, str]:
     """Return the settings that make the host's workers Microsoft's."""
     if importlib.util.find_spec(RUNTIME) is not None:
-        return {"SEALIFT_TEST_ENGINE": "microsoft"}
+        return {"SEALIFT_TEST_ENGINE": "microsoft", "SEALIFT_TEST_PACKAGES": ""}
     if (FOLDER / RUNTIME).is_dir():
         return {"SEALIFT_TEST_ENGINE": "microsoft", "SEALIFT_TEST_PACKAGES": str(FOLDER)}
     pytest.skip(f"{RUNTIME} is not installed; test_function_differential.py says how to get it")
@@ -30,14 +30,16 @@ def engine() -> dict[str, str]:
     ["tests/contract", "tests/e2e/test_main_job.py tests/e2e/test_function_route.py", "tests/batches/test_openapi.py"],
     ids=["contract", "night", "document"],
 )
-def test_app_keeps_its_promises_on_the_runtime_of_azure(engine: dict[str, str], tests: str) -> None:
+def test_app_keeps_its_promises_on_the_runtime_of_azure(engine: dict[str, str], tests: str, tmp_path: Path) -> None:
+    mark = tmp_path / "loaded"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:xdist", *tests.split()],
         cwd=ROOT,
-        env={**os.environ, **engine},
+        env={**os.environ, **engine, "SEALIFT_TEST_MARK": str(mark)},
         capture_output=True,
         text=True,
     )
 
     assert done.returncode == 0, done.stdout[-4000:]
     assert " passed" in done.stdout
+    assert mark.exists(), "the app was loaded by Microsoft's runtime"
