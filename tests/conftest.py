@@ -27,12 +27,8 @@ if os.environ.get("SEALIFT_TEST_ENGINE") == "microsoft":  # see tests/local/test
     from local.functions_host.host import FunctionHost
 
     ENGINE = Path(__file__).parent / "local" / "microsoft_worker.py"
-    FunctionHost.worker_program = [
-        sys.executable,
-        str(ENGINE),
-        os.environ["SEALIFT_TEST_MARK"],
-        os.environ["SEALIFT_TEST_PACKAGES"],
-    ]
+    MARK, PACKAGES = os.environ["SEALIFT_TEST_MARK"], os.environ["SEALIFT_TEST_PACKAGES"]
+    FunctionHost.worker_program = [sys.executable, str(ENGINE), MARK, PACKAGES]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

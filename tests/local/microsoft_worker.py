@@ -1,8 +1,8 @@
 """Microsoft's Python runtime package as the worker of the local host: `python microsoft_worker.py MARK PACKAGES APP DESCRIPTOR`.
 
 Speaks the protocol of `local.functions_host.worker` with the host, and hands each call to the package as Azure does from
-Python 3.13 on. So the host, the storage and the tests are the same, and only the engine that runs the app is another. PACKAGES is the folder
-of the package, or empty; MARK a file that is made when the package has loaded an app.
+Python 3.13 on. So the host, the storage and the tests are the same, and only the engine that runs the app is another.
+PACKAGES is the folder of the package, or empty; MARK a file that is made when the package has loaded an app.
 """
 
 from __future__ import annotations
