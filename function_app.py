@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import azure.functions as func
@@ -275,12 +275,15 @@ def status(req: func.HttpRequest) -> Answer:
 @app.route("batches", methods=["GET"])
 @door
 def list_batches(req: func.HttpRequest) -> Answer:
-    """The newest batches and their states: `?partner=`, `?feed=`, `?limit=`."""
-    asked = req.params.get("limit", "20")
-    limit = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 0
-    if not 1 <= limit <= LIST_LIMIT:
-        raise batches.InvalidRequest("?limit= is not a number of batches", f"write a number from 1 to {LIST_LIMIT}")
-    found = batches.list_batches(_context(req), partner=_name(req, "partner"), feed=_name(req, "feed"), limit=limit)
+    """The newest batches and their states: `?partner=`, `?feed=`, `?state=`, `?date=`, `?limit=`."""
+    limit = _number(req, "limit", 20, LIST_LIMIT)
+    wanted = batches.Wanted(
+        partner=_name(req, "partner"),
+        feed=_name(req, "feed"),
+        state=req.params.get("state"),
+        day=req.params.get("date"),
+    )
+    found = batches.list_batches(_context(req), wanted, limit=limit)
     return 200, {"batches": found}
 
 
@@ -334,23 +337,22 @@ def purge(req: func.HttpRequest) -> Answer:
 @app.route("standings", methods=["GET"])
 @door
 def standings(req: func.HttpRequest) -> Answer:
-    """How every feed with a deadline stands for the last business dates: due, late, missing, failed, delivered."""
-    context = _context(req)
-    found = batches.read_standings(context, batches.usable_partners(context))
-    return 200, {
-        "standings": [
-            {
-                "partner": each.partner,
-                "feed": each.feed,
-                "businessDate": each.business_date.isoformat(),
-                "state": each.state,
-                "dueBy": each.due_by.isoformat(),
-                "reason": each.reason,
-                "batch": each.batch or None,
-            }
-            for each in found
-        ]
-    }
+    """How every feed with a deadline stands for the last `?days=` business dates, and when every feed runs next."""
+    days = _number(req, "days", batches.BACK_DAYS, batches.MOST_DAYS)
+    return 200, batches.overview(_context(req), back_days=days)
+
+
+@app.route("feeds/{partner}/{feed}", methods=["GET"])
+@door
+def explain(req: func.HttpRequest) -> Answer:
+    """Why a feed is due or not on a day of its partner's zone, `?day=`: its runs, what they cover and what they wait for."""
+    try:
+        day = date.fromisoformat(req.params["day"]) if req.params.get("day") else None
+    except ValueError:
+        raise batches.InvalidRequest("?day= is not a date", "write it as 2026-11-21") from None
+    if day and not FIRST_YEAR <= day.year <= LAST_YEAR:
+        raise batches.InvalidRequest("?day= is outside the calendar", f"years from {FIRST_YEAR} to {LAST_YEAR}")
+    return 200, batches.explain(_context(req), req.route_params["partner"], req.route_params["feed"], day)
 
 
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
@@ -467,6 +469,17 @@ def _header_run_id(req: func.HttpRequest) -> str | None:
 def _traceparent(context: func.Context) -> str | None:
     """Return the caller's trace: the platform attaches it to coroutines only, and no function here is one."""
     return context.trace_context.trace_parent or None if context.trace_context else None
+
+
+def _number(req: func.HttpRequest, parameter: str, default: int, most: int) -> int:
+    """Return a number of the query. Raises InvalidRequest."""
+    asked = req.params.get(parameter, str(default))
+    number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 0
+    if not 1 <= number <= most:
+        raise batches.InvalidRequest(
+            f"?{parameter}= is not a number that is served", f"write a number from 1 to {most}"
+        )
+    return number
 
 
 def _instant(req: func.HttpRequest, parameter: str) -> datetime:

@@ -29,11 +29,12 @@ from batches.errors import (
     Unreadable,
     WorkedOn,
 )
-from batches.expecting import alert, read_standings, usable_partners
+from batches.expecting import BACK_DAYS, alert, read_standings, usable_partners
+from batches.explaining import MOST_DAYS, explain, overview
 from batches.failing import record_failure, record_run_failure
 from batches.log import log_failure, step
 from batches.manifest import signing_key
-from batches.operating import history, list_batches, replay, resend
+from batches.operating import Wanted, history, list_batches, replay, resend
 from batches.outgoing import remote_files
 from batches.planning import Window, describe, plan
 from batches.purging import Sweep, sweep
@@ -46,7 +47,9 @@ from batches.stores import Stores, credential, open_stores
 from batches.verifying import verify, verify_file
 
 __all__ = [
+    "BACK_DAYS",
     "CLAIM_EXPIRES",
+    "MOST_DAYS",
     "BatchError",
     "BatchId",
     "ContentChanged",
@@ -67,6 +70,7 @@ __all__ = [
     "UnderWay",
     "UnknownBatch",
     "Unreadable",
+    "Wanted",
     "Window",
     "WorkedOn",
     "alert",
@@ -77,6 +81,7 @@ __all__ = [
     "credential",
     "deliver_batch",
     "describe",
+    "explain",
     "feeds_due",
     "fetch_answers",
     "give_up",
@@ -86,6 +91,7 @@ __all__ = [
     "log_failure",
     "note_sent",
     "open_stores",
+    "overview",
     "plan",
     "read",
     "read_standings",

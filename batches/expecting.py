@@ -16,6 +16,7 @@ from batches.alerts import post_alert
 from batches.context import Context
 from batches.errors import Unreadable
 from batches.log import log_event, log_failure
+from batches.readiness import Readiness
 from batches.receipts import read_receipt
 from batches.record import BatchId
 from batches.status import state_of
@@ -44,18 +45,26 @@ def read_partners(context: Context) -> tuple[list[Partner], list[str]]:
     return load_partners(context.sftp, on_fault=tell), faulty
 
 
-def read_standings(context: Context, partners: Iterable[Partner]) -> list[Standing]:
+def read_standings(context: Context, partners: Iterable[Partner], *, back_days: int = BACK_DAYS) -> list[Standing]:
     """Return how every feed with a deadline stands for the last business dates, oldest first."""
     expectations = [
-        _expectation(partner, name, feed)
+        expectation(partner, name, feed)
         for partner in partners
         for name, feed in partner.feeds.items()
         if feed.expected is not None
     ]
     facts = {
-        (each.partner, each.feed, day): found for each in expectations for day, found in _facts(context, each).items()
+        (each.partner, each.feed, day): found
+        for each in expectations
+        for day, found in _facts(context, each, back_days).items()
     }
-    return judge_feeds(expectations, context.now(), facts, back_days=BACK_DAYS)
+    readiness = Readiness(context.stores)
+    for partner in partners:
+        for name, feed in partner.feeds.items():
+            if feed.expected is not None:
+                for day, waits in _waiting(context, readiness, partner, name).items():
+                    facts.setdefault((partner.name, name, day), Facts(waiting=waits))
+    return judge_feeds(expectations, context.now(), facts, back_days=back_days)
 
 
 def alert(context: Context, partners: list[Partner]) -> list[Standing]:
@@ -87,7 +96,8 @@ def alert(context: Context, partners: list[Partner]) -> list[Standing]:
     return alarming
 
 
-def _expectation(partner: Partner, name: str, feed: Feed) -> Expectation:
+def expectation(partner: Partner, name: str, feed: Feed) -> Expectation:
+    """Return what a feed with a deadline promises."""
     assert feed.expected is not None, "only feeds with a deadline are judged"
     expected = feed.expected
     return Expectation(
@@ -100,15 +110,16 @@ def _expectation(partner: Partner, name: str, feed: Feed) -> Expectation:
         when_closed=expected.when_closed,
         warn=timedelta(minutes=expected.warn_minutes),
         grace=timedelta(minutes=expected.grace_minutes),
-        since=expected.since,
+        timetable=partner.timetable(name) if feed.schedule or feed.paused else None,
+        since=max((each for each in (expected.since, feed.since) if each), default=None),
     )
 
 
-def _facts(context: Context, expectation: Expectation) -> dict[date, Facts]:
+def _facts(context: Context, expectation: Expectation, back_days: int) -> dict[date, Facts]:
     """Return what is on record for the last business dates."""
     found: dict[date, Facts] = {}
     today = context.now().date()
-    for back in range(-1, BACK_DAYS + 2):
+    for back in range(-1, back_days + 2):
         day = today - timedelta(days=back)
         prefix = f"{expectation.partner}/{expectation.feed}/{day}."
         names = context.stores.batches.list_blob_names(name_starts_with=prefix)
@@ -117,6 +128,16 @@ def _facts(context: Context, expectation: Expectation) -> dict[date, Facts]:
             planned.sort(key=lambda batch: batch.revision, reverse=True)
             found[day] = _choose([_fact(context, batch) for batch in planned])
     return found
+
+
+def _waiting(context: Context, readiness: Readiness, partner: Partner, name: str) -> dict[date, str]:
+    """Return what the feed's last run waits for, by the business date that it covers."""
+    now = context.now()
+    runs = partner.timetable(name).due(now - timedelta(days=1), now)
+    if not runs:
+        return {}
+    waits = readiness.why_waiting(partner.name, name, partner.feeds[name], runs[-1].cover.end)
+    return {runs[-1].cover.last: waits} if waits else {}
 
 
 def _choose(revisions: list[Facts]) -> Facts:
@@ -135,10 +156,16 @@ def _fact(context: Context, batch: BatchId) -> Facts:
             batch=batch,
             state=state_of(context, record),
             delivered_at=receipt.delivered_at if receipt else record.emptied_at,
-            failure=record.failure.cause if record.failure else "",
+            failure=_why_stopped(record),
         )
     except Unreadable as error:  # reported, and hides no other feed
         return Facts(batch=batch, failure=error.message)
+
+
+def _why_stopped(record: records.Record) -> str:
+    if record.superseded_by is not None:
+        return f"it never left: its days are in batch {record.superseded_by}"
+    return record.failure.cause if record.failure else ""
 
 
 def _mark(standing: Standing) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from batches import ledger
@@ -22,23 +23,52 @@ from batches.receipts import read_receipt
 from batches.record import BatchId, Record, Resend
 from batches.sending import release
 from batches.status import shown_state
+from partners import UnknownFeed
 
 READS_AT_ONCE = 8
+MOST_STATES = 500
 
 
-def list_batches(context: Context, *, partner: str | None, feed: str | None, limit: int) -> list[dict[str, Any]]:
-    """Return the newest batches with their state, newest business date first."""
-    prefix = "/".join(part for part in (partner, feed if partner else None) if part)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which batches a list shows; None: all. `day` is a business date."""
+
+    partner: str | None = None
+    feed: str | None = None
+    state: str | None = None
+    day: str | None = None
+
+
+def list_batches(context: Context, wanted: Wanted, *, limit: int) -> list[dict[str, Any]]:
+    """Return the newest batches with their state, newest business date first. Raises UnknownPartner, UnknownFeed.
+
+    A state is read from each batch: with one, at most the 500 newest are looked at.
+    """
+    prefix = "/".join(part for part in (wanted.partner, wanted.feed if wanted.partner else None) if part)
     found: list[BatchId] = []
     for name in context.stores.batches.list_blob_names(name_starts_with=prefix and f"{prefix}/"):
         batch = BatchId.of_blob(name)
         if batch and name.endswith("/batch.json"):
             found.append(batch)
-    if feed:
-        found = [batch for batch in found if batch.feed == feed]
+    if not found:
+        _refuse_unknown(context, wanted)
+    found = [
+        batch for batch in found if wanted.feed in (None, batch.feed) and wanted.day in (None, str(batch.business_date))
+    ]
     found.sort(key=lambda batch: (batch.slot, batch.partner, batch.feed, batch.revision), reverse=True)
+    looked_at = found[: MOST_STATES if wanted.state else limit]
     with ThreadPoolExecutor(READS_AT_ONCE) as pool:
-        return list(pool.map(lambda batch: _summary(context, batch), found[:limit]))
+        shown = list(pool.map(lambda batch: _summary(context, batch), looked_at))
+    return [each for each in shown if wanted.state in (None, each["state"])][:limit]
+
+
+def _refuse_unknown(context: Context, wanted: Wanted) -> None:
+    """Raise for a partner or feed that neither has a batch nor a file: a typo must not look like an empty list."""
+    if wanted.partner is None:
+        return
+    feeds = context.partner(wanted.partner).feeds
+    if wanted.feed is not None and wanted.feed not in feeds:
+        raise UnknownFeed(f"{wanted.partner} has no feed {wanted.feed!r}", f"its feeds are: {', '.join(feeds)}")
 
 
 def history(context: Context, batch: BatchId) -> list[dict[str, Any]]:
@@ -124,7 +154,7 @@ def _summary(context: Context, batch: BatchId) -> dict[str, Any]:
     try:
         record = records.read(context.stores.batches, batch)
     except Unreadable as error:
-        nothing = {"sequence": 0, "delivery": 0, "files": 0, "route": ""}
+        nothing = {"sequence": 0, "delivery": 0, "files": 0, "rows": None, "bytes": 0, "route": ""}
         return {"batch": batch, "state": "unreadable", **nothing, "cause": error.message}
     return {
         "batch": batch,
@@ -132,6 +162,14 @@ def _summary(context: Context, batch: BatchId) -> dict[str, Any]:
         "sequence": record.sequence,
         "delivery": record.delivery,
         "files": len(record.files),
+        "rows": _rows(record),
+        "bytes": sum(file.size_bytes for file in record.staged or []),
         "route": record.route,
         "cause": record.failure.cause if record.failure else None,
     }
+
+
+def _rows(record: Record) -> int | None:
+    """Return how many rows the batch has, None until it is shaped."""
+    counts = [file.rows for file in record.staged or []]
+    return sum(count or 0 for count in counts) if counts and None not in counts else None

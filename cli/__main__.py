@@ -17,6 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "lint": ("cli.develop:lint_main", "the linters, the type checker and the pipeline checks"),
     "run": ("cli.run:main", "run a pipeline of adf/ on local services"),
     "batch": ("cli.batch:main", "list | show | resend | replay | verify | purge: the operator's verbs"),
+    "feeds": ("cli.feeds:main", "how every feed stands and when it runs next; explain: why one is due or not"),
     "census": ("cli.census:main", "look for a canary, or for plaintext that is too old, wherever the product writes"),
     "trigger": ("cli.trigger:main", "list or run the windows of a trigger"),
     "adf": ("cli.adf:main", "check | eval | cases: lint adf/, evaluate an expression, run golden cases"),

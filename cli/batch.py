@@ -81,10 +81,7 @@ class Api:
 def main(argv: list[str]) -> int:
     """Run one verb; exit 1 when a batch does not verify, or when plaintext is overdue."""
     parser = argparse.ArgumentParser("sealift batch", description=__doc__)
-    parser.add_argument("--url", help="the function app, such as https://func-sealift.azurewebsites.net")
-    parser.add_argument("--key", help="a function key; better in SEALIFT_KEY, where no process list shows it")
-    parser.add_argument("--entra", metavar="CLIENT_ID", help="the app's registration in Entra, where it has one")
-    parser.add_argument("--json", action="store_true", help="print the app's own answers; also after VERB")
+    add_connection(parser)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, run: Callable[[Api, argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -96,6 +93,8 @@ def main(argv: list[str]) -> int:
     lists = verb("list", _list, "the newest batches and their states")
     lists.add_argument("--partner")
     lists.add_argument("--feed")
+    lists.add_argument("--state", help="only batches in this state, such as failed")
+    lists.add_argument("--date", help="only batches of this business date")
     lists.add_argument("--limit", type=int, default=20, help="how many (20)")
     for name, run, text in (
         ("show", _show, "one batch: state, failure, and every step from the ledger"),
@@ -109,11 +108,20 @@ def main(argv: list[str]) -> int:
     purge = verb("purge", _purge, "delete plaintext that delivered batches left; name other plaintext that is too old")
     purge.add_argument("--hours", type=int, default=72, help="the age from which undelivered plaintext is named (72)")
     arguments = parser.parse_args(argv)
-    code: int = arguments.run(_connect(arguments), arguments)
+    code: int = arguments.run(connect(arguments), arguments)
     return code
 
 
-def _connect(arguments: argparse.Namespace) -> Api:
+def add_connection(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the function app."""
+    parser.add_argument("--url", help="the function app, such as https://func-sealift.azurewebsites.net")
+    parser.add_argument("--key", help="a function key; better in SEALIFT_KEY, where no process list shows it")
+    parser.add_argument("--entra", metavar="CLIENT_ID", help="the app's registration in Entra, where it has one")
+    parser.add_argument("--json", action="store_true", help="print the app's own answers; also after a verb")
+
+
+def connect(arguments: argparse.Namespace) -> Api:
+    """Return the function app that the options, the environment or kept services name. Raises ApiRefused."""
     url = arguments.url or os.environ.get("SEALIFT_URL")
     key = arguments.key or os.environ.get("SEALIFT_KEY")
     if url and key:
@@ -142,15 +150,20 @@ def _token(client_id: str) -> str:
 
 
 def _list(api: Api, arguments: argparse.Namespace) -> int:
-    answer = api.get("batches", partner=arguments.partner, feed=arguments.feed, limit=arguments.limit)
+    about = {"state": arguments.state, "date": arguments.date, "limit": arguments.limit}
+    answer = api.get("batches", partner=arguments.partner, feed=arguments.feed, **about)
     if arguments.json:
         return _print_json(answer)
     if not answer["batches"]:
-        asked = [f"{name} {value!r}" for name in ("partner", "feed") if (value := getattr(arguments, name))]
+        asked = [
+            f"{name} {value!r}" for name in ("partner", "feed", "state", "date") if (value := getattr(arguments, name))
+        ]
         console.say(f"no batches{' of ' if asked else ''}{' and '.join(asked)} yet")
     width = max((len(each["batch"]) for each in answer["batches"]), default=0)
     for each in answer["batches"]:
         line = f"{each['batch']:<{width}}  {each['state']:<12}  number {each['sequence']}, delivery {each['delivery']}"
+        if each["rows"] is not None:
+            line += f", {each['rows']:,} rows, {console.size(each['bytes'])}"
         console.say(f"{line}  {each['cause'] or ''}".rstrip())
     return 0
 

@@ -15,8 +15,24 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from delivery.errors import Unusable
 from partners.calendars import Calendar
+from partners.schedule import Timetable
 
-State = Literal["not expected", "open", "due", "late", "missing", "delivered", "delivered late", "failed"]
+State = Literal[
+    "not expected",
+    "closed",
+    "paused",
+    "open",
+    "due",
+    "waiting",
+    "late",
+    "missing",
+    "failed",
+    "delivered",
+    "delivered late",
+    "acknowledged",
+    "rejected",
+    "empty",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +53,9 @@ class Expectation:
     when_closed: Literal["next", "same"] = "same"
     warn: timedelta = timedelta(hours=1)
     grace: timedelta = timedelta(hours=2)
+    timetable: Timetable | None = (
+        None  # of a feed with a schedule: a batch is expected when a run covers up to its date
+    )
     since: date | None = None  # first business date: nothing is missing from before the feed began
 
     def __post_init__(self) -> None:
@@ -49,10 +68,19 @@ class Expectation:
         if self.deadline.tzinfo is not None:
             raise Unusable("the deadline is a local time", hint="leave its zone out: time_zone says it")
 
-    def why_not_expected(self, business_date: date) -> str:
+    def why_not_expected(self, business_date: date) -> tuple[State, str]:
+        """Return the state of a date for which no batch is expected and the reason, ("open", "") for any other."""
         if self.since is not None and business_date < self.since:
-            return f"the feed began on {self.since}"
-        return self.calendar.why_closed(business_date)
+            return "not expected", f"the feed began on {self.since}"
+        if self.timetable is None:
+            reason = self.calendar.why_closed(business_date)
+            return ("closed", reason) if reason else ("open", "")
+        run = self.timetable.run_for(business_date)
+        if run is None:
+            after = business_date + timedelta(days=1)
+            return "closed", self.timetable.why_closed(after) or "no run covers up to this day"
+        reason = self.timetable.why_not(run)
+        return ("paused", reason) if reason else ("open", "")
 
     def due_by(self, business_date: date) -> datetime:
         """Return the deadline for a business date, in UTC. A time that a clock change skips counts as the moment after."""
@@ -70,9 +98,13 @@ class Facts:
     state: str = ""  # as batches/ names it: planned, sealing, sealed, delivering, …
     delivered_at: datetime | None = None
     failure: str = ""
+    waiting: str = ""  # the model for which a run waits that nobody has planned yet
 
     def __post_init__(self) -> None:
         assert self.delivered_at is None or self.delivered_at.tzinfo is not None, "times are aware"
+
+
+_ARRIVED: dict[str, State] = {"acknowledged": "acknowledged", "empty": "empty"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,15 +148,22 @@ def judge_feed(expectation: Expectation, business_date: date, now: datetime, fac
 
     if facts.delivered_at is not None:
         late = facts.delivered_at - due_by
-        return standing("delivered late", f"{_span(late)} late") if late > timedelta(0) else standing("delivered")
-    if reason := expectation.why_not_expected(business_date):
-        return standing("not expected", reason)
+        if facts.state == "rejected":
+            return standing("rejected", facts.failure)
+        if late > timedelta(0):
+            return standing("delivered late", f"{_span(late)} late")
+        return standing(_ARRIVED.get(facts.state, "delivered"))
+    state, reason = expectation.why_not_expected(business_date)
+    if state != "open":
+        return standing(state, reason)
     if now > due_by + expectation.grace:
         return standing("missing", _what_happened(facts))
     if now > due_by:
         return standing("late", _what_happened(facts))
     if facts.failure:
         return standing("failed", facts.failure)
+    if facts.waiting:
+        return standing("waiting", facts.waiting)
     if now >= due_by - expectation.warn:
         return standing("due", _what_happened(facts))
     return standing("open")
@@ -178,8 +217,8 @@ def alert_text(standing: Standing, now: datetime, *, time_zone: str = "UTC") -> 
 
 
 def _what_happened(facts: Facts) -> str:
-    if facts.failure:
-        return facts.failure
+    if facts.failure or facts.waiting:
+        return facts.failure or facts.waiting
     if not facts.batch:
         return "no batch was planned"
     return f"the batch is {facts.state or 'under way'}"

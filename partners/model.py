@@ -370,6 +370,8 @@ class Feed(_Model):
             raise ValueError("covers: since_last needs since: the business date with which its first batch begins")
         if isinstance(self.covers, Hours) and self.schedule is None:
             raise ValueError("covers: {hours: ...} needs a schedule, such as {every_hours: 4}")
+        if isinstance(self.covers, Hours) and self.expected is not None:
+            raise ValueError("expected is a deadline of business dates; a feed that covers hours cannot have it")
         if isinstance(self.covers, Hours) and self.control is not None:
             raise ValueError("control has totals of business dates; a feed that covers hours cannot have it")
         if isinstance(self.covers, Hours) and not ("{sequence" in self.file_name or "{made" in self.file_name):

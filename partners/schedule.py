@@ -25,6 +25,7 @@ DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WORDS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "last": -1}
 _RULE = re.compile(r"(?:(first|second|third|fourth|fifth|last)|(\d{1,2})(?:st|nd|rd|th)?)( to last)?( business)? day")
 _ONE_DAY = timedelta(days=1)
+_CADENCE_DAYS: dict[Covers, int] = {"day": 1, "since_last": 366, "week": 7, "month": 31}
 # A month's rule that falls on closed days may move its run so far.
 _FARTHEST_MOVE_DAYS = 62
 
@@ -199,6 +200,13 @@ class Timetable:
         """Return the runs that are due: neither before the feed began nor while it is paused."""
         return [run for run in self.runs(after, until) if not self.why_not(run)]
 
+    def run_for(self, last: date) -> Run | None:
+        """Return the first run that covers up to this day, None when there is none: its rows go with a later run, or never."""
+        end = self.instant(last + _ONE_DAY, time())
+        span = timedelta(days=31 if self.covers == "month" else 7 if self.covers == "week" else 1, hours=1)
+        found = self.runs(end - timedelta(microseconds=1), end + span)
+        return next((run for run in found if run.cover.last == last), None)
+
     def next_run(self, after: datetime, *, days: int = 400) -> Run | None:
         """Return the next run that is due, None when there is none within so many days."""
         for span in (2, 8, 40, days):
@@ -253,7 +261,7 @@ class Timetable:
         """Return how long a window of this cadence may be: the days and the hour that a clock change adds."""
         if isinstance(self.covers, Hours):
             return timedelta(hours=self.covers.hours + 1)
-        return timedelta(days={"day": 1, "week": 7, "month": 31}.get(self.covers, 366), hours=1)
+        return timedelta(days=_CADENCE_DAYS[self.covers], hours=1)
 
     def instant(self, day: date, moment: time) -> datetime:
         """Return a local time as UTC. A time that a clock change skips counts as the moment after."""

@@ -49,7 +49,7 @@ OPERATIONS = (
         path="/batches",
         function="list_batches",
         answers="Batches",
-        query=("partner", "feed", "limit"),
+        query=("partner", "feed", "state", "date", "limit"),
         errors=(422,),
     ),
     Operation(
@@ -144,7 +144,17 @@ OPERATIONS = (
         request=function_app.PurgeRequest,
         errors=(409, 422),
     ),
-    Operation(method="get", path="/standings", function="standings", answers="Standings"),
+    Operation(
+        method="get", path="/standings", function="standings", answers="Standings", query=("days",), errors=(422,)
+    ),
+    Operation(
+        method="get",
+        path="/feeds/{partner}/{feed}",
+        function="explain",
+        answers="Explained",
+        query=("day",),
+        errors=(404, 422),
+    ),
     Operation(method="get", path="/health", function="health", answers="Health", open=True),
     Operation(method="get", path="/ready", function="ready", answers="Ready", errors=()),
 )
@@ -201,7 +211,17 @@ ENTRY = members(
     previous={"anyOf": [SHA256, {"type": "null"}]},
     sha256=SHA256,
 )
-SUMMARY = members(batch=BATCH, state=STATE, sequence=COUNT, delivery=COUNT, files=COUNT, route=TEXT, cause=MAYBE_TEXT)
+SUMMARY = members(
+    batch=BATCH,
+    state=STATE,
+    sequence=COUNT,
+    delivery=COUNT,
+    files=COUNT,
+    route=TEXT,
+    cause=MAYBE_TEXT,
+    rows={"type": ["integer", "null"]},
+    bytes=COUNT,
+)
 CHECK = members(what=TEXT, ok={"type": "boolean"}, found=TEXT)
 
 PARTNERS_ANSWER = members(
@@ -234,6 +254,27 @@ _RUN: dict[str, Schema] = {
 DUE = members(("batch", "at"), **_RUN)
 WAITING = members(**_RUN, waitsFor=TEXT)
 
+OUTLOOK_MEMBERS: dict[str, Schema] = {
+    "partner": TEXT,
+    "feed": TEXT,
+    "timeZone": TEXT,
+    "covers": TEXT,
+    "nextRun": {"anyOf": [TIME, {"type": "null"}]},
+    "paused": MAYBE_TEXT,
+}
+OUTLOOK = members(**OUTLOOK_MEMBERS)
+EXPLAINED_RUN = members(
+    at=TIME,
+    batch=BATCH,
+    covers={"anyOf": [members(first=TEXT, last=TEXT), {"type": "null"}]},
+    windowStart=TIME,
+    windowEnd=TIME,
+    whyNot=TEXT,
+    waitsFor=TEXT,
+    state=MAYBE_TEXT,
+    dueBy={"anyOf": [TIME, {"type": "null"}]},
+)
+
 ANSWERS: dict[str, Schema] = {
     "Error": members(error=TEXT, hint=TEXT, batch=MAYBE_TEXT),
     "Feeds": members(feeds=array(DUE), waiting=array(WAITING), build={"type": "boolean"}, held=TEXT),
@@ -265,7 +306,8 @@ ANSWERS: dict[str, Schema] = {
     "Receipt": RECEIPT,
     "Ledger": members(batch=BATCH, entries=array(ENTRY)),
     "Verdict": members(batch=BATCH, ok={"type": "boolean"}, checks=array(CHECK), files=array(TEXT)),
-    "Standings": members(standings=array(STANDING)),
+    "Standings": members(standings=array(STANDING), feeds=array(OUTLOOK)),
+    "Explained": members(**OUTLOOK_MEMBERS, day=TEXT, whyNone=TEXT, runs=array(EXPLAINED_RUN)),
     "Swept": members(purged=array(BATCH), overdue=array(TEXT)),
     "Health": members(status={"const": "alive"}),
     "Ready": members(ready={"type": "boolean"}, checks={"type": "object", "additionalProperties": {"type": "boolean"}}),
@@ -277,6 +319,10 @@ QUERY: dict[str, tuple[str, Schema, bool]] = {
     "windowEnd": ("the instant until which feeds are due, itself included", TIME, True),
     "partner": ("only this partner's batches", NAME, False),
     "feed": ("only this feed's batches", NAME, False),
+    "state": ("only batches in this state", TEXT, False),
+    "date": ("only batches of this business date", {"type": "string", "format": "date"}, False),
+    "day": ("a day at the partner; today if left out", {"type": "string", "format": "date"}, False),
+    "days": ("how many business dates", {"type": "integer", "minimum": 1, "maximum": 35}, False),
     "limit": ("how many", {"type": "integer", "minimum": 1, "maximum": function_app.LIST_LIMIT}, False),
     "file": ("read this sealed file's bytes", TEXT, False),
 }
@@ -317,6 +363,9 @@ def _describe(operation: Operation) -> dict[str, Any]:
     # In public, azure-functions shows a function only by indexing the whole app, which it allows once in a process.
     summary = (builder._function.get_user_function().__doc__ or "").strip()  # noqa: SLF001
     described: dict[str, Any] = {"operationId": operation.function, "summary": summary, "parameters": []}
+    for name in ("partner", "feed"):
+        if f"{{{name}}}" in operation.path:
+            described["parameters"].append({"name": name, "in": "path", "required": True, "schema": NAME})
     if "{id}" in operation.path:
         described["parameters"].append({"name": "id", "in": "path", "required": True, "schema": BATCH})
     for name in operation.query:

@@ -86,7 +86,7 @@ def test_failed_batch_is_told_before_its_deadline(world: World, partners: list[P
 def test_holiday_is_not_expected_and_not_planned(world: World, partners: list[Partner]) -> None:
     christmas = datetime(2026, 12, 25, tzinfo=UTC)
 
-    assert state(world, partners, christmas.replace(hour=20), christmas.date()) == "not expected"
+    assert state(world, partners, christmas.replace(hour=20), christmas.date()) == "closed"
 
 
 def test_days_before_the_feed_began_are_not_missing(world: World, partners: list[Partner]) -> None:

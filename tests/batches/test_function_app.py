@@ -14,6 +14,8 @@ from staged_rows import staged_rows
 
 from cli.batch import ApiRefused, main
 from cli.census import main as census_main
+from cli.console import CommandFailed
+from cli.feeds import main as feeds_main
 from local.key_vault.identity import IdentityEndpoint, TokenRefused
 from local.stack import Connection
 from local.wire.web import Request, Response, WebServer, json_response
@@ -93,7 +95,7 @@ def test_purge_names_plaintext_that_nobody_delivered(operator: App, capsys: pyte
         (["resend", "northwind.accruals.1999-01-01.1", "--reason", "why not"], "never planned"),
         (["show", "../../etc"], "not a batch id"),
         (["resend", "nonsense", "--reason", "why not"], "not a batch id"),
-        (["list", "--limit", "0"], "not a number of batches"),
+        (["list", "--limit", "0"], "not a number that is served"),
         (["--key", "wrong", "list"], "does not take this key"),
     ],
 )
@@ -206,3 +208,42 @@ def test_nothing_that_was_delivered_is_told_by_answers_or_logs(app: App) -> None
 def test_address_without_an_app_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ApiRefused, match="does not answer"):
         main(["--url", "http://127.0.0.1:9", "--key", "k", "list"])
+
+
+def test_feeds_are_listed_with_their_next_run_and_explained(operator: App, capsys: pytest.CaptureFixture[str]) -> None:
+    assert feeds_main(["--days", "2", "--partner", "northwind"]) in (0, 1)
+    listed = capsys.readouterr().out
+    assert "northwind accruals: covers day, next run " in listed
+    assert " UTC)" in listed
+    assert "  due " in listed
+
+    assert feeds_main(["explain", "northwind", "accruals", "2026-12-26"]) == 0
+    explained = capsys.readouterr().out
+    assert "not due: Boxing Day" in explained
+    assert feeds_main(["explain", "northwind", "accruals", "2026-11-24", "--json"]) == 0
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert run["covers"] == {"first": "2026-11-23", "last": "2026-11-23"}
+    assert (run["at"], run["dueBy"]) == ("2026-11-24T02:00:00+00:00", "2026-11-24T06:00:00+00:00")
+
+
+def test_unknown_partner_is_an_error_and_no_empty_list(operator: App) -> None:
+    with pytest.raises(ApiRefused, match="there is no partner 'northwin'"):
+        main(["list", "--partner", "northwin"])
+    with pytest.raises(CommandFailed, match="there is no partner 'northwin'"):
+        feeds_main(["--partner", "northwin"])
+
+
+def test_backfill_lists_and_plans_only_after_a_yes(
+    operator: App, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = ["2024-03-04", "2024-03-05"]
+    monkeypatch.setattr("builtins.input", lambda _question: "n")
+    assert feeds_main(["--partner", "northwind", "--backfill", *days]) == 1
+    listed = capsys.readouterr().out
+    assert "northwind.accruals.2024-03-05.1: 2024-03-05 to 2024-03-05 to northwind" in listed
+    assert "nothing was planned" in listed
+
+    assert feeds_main(["--partner", "northwind", "--backfill", *days, "--yes"]) == 0
+    assert "./sealift run deliver_batch --param partner=northwind" in capsys.readouterr().out
+    assert main(["list", "--partner", "northwind", "--date", "2024-03-05", "--state", "planned"]) == 0
+    assert "northwind.accruals.2024-03-05.1  planned" in capsys.readouterr().out

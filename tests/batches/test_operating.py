@@ -11,6 +11,7 @@ from batch_world import DAY, NOW, START, World
 import batches
 from batches import Record
 from batches.delivering import parse_deliver_message
+from partners import UnknownFeed, UnknownPartner
 
 
 def resend(world: World, record: Record, **changes: Any) -> Record:
@@ -162,15 +163,20 @@ def test_list_shows_the_newest_batches_with_their_states(world: World) -> None:
     failed = world.plan(START + 2 * DAY)
     batches.record_failure(world.context, failed.batch, step="run", cause="why", hint="mend")
 
-    found = batches.list_batches(world.context, partner=None, feed=None, limit=10)
+    found = batches.list_batches(world.context, batches.Wanted(), limit=10)
 
     assert [(batch["batch"][19:29], batch["state"]) for batch in found] == [
         ("2026-11-23", "failed"),
         ("2026-11-22", "sealed"),
         ("2026-11-21", "delivered"),
     ]
-    assert len(batches.list_batches(world.context, partner="northwind", feed="accruals", limit=1)) == 1
-    assert batches.list_batches(world.context, partner="southwind", feed=None, limit=10) == []
+    assert len(batches.list_batches(world.context, batches.Wanted(partner="northwind", feed="accruals"), limit=1)) == 1
+    with pytest.raises(UnknownPartner):
+        batches.list_batches(world.context, batches.Wanted(partner="southwind"), limit=10)
+    with pytest.raises(UnknownFeed):
+        batches.list_batches(
+            world.context, batches.Wanted(partner="northwind", feed="acruals", day="1999-01-01"), limit=10
+        )
 
 
 # Purge

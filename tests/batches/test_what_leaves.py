@@ -194,7 +194,7 @@ def test_a_blob_that_cannot_be_read_is_a_state_of_its_batch_alone(
     world.confirm(sealed)
     world.stores.batches.upload_blob(f"{sealed.batch.folder}/{name}", content, overwrite=True)
 
-    listed = batches.list_batches(world.context, partner=None, feed=None, limit=10)
+    listed = batches.list_batches(world.context, batches.Wanted(), limit=10)
 
     assert {each["batch"]: each["state"] for each in listed} == {sealed.batch: "unreadable", good.batch: "planned"}
     status = world.status(sealed)

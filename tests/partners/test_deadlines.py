@@ -10,6 +10,7 @@ import pytest
 from delivery import Unusable
 from partners.calendars import Calendar
 from partners.deadlines import Expectation, Facts, alert_text, judge_feed, judge_feeds
+from partners.schedule import Paused, Schedule, Timetable
 
 WORKING_DAYS = frozenset({"mon", "tue", "wed", "thu", "fri"})
 ENGLAND = Calendar(days=WORKING_DAYS, country="GB", subdivision="ENG")
@@ -93,7 +94,7 @@ def test_a_stuck_batch_is_late_with_its_state() -> None:
 def test_the_holiday_calendar_is_the_partners(day: date, why: str) -> None:
     standing = judge_feed(expectation(), day, at("2027-02-01 00:00"))
 
-    assert standing.state == ("not expected" if why else "missing")
+    assert standing.state == ("closed" if why else "missing")
     assert standing.reason.startswith(why or "no batch")
 
 
@@ -138,8 +139,8 @@ def test_all_feeds_are_judged_for_the_days_back() -> None:
     assert [(str(standing.business_date), standing.state) for standing in standings] == [
         ("2026-11-19", "delivered"),
         ("2026-11-20", "missing"),
-        ("2026-11-21", "not expected"),
-        ("2026-11-22", "not expected"),
+        ("2026-11-21", "closed"),
+        ("2026-11-22", "closed"),
         ("2026-11-23", "open"),
     ]
 
@@ -184,3 +185,52 @@ def test_an_expectation_that_makes_no_sense_is_refused(make: Any) -> None:
         make()
 
     assert caught.value.hint
+
+
+def scheduled(**changes: Any) -> Expectation:
+    """Return a feed that runs on working days and covers what has not left."""
+    schedule = Schedule(at="04:00")
+    table = Timetable(time_zone="Europe/London", calendar=ENGLAND, schedule=schedule, covers="since_last", **changes)
+    return expectation(timetable=table)
+
+
+def test_scheduled_feed_owes_a_file_for_the_last_day_that_a_run_covers() -> None:
+    now = at("2026-11-24 12:00")
+
+    found = {day: judge_feed(scheduled(), date(2026, 11, day), now) for day in (19, 20, 21, 22, 23)}
+
+    assert {day: standing.state for day, standing in found.items()} == {
+        19: "missing",
+        20: "closed",
+        21: "closed",
+        22: "missing",
+        23: "missing",
+    }
+    assert found[20].reason == "Saturday", "a run on Saturday would cover Friday"
+
+
+def test_paused_feed_is_no_alarm_and_says_why() -> None:
+    paused = Paused(until=date(2026, 12, 1), reason="they move their server")
+
+    standing = judge_feed(scheduled(paused=paused), DAY, at("2026-11-25 12:00"))
+
+    assert (standing.state, standing.reason) == ("paused", "paused until 2026-12-01: they move their server")
+
+
+def test_feed_that_waits_for_a_model_names_it_and_is_late_by_its_deadline() -> None:
+    facts = Facts(waiting="orders did not pass")
+
+    early = judge_feed(scheduled(), DAY, at("2026-11-24 04:30"), facts)
+    late = judge_feed(scheduled(), DAY, at("2026-11-24 06:30"), facts)
+
+    assert (early.state, early.reason) == ("waiting", "orders did not pass")
+    assert (late.state, late.reason) == ("late", "orders did not pass")
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"), [("acknowledged", "acknowledged"), ("rejected", "rejected"), ("empty", "empty")]
+)
+def test_what_became_of_a_batch_is_its_state(state: str, shown: str) -> None:
+    facts = Facts(batch="b", state=state, delivered_at=at("2026-11-24 05:00"))
+
+    assert judge_feed(expectation(), DAY, at("2026-11-25 00:00"), facts).state == shown
