@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from staged_rows import staged_rows
 import batches
 from batches import Context, Record
 from batches.context import CLAIM_EXPIRES
+from local.stack import ROOT
 
 FIRST, SECOND = "run-1", "run-2"
 
@@ -228,3 +230,24 @@ def test_whole_delivery_ends_with_a_receipt_and_no_claim(world: World) -> None:
     assert world.status(record)["state"] == "delivered"
     assert not world.stores.batches.get_blob_client(f"{record.batch.folder}/sending.json").exists()
     assert list(world.stores.raw.list_blobs()) == []
+
+
+def test_claim_outlasts_the_longest_silence_of_a_run_that_sends() -> None:
+    """From one call about a file to the next: two looks, the Copy with its retries, and the calls themselves."""
+    pipeline = json.loads((ROOT / "adf" / "pipeline" / "send_file.json").read_text())["properties"]
+    top = {activity["name"]: activity for activity in pipeline["activities"]}
+    due = {activity["name"]: activity for activity in top["Is due"]["typeProperties"]["ifTrueActivities"]}
+
+    silent = sum((longest(each) for each in (due["Send"], due["Sent"])), timedelta())
+    between_files = sum((longest(each) for each in (top["After"], top["Before"], top["Begin"])), timedelta())
+
+    assert max(silent, between_files) < CLAIM_EXPIRES
+
+
+def longest(activity: dict[str, Any]) -> timedelta:
+    """Return how long an activity may take with all its retries."""
+    policy = activity["policy"]
+    days, clock = policy["timeout"].split(".")
+    hours, minutes, seconds = map(int, clock.split(":"))
+    once = timedelta(days=int(days), hours=hours, minutes=minutes, seconds=seconds)
+    return once * (policy["retry"] + 1) + timedelta(seconds=policy["retryIntervalInSeconds"]) * policy["retry"]
