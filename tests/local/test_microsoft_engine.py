@@ -34,7 +34,7 @@ def engine() -> dict[str, str]:
 def test_app_keeps_its_promises_on_the_runtime_of_azure(engine: dict[str, str], tests: str, tmp_path: Path) -> None:
     mark = tmp_path / "loaded"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:xdist", *tests.split()],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", *tests.split()],
         cwd=ROOT,
         env={**os.environ, **engine, "SEALIFT_TEST_MARK": str(mark)},
         capture_output=True,
