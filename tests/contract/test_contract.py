@@ -23,6 +23,7 @@ UNKNOWN = "northwind.accruals.1970-02-03.1"
 # Every route that needs the key, with a call that is well formed.
 ROUTES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("GET", "/api/feeds?windowStart=2026-11-22T01:00:00Z&windowEnd=2026-11-22T02:00:00Z", None),
+    ("GET", "/api/feeds/northwind/accruals", None),
     ("GET", "/api/batches", None),
     ("POST", "/api/batches", FEED),
     ("GET", f"/api/batches/{UNKNOWN}", None),
