@@ -83,9 +83,10 @@ def of_text(schema: dict[str, Any], name: str) -> st.SearchStrategy[str]:
 def requests(draw: st.DrawFn, method: str, path: str) -> tuple[str, Any]:
     """Return a path with its query, and a body, of which one part may be broken."""
     operation = DOCUMENT["paths"][path][method]
-    target = path.strip("/").replace(
-        "{id}", quote(draw(st.sampled_from(BATCHES) | ANY_TEXT.filter(_is_one_part)), safe="")
-    )
+    target = path.strip("/")
+    for name in re.findall(r"{(\w+)}", path):
+        values = KNOWN.get(name, st.sampled_from(BATCHES)) | ANY_TEXT
+        target = target.replace(f"{{{name}}}", quote(draw(values.filter(_is_one_part)), safe=""))
     query = [each for each in operation["parameters"] if each["in"] == "query" and draw(st.booleans())]
     texts = [f"{each['name']}={quote(str(draw(of_schema(each['schema'], each['name']) | ANY_TEXT)))}" for each in query]
     body = None
