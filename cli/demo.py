@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -13,7 +16,8 @@ from cli import console
 from cli.partner_layouts import show_sample
 from cli.run import Narrator, raise_if_failed
 from local.kept import AlreadyKept, keeping, kept_services
-from local.partner import CannotUse, Opened, expected_file
+from local.openpgp_partner import open_messages, program
+from local.partner import CannotUse, Opened, PartnerHome, expected_file
 from local.sample_data import load
 from local.stack import ROOT, Stack
 from partners.loading import EXAMPLES, load_partner
@@ -86,7 +90,7 @@ def deliver(stack: Stack, rows: int, *, days: int = 3, canary: str | None = None
     narrator = Narrator(without=("run_dbt", "await_state", "send_file"))
     run = run_pipeline(factory, "nightly", WINDOW, stack.connection().overrides(), on_event=narrator)
     raise_if_failed(run)
-    console.heading("The partners' side: partner_kit/open.py, each with its own key")
+    console.heading("The partners' side, each with its own key and program")
     delivered = [
         _play(stack, activity)
         for activity in run.walk()
@@ -101,9 +105,7 @@ def _play(stack: Stack, steps: ActivityRun) -> Delivered:
     name, feed, *_ = plan["batch"].split(".")
     partner = stack.partners[name]
     began = time.monotonic()
-    with console.step(f"{partner.name}: verify the manifest, open the files") as told:
-        (opened,) = partner.open_batch(plan["batch"], stack.verification_certificate(), partner.folder / "opened")
-        told.note = opened.name
+    opened = _open(stack, partner, feed, steps)
     seconds = time.monotonic() - began
     with console.step(f"{partner.name}: compare with the mart") as told:
         expected = expected_file(stack.postgres.dsn(), partner.name, feed, BUSINESS_DATE)
@@ -121,6 +123,31 @@ def _play(stack: Stack, steps: ActivityRun) -> Delivered:
         open_seconds=seconds,
         is_compared=expected is not None,
     )
+
+
+def _open(stack: Stack, partner: PartnerHome, feed: str, steps: ActivityRun) -> Opened:
+    """Open the one file of a batch as its partner does: by the manifest, or a PGP file alone."""
+    out = partner.folder / "opened"
+    if partner.desk is None:
+        with console.step(f"{partner.name}: verify the manifest, open the files") as told:
+            batch = _find(steps, "Plan").output["batch"]
+            (opened,) = partner.open_batch(batch, stack.verification_certificate(), out)
+            told.note = opened.name
+        return opened
+    with console.step(f"{partner.name}: decrypt, verify the signature") as told:
+        sent = [partner.inbox_of(feed) / file["name"] for file in _find(steps, "Confirm").output["files"]]
+        (opened,) = open_messages(sent, partner.desk, _our_openpgp_certificate(stack), out)
+        told.note = f"{opened.name}, by {program()}"
+    return opened
+
+
+def _our_openpgp_certificate(stack: Stack) -> bytes:
+    """Return what partners who take PGP files have of us, made as an operator makes it."""
+    path = stack.folder / "sealift.pgp.asc"
+    command = [sys.executable, "-m", "cli", "keys", "export", "--openpgp", "--out", str(path)]
+    environment = os.environ | stack.connection().operator
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return path.read_bytes()
 
 
 def _show(result: Result) -> None:

@@ -150,6 +150,24 @@ class Desk:
         return key
 
 
+def sender_of(certificate: bytes) -> tuple[str, rsa.RSAPublicKey]:
+    """Return fingerprint (hex, upper case) and key of a sender's armoured certificate. Raises NotOpened."""
+    try:
+        ((tag, body), *_) = _packets(_without_armour(certificate, b"PUBLIC KEY BLOCK"))
+        modulus, rest = _read_number(body[6:])
+        exponent, _ = _read_number(rest)
+        if (tag, body[5]) != (_PUBLIC_KEY, 1):
+            raise NotOpened("the sender's key is not an RSA key")
+        return _fingerprint(body).hex().upper(), rsa.RSAPublicNumbers(exponent, modulus).public_key()
+    except (ValueError, IndexError) as error:
+        raise NotOpened("the sender's certificate cannot be read") from error
+
+
+def _read_number(data: bytes) -> tuple[int, bytes]:
+    end = 2 + (int.from_bytes(data[:2], "big") + 7) // 8
+    return int.from_bytes(data[2:end], "big"), data[end:]
+
+
 def _packet(tag: int, *parts: bytes) -> bytes:
     body = b"".join(parts)
     return bytes([0xC0 | tag, 255]) + len(body).to_bytes(4, "big") + body
@@ -190,11 +208,11 @@ def _hashed(body: bytes) -> bytes:
     return b"\x99" + len(body).to_bytes(2, "big") + body
 
 
-def _without_armour(message: bytes) -> bytes:
-    if not message.startswith(b"-----BEGIN PGP MESSAGE-----\n\n"):
+def _without_armour(message: bytes, kind: bytes = b"MESSAGE") -> bytes:
+    if not message.startswith(b"-----BEGIN PGP " + kind + b"-----\n\n"):
         return message
     lines = message.splitlines()
-    if lines[-1] != b"-----END PGP MESSAGE-----":
+    if lines[-1] != b"-----END PGP " + kind + b"-----":
         raise NotOpened("its armour is cut")
     data = base64.b64decode(b"".join(lines[2:-2]), validate=True)
     if lines[-2] != b"=" + base64.b64encode(_checksum(data)):

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from local.openpgp_desk import Desk
 from local.sftp import PartnerSftp
 from local.wire.processes import ServiceError
 
@@ -45,13 +46,17 @@ class Opened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartnerHome:
-    """One partner with its server and its private key; `folder` is its own disk, `inboxes` the server's folder of each feed."""
+    """One partner with its server and its private key; `folder` is its own disk, `inboxes` the server's folder of each feed.
+
+    `desk` are the OpenPGP keys of a partner who takes PGP files.
+    """
 
     name: str
     inboxes: dict[str, str]
     folder: Path
     server: PartnerSftp
     key: rsa.RSAPrivateKey = field(repr=False)
+    desk: Desk | None = field(default=None, repr=False)
 
     @property
     def inbox(self) -> Path:
@@ -62,9 +67,11 @@ class PartnerHome:
         """Return the folder into which a feed's files are delivered, on this machine's disk."""
         return self.server.root / self.inboxes[feed].lstrip("/")
 
-    def certificate(self) -> x509.Certificate:
-        """Make the certificate that the partner hands out for receiving files."""
-        return self_signed(self.key, self.name)
+    def certificate(self) -> bytes:
+        """Return the public half that the partner hands out for receiving files: in PEM, or armoured OpenPGP."""
+        if self.desk is not None:
+            return self.desk.certificate()
+        return self_signed(self.key, self.name).public_bytes(serialization.Encoding.PEM)
 
     def open_batch(self, batch: str, sender: bytes, out: Path) -> list[Opened]:
         """Verify a batch of the inbox with the sender's certificate (PEM) and open it into `out`. Raises CannotUse."""
@@ -84,7 +91,7 @@ class PartnerHome:
         if done.returncode:
             raise CannotUse(f"{self.name} cannot open {batch}: {done.stderr.strip()}", "see the lines above")
         manifest = json.loads((inbox / f"{batch}.manifest.json").read_bytes())
-        return [_look_at(out / file["name"]) for file in manifest["files"]]
+        return [look_at(out / file["name"]) for file in manifest["files"]]
 
 
 def self_signed(
@@ -151,16 +158,23 @@ def _cedarway(row: Row) -> str:
     return f'"{transaction}";"{member}";"{day:%Y-%m-%d}";"{amount:.2f}";"{currency}"\r\n'
 
 
+def _tidewater(row: Row) -> str:
+    transaction, member, *_, points, _ = row
+    return f"{transaction},{member},{points}\n"
+
+
 _FILES: dict[tuple[str, str], tuple[str, Callable[[Row], str]]] = {
     ("northwind", "accruals"): (
         "transaction_id|member_number|merchant_number|transaction_at|amount|currency|points\n",
         _northwind,
     ),
+    ("tidewater", "points"): ("transaction_id,member_number,points\n", _tidewater),
     ("cedarway", "purchases"): ('"transaction_id";"member_number";"business_date";"amount";"currency"\r\n', _cedarway),
 }
 
 
-def _look_at(path: Path) -> Opened:
+def look_at(path: Path) -> Opened:
+    """Return what a file with one line of titles holds."""
     digest, lines = hashlib.sha256(), 0
     with path.open("rb") as file:
         while data := file.read(1 << 20):

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,6 +33,7 @@ from local.container_groups.server import GROUP_ID, ContainerGroups
 from local.functions_host.host import FunctionHost
 from local.key_vault.identity import IdentityEndpoint
 from local.key_vault.server import KeyVault
+from local.openpgp_desk import Desk
 from local.partner import PartnerHome
 from local.postgres import Postgres
 from local.sftp import PartnerSftp
@@ -206,19 +208,20 @@ class Stack:
         certificate = self.vault.store.certificate("sealift-signing", self.vault.url)["cer"]
         return x509.load_der_x509_certificate(base64.b64decode(certificate)).public_bytes(serialization.Encoding.PEM)
 
-    def set_partner_certificate(self, partner: str, certificate: x509.Certificate) -> None:
+    def set_partner_certificate(self, partner: str, certificate: bytes) -> None:
         """Put a partner's public certificate into the vault, as the operator does when a partner is taken on."""
-        pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
-        self.vault.set_secret(f"{partner}-certificate", pem, "application/x-pem-file")
+        self.vault.set_secret(f"{partner}-certificate", certificate.decode(), "application/x-pem-file")
 
     def _home(self, partner: Partner) -> PartnerHome:
         folder = self.folder / "partners" / partner.name
+        takes_pgp = any(feed.format == "openpgp" for feed in partner.feeds.values())
         return PartnerHome(
             name=partner.name,
             inboxes={name: feed.folder for name, feed in partner.feeds.items()},
             folder=folder,
             server=PartnerSftp(folder / "sftp"),
             key=rsa.generate_private_key(65537, 3072),
+            desk=Desk.make(partner.title, datetime.now(UTC) - timedelta(days=1)) if takes_pgp else None,
         )
 
     def _become(self, principal: str) -> None:

@@ -37,7 +37,7 @@ def test_every_feed_has_its_inbox_here(folder: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("local.stack.load_partners", lambda: load_partners(folder=folder))
     stack = Stack()
     try:
-        assert sorted(stack.partners) == ["acme", "cedarway", "northwind"]
+        assert sorted(stack.partners) == ["acme", "cedarway", "northwind", "tidewater"]
         assert stack.partners["northwind"].inbox_of("second").name == "second"
         assert stack.partners["northwind"].inbox_of("accruals") == stack.partners["northwind"].inbox
     finally:

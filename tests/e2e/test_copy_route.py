@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from encryption_support import pem
 from nights import CANARY, NIGHT, at_partner, completes_after_the_mend, failed, hour, run, run_batch, status
 
 from cli.demo import Result
@@ -48,12 +49,16 @@ def test_expired_certificate(stack: Stack, night: Result, tmp_path: Path) -> Non
     now = datetime.now(UTC)
     stack.set_partner_certificate(
         "northwind",
-        self_signed(stack.partners["northwind"].key, "N", starts=now - timedelta(days=9), ends=now - timedelta(days=1)),
+        pem(
+            self_signed(
+                stack.partners["northwind"].key, "N", starts=now - timedelta(days=9), ends=now - timedelta(days=1)
+            )
+        ),
     )
     try:
         why = failed(run_batch(stack, day))
     finally:
-        stack.set_partner_certificate("northwind", self_signed(stack.partners["northwind"].key, "Northwind Rewards"))
+        stack.set_partner_certificate("northwind", stack.partners["northwind"].certificate())
 
     assert "ended" in why
     assert status(stack, day)["failure"]["step"] == "seal"
