@@ -46,7 +46,7 @@ def test_a_hook_file_stands_alone() -> None:
         tree = ast.parse((ROOT / hook["run"]).read_text())
         imported = {name.name for node in tree.body if isinstance(node, ast.Import) for name in node.names}
         imported |= {str(node.module) for node in tree.body if isinstance(node, ast.ImportFrom)}
-        assert imported <= {"subprocess", "sys", "pathlib"}
+        assert imported <= {"__future__", "subprocess", "sys", "pathlib"}
 
 
 def test_the_service_is_the_app_that_the_template_tags(templates: dict[str, Template]) -> None:
