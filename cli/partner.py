@@ -15,6 +15,7 @@ from azure.identity import DefaultAzureCredential
 from batches.openpgp import sealing_format
 from cli import partner_layouts
 from cli.console import CommandFailed
+from cli.partner_calendars import calendar_faults, calendar_notes
 from cli.partner_kit import assemble_kit, fingerprint
 from cli.partner_tables import table_faults
 from delivery import BytesSource, ConnectionSettings
@@ -72,13 +73,20 @@ def lint(folder: Path = FOLDER) -> int:
         except PartnerInvalid as error:
             faults, hint = str(error).splitlines(), error.hint
         faults += table_faults(path) if path.parent == folder else []
+        if partner is not None and not faults:
+            faults = [f"{_shown(folder, path)}: {fault}" for fault in calendar_faults(partner, datetime.now(UTC))]
+            hint = "./sealift feeds explain PARTNER FEED [DATE] shows a day"
         if faults:
             faulty += 1
             print("\n".join(f"  x {line}" for line in faults))
             print(f"    hint: {hint}")
         elif partner is not None:
-            _show_partner(Path("partners") / path.relative_to(folder), partner)
+            _show_partner(_shown(folder, path), partner)
     return 1 if faulty else 0
+
+
+def _shown(folder: Path, path: Path) -> Path:
+    return Path("partners") / path.relative_to(folder)
 
 
 def _show_partner(path: Path, partner: Partner) -> None:
@@ -87,6 +95,8 @@ def _show_partner(path: Path, partner: Partner) -> None:
         columns = {column.name: column for column in feed.columns}
         for note in layout_notes(feed.full_layout, columns):
             print(f"    ! {name}: {note}")
+    for note in calendar_notes(partner, datetime.now(UTC)):
+        print(f"    ! {note}")
 
 
 def _check(arguments: argparse.Namespace) -> int:
