@@ -14,7 +14,7 @@ from partners import Feed, Partner, load_partner
 from partners.schedule import Timetable
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "calendars.md"
-EXAMPLES = re.findall(r"### (\d+\. .+?)\n\n```yaml\n(.*?)```\n\n```text\n(.*?)```", PAGE.read_text("utf-8"), re.S)
+EXAMPLES = re.findall(r"### (\d+\. .+?)\n\n```yaml\n(.*?)```\n\n```text\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 START = datetime(2026, 11, 20, tzinfo=UTC)
 
 
