@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from infra.deploy.errors import DeployError
 from infra.deploy.planning import Plan, check_deletions, make_plan
 from infra.deploy.source import load_source
 from infra.deploy.stage import Stage, apply_overrides, load_stage
+from infra.deploy.starts import AS_WRITTEN, NOW, with_starts
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STAGES = ROOT / "infra" / "stages"
@@ -50,10 +52,22 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--stages", type=Path, default=STAGES, metavar="FOLDER", help="default: infra/stages")
         sub.add_argument("--json", action="store_true", help="write the plan as JSON to standard output")
         if verb != "drift":
+            start_help = "the first window of a new tumbling trigger: now, as-written, or an instant"
+            sub.add_argument("--start", default="", type=_start, metavar="TIME", help=start_help)
             only_help = "deal with these items only: kind.name or name, may be repeated"
             sub.add_argument("--only", action="append", default=[], metavar="GLOB", help=only_help)
             sub.add_argument("--no-prune", action="store_true", help="leave what is in Azure but not in adf/")
     return parser
+
+
+def _start(text: str) -> str:
+    if text in ("", NOW, AS_WRITTEN):
+        return text
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither now, as-written nor an instant") from None
+    return text
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -61,6 +75,7 @@ def _run(options: argparse.Namespace) -> int:
     wanted = apply_overrides(load_source(options.adf), stage)
     with _factory(stage) as factory:
         live = {item.key: item for item in factory.items()}
+        wanted = with_starts(wanted, live, getattr(options, "start", AS_WRITTEN), datetime.now(UTC))
         only = getattr(options, "only", [])
         plan = make_plan(wanted, live, only=only, keep=stage.keep, prune=not getattr(options, "no_prune", False))
         print(json.dumps(_as_json(plan, stage), indent=2) if options.json else _as_text(plan, stage))

@@ -4,6 +4,7 @@ DeployError
 |- InvalidSource           a file of adf/ or a stage file is wrong                      (ours)
 |- MissingSettingError   a stage file names a variable that is not set                (the caller's)
 |- TooManyDeletionsError the plan would delete more than the stage allows             (the caller's)
+|- OldStartError         a new trigger would start with windows of long ago            (the caller's)
 |- EditedMeanwhileError  somebody changed the item between the plan and this write    (anybody's)
 |- RefusedError          the resource manager refused a request                       (Azure's, or the caller's grants)
 `- StillStoppedError     a trigger that ran before does not run again                 (Azure's)
@@ -28,6 +29,10 @@ class MissingSettingError(DeployError):
 
 class TooManyDeletionsError(DeployError):
     status = 409
+
+
+class OldStartError(DeployError):
+    status = 422
 
 
 class EditedMeanwhileError(DeployError):

@@ -51,7 +51,7 @@ def main() -> None:
     say(
         "the function key is new in the vault" if store_function_key(vault, key) else "the function key is in the vault"
     )
-    run([sys.executable, "-m", "infra.deploy", "apply", "--stage", stage], show=True)
+    run([sys.executable, "-m", "infra.deploy", "apply", "--stage", stage, "--start", "now"], show=True)
     say("new triggers are stopped: start hourly_window in ADF Studio when the partner is ready")
 
 
