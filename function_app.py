@@ -365,19 +365,15 @@ def health(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding deman
 @app.route("ready", methods=["GET"])
 @door
 def ready(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demands the argument
-    """Storage, queue and vault can be reached, and every partner file can be used."""
-    stores = batches.open_stores()
-    checks: dict[str, Callable[[], object]] = {
-        "raw": stores.raw.get_container_properties,
-        "encrypted": stores.encrypted.get_container_properties,
-        "batches": stores.batches.get_container_properties,
-        "seal queue": stores.seal_queue.get_queue_properties,
-        "deliver queue": stores.deliver_queue.get_queue_properties,
-        "signing key": lambda: _vault().key_id(batches.signing_key()),
-        "partner files": lambda: load_partners(_sftp_addresses()),
+    """Storage, queue and vault can be used, and so can every partner file; `causes` names what cannot, and why."""
+    needs: dict[str, batches.Need] = {
+        **batches.storage_needs(batches.open_stores()),
+        "signing key": batches.Need(ask=lambda: _vault().key_id(batches.signing_key())),
+        "partner files": batches.Need(ask=lambda: load_partners(_sftp_addresses())),
     }
-    results = {name: _answers(check) for name, check in checks.items()}
-    return 200 if all(results.values()) else 503, {"ready": all(results.values()), "checks": results}
+    causes = batches.find_causes(needs)
+    checks = {name: name not in causes for name in needs}
+    return 503 if causes else 200, {"ready": not causes, "checks": checks, "causes": causes}
 
 
 @app.timer_trigger(arg_name="timer", schedule="0 */15 * * * *")
@@ -402,7 +398,7 @@ def seal_worker(message: func.QueueMessage) -> None:
 @app.queue_trigger(arg_name="message", queue_name="seal-poison", connection="AzureWebJobsStorage")
 def seal_poison(message: func.QueueMessage) -> None:
     """Record that a file failed after every retry, so that its batch does not run for ever."""
-    _give_up(batches.give_up, message)
+    _give_up(batches.give_up, message, "seal-poison")
 
 
 @app.queue_trigger(arg_name="message", queue_name="deliver", connection="AzureWebJobsStorage")
@@ -415,16 +411,19 @@ def deliver_worker(message: func.QueueMessage) -> None:
 @app.queue_trigger(arg_name="message", queue_name="deliver-poison", connection="AzureWebJobsStorage")
 def deliver_poison(message: func.QueueMessage) -> None:
     """Record that a delivery was given up after every retry."""
-    _give_up(batches.give_up_delivery, message)
+    _give_up(batches.give_up_delivery, message, "deliver-poison")
 
 
-def _give_up(record: Callable[[batches.Context, str], None], message: func.QueueMessage) -> None:
-    """Record a message's end; one about a batch that is unknown or unreadable is logged, and gone."""
+def _give_up(record: Callable[[batches.Context, str], None], message: func.QueueMessage, queue: str) -> None:
+    """Record a message's end; one about a batch that is unknown or unreadable is logged, and gone. Others are tried again."""
     try:
         with _process_kept():
-            record(_context(), message.get_body().decode(errors="replace"))
+            record(_context(), message.get_body().decode())
     except batches.BatchError as error:
         batches.log_failure("message.dropped", error=error.message)
+    except Exception as error:
+        batches.put_off(queue, message.id, message.pop_receipt, message.dequeue_count or 1, error)
+        raise
 
 
 @contextmanager
@@ -512,14 +511,6 @@ def _vault() -> Vault:
 def _sftp_addresses() -> Mapping[str, Mapping[str, object]]:
     addresses: Mapping[str, Mapping[str, object]] = json.loads(os.environ.get("PARTNER_SFTP") or "{}")
     return addresses
-
-
-def _answers(check: Callable[[], object]) -> bool:
-    try:
-        check()
-    except Exception:  # noqa: BLE001 - readiness is a yes or a no, whatever went wrong
-        return False
-    return True
 
 
 def _now() -> datetime:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from batches.accepting import request_sealing
 from batches.answering import fetch_answers
+from batches.checks import Need, find_causes, storage_needs
 from batches.confirming import confirm, confirm_arrived, confirm_empty
 from batches.context import CLAIM_EXPIRES, Context
 from batches.delivering import deliver_batch, give_up_delivery, request_delivery
@@ -37,6 +38,7 @@ from batches.manifest import signing_key
 from batches.operating import Wanted, history, list_batches, replay, resend
 from batches.outgoing import remote_files
 from batches.planning import Window, describe, plan
+from batches.poison import put_off
 from batches.purging import Sweep, sweep
 from batches.receipts import Receipt
 from batches.record import BatchId, Record, read
@@ -56,6 +58,7 @@ __all__ = [
     "Context",
     "ForeignContent",
     "InvalidRequest",
+    "Need",
     "NotDelivered",
     "NotRepeatable",
     "NotStaged",
@@ -84,6 +87,7 @@ __all__ = [
     "explain",
     "feeds_due",
     "fetch_answers",
+    "find_causes",
     "give_up",
     "give_up_delivery",
     "history",
@@ -93,6 +97,7 @@ __all__ = [
     "open_stores",
     "overview",
     "plan",
+    "put_off",
     "read",
     "read_standings",
     "read_status",
@@ -107,6 +112,7 @@ __all__ = [
     "signing_key",
     "state_of",
     "step",
+    "storage_needs",
     "sweep",
     "usable_partners",
     "verify",

@@ -65,8 +65,8 @@ def open_stores() -> Stores:
         raw=_blob_service("RawStorage").get_container_client("raw"),
         encrypted=encrypted.get_container_client("encrypted"),
         batches=encrypted.get_container_client("batches"),
-        seal_queue=_queue("seal"),
-        deliver_queue=_queue("deliver"),
+        seal_queue=open_queue("seal"),
+        deliver_queue=open_queue("deliver"),
         dbt=_blob_service("AzureWebJobsStorage").get_container_client("dbt"),
     )
 
@@ -78,7 +78,8 @@ def _blob_service(setting: str) -> BlobServiceClient:
     return BlobServiceClient(os.environ[f"{setting}__blobServiceUri"], credential(), **options)
 
 
-def _queue(name: str) -> QueueClient:
+def open_queue(name: str) -> QueueClient:
+    """Return a queue of the host's account. Raises KeyError when the app settings name no account."""
     # The host reads messages as base64 (host.json: messageEncoding), so they are written as base64.
     policy = TextBase64EncodePolicy()
     if connection_string := os.environ.get("AzureWebJobsStorage"):

@@ -310,7 +310,11 @@ ANSWERS: dict[str, Schema] = {
     "Explained": members(**OUTLOOK_MEMBERS, day=TEXT, whyNone=TEXT, runs=array(EXPLAINED_RUN)),
     "Swept": members(purged=array(BATCH), overdue=array(TEXT)),
     "Health": members(status={"const": "alive"}),
-    "Ready": members(ready={"type": "boolean"}, checks={"type": "object", "additionalProperties": {"type": "boolean"}}),
+    "Ready": members(
+        ready={"type": "boolean"},
+        checks={"type": "object", "additionalProperties": {"type": "boolean"}},
+        causes={"type": "object", "additionalProperties": members(error=TEXT, hint=TEXT)},
+    ),
 }
 
 NAME = {"type": "string", "pattern": f"^{function_app.NAME.pattern}$"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
@@ -16,11 +17,12 @@ from pathlib import Path
 import pytest
 from app_world import App, app_folder, app_settings, days, make_storage, running
 from azure.storage.blob import BlobBlock
+from azure.storage.queue import QueueClient
 from batch_world import PARTNER_KEY, use_certificate
 from staged_rows import staged_rows
 
 import batches
-from batches import Record, Stores
+from batches import BatchId, Record, Stores
 from batches.accepting import SealMessage
 from batches.manifest import list_sealed
 from batches.record import StagedFile
@@ -29,6 +31,9 @@ from local.azurite import Azurite
 from local.functions_host.host import FunctionHost
 from local.key_vault.server import KeyVault
 from local.partner import self_signed
+from local.stack import HOST
+from local.wire.fault_proxy import FaultProxy
+from local.wire.faults import Fault
 
 DAYS = days(date(2023, 1, 9))
 Hosts = Callable[..., App]
@@ -46,8 +51,10 @@ def hosts(
     use_certificate(key_vault, self_signed(PARTNER_KEY, "Northwind"))
     with ExitStack() as stack:
 
-        def start(*, workers: int = 1, on: tuple[Azurite, Stores] = app_storage, code: Path = app_code) -> App:
-            settings = app_settings(on[0], key_vault.url) | app_identity
+        def start(
+            *, workers: int = 1, on: tuple[Azurite, Stores] = app_storage, code: Path = app_code, **storage: str
+        ) -> App:
+            settings = app_settings(on[0], key_vault.url, **storage) | app_identity
             folder = tmp_path / f"host-{random.randint(0, 10**9)}"
             host = FunctionHost(code, settings, folder=folder, workers=workers, lease_seconds=3)
             return stack.enter_context(running(host, on[1]))
@@ -187,6 +194,27 @@ def test_poison_message_fails_its_file_and_batch_with_a_mend(app: App) -> None:
     failure = app.ok("GET", f"batches/{other['batch']}")["failure"]
     assert "after every retry" in failure["cause"]
     assert "deliver_batch" in failure["hint"]
+
+
+def test_poison_function_that_fails_is_tried_again_until_the_batch_has_failed(
+    hosts: Hosts, app_storage: tuple[Azurite, Stores]
+) -> None:
+    azurite = app_storage[0]
+    with FaultProxy(azurite.blob_url("sealiftencrypted").rpartition("/")[0]) as proxy:
+        app = hosts(EncryptedStorage=proxy.before(azurite.connection_string("sealiftencrypted")))
+        plan = app.plan(next(DAYS))
+        file = StagedFile(name=plan["files"][0], etag='"0"', size_bytes=1)
+        message = SealMessage(version=1, batch=plan["batch"], files=[file], format="native", last=True)
+        proxy.faults.add(Fault(path=f"*/{BatchId.parse(plan['batch']).folder}/batch.json", method="PUT", status=403))
+        poison = QueueClient.from_connection_string(azurite.connection_string(HOST), "seal-poison")
+
+        poison.send_message(base64.b64encode(message.model_dump_json().encode()).decode())
+        app.wait(plan["batch"], "failed")
+
+        assert proxy.faults.injected == 1
+        assert "after every retry" in app.ok("GET", f"batches/{plan['batch']}")["failure"]["cause"]
+        put_off = [event for event in app.events() if event["event"] == "message.put_off"]
+        assert [(event["queue"], event["attempt"]) for event in put_off] == [("seal-poison", 1)]
 
 
 @pytest.mark.slow
