@@ -115,6 +115,30 @@ def test_receipt_verify_and_re_send_work_as_with_side_files(world: World, cedarw
     assert world.status(record)["state"] == "delivered"
 
 
+def test_partner_answers_to_the_file_alone(world: World, cedarway: Any, server: PartnerSftp, tmp_path: Path) -> None:
+    record = sealed(world)
+    send(world, record, cedarway)
+    (server.root / "from-sealift" / "answers" / f"{record.files[0]}.gpg.ack").touch()
+
+    (answer,) = batches.fetch_answers(world.context, [load_partner("cedarway", cedarway, folder=tmp_path)])
+
+    assert (answer.batch, answer.says) == (record.batch, "acknowledged")
+    assert world.status(record)["state"] == "acknowledged"
+
+
+def test_route_adf_is_given_the_files_alone(world: World, cedarway: Any, tmp_path: Path) -> None:
+    path = tmp_path / "cedarway.yaml"
+    write(tmp_path, route="adf", format="openpgp", side_files="none", openpgp={"extension": ".gpg"})
+    kept = {key: value for key, value in yaml.safe_load(path.read_text()).items() if key != "delivery"}
+    path.write_text(yaml.safe_dump(kept))
+
+    record = sealed(world)
+
+    status = world.status(record)
+    assert status["send"] == []
+    assert [file["name"] for file in status["last"]] == [f"{record.files[0]}.gpg"]
+
+
 @pytest.mark.parametrize(
     ("feed", "text"),
     [
