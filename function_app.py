@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 import batches
+import monitor as pages
 from batches import BatchId
 from encryption.vault import Vault
 from fault import Fault
@@ -355,6 +356,27 @@ def explain(req: func.HttpRequest) -> Answer:
     return 200, batches.explain(_context(req), req.route_params["partner"], req.route_params["feed"], day)
 
 
+@app.route("monitor/{*path}", methods=["GET"])
+def monitor(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """The operators' pages, behind a function key of their own; a 404 unless MONITOR=on. Neither key nor address is logged."""
+    with batches.step(
+        "request", traceparent=_traceparent(context), route="monitor", invocation_id=context.invocation_id
+    ):
+        page = _page(req)
+    return func.HttpResponse(
+        page.body, status_code=page.status, headers=page.headers, mimetype=page.mimetype, charset="utf-8"
+    )
+
+
+def _page(req: func.HttpRequest) -> pages.Page:
+    path, key = req.route_params.get("path") or "", req.params.get("code")
+    try:
+        return pages.answer(_context(), path=path, query=req.params, key=key, etag=req.headers.get("if-none-match", ""))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - as in `door`: no stack, row or secret leaves the app
+        batches.log_failure("request.crashed", error=type(error).__name__)
+        return pages.failed()
+
+
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @door
 def health(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demands the argument
@@ -386,6 +408,7 @@ def watch(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding deman
             batches.fetch_answers(context, partners)
         finally:  # whatever is wrong with answers, what is late or missing is reported
             batches.alert(context, partners)
+        batches.complete_recent(context, [(partner.name, name) for partner in partners for name in partner.feeds])
 
 
 @app.queue_trigger(arg_name="message", queue_name="seal", connection="AzureWebJobsStorage")

@@ -41,6 +41,7 @@ from batches.planning import Window, describe, plan
 from batches.poison import put_off
 from batches.purging import Sweep, sweep
 from batches.receipts import Receipt
+from batches.recent import complete as complete_recent
 from batches.record import BatchId, Record, read
 from batches.sealing import give_up, seal_files
 from batches.sending import begin_file, note_sent
@@ -78,6 +79,7 @@ __all__ = [
     "WorkedOn",
     "alert",
     "begin_file",
+    "complete_recent",
     "confirm",
     "confirm_arrived",
     "confirm_empty",

@@ -18,6 +18,7 @@ from batches.context import Context
 from batches.errors import InvalidRequest, Superseded, UnderWay, UnknownBatch
 from batches.manifest import is_finished
 from batches.receipts import read_receipt
+from batches.recent import remember
 from batches.record import BatchId, Record, Stored
 from partners.schedule import Cover, Timetable
 
@@ -156,6 +157,7 @@ def _supersede(context: Context, batch: BatchId, slot: str, taken: Taken) -> Non
 
         try:
             records.update(context.stores.batches, stopped, mark)
+            remember(context, stopped)
         except UnknownBatch:
             continue
 

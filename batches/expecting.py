@@ -47,17 +47,27 @@ def read_partners(context: Context) -> tuple[list[Partner], list[str]]:
 
 def read_standings(context: Context, partners: Iterable[Partner], *, back_days: int = BACK_DAYS) -> list[Standing]:
     """Return how every feed with a deadline stands for the last business dates, oldest first."""
+    partners = list(partners)
+    facts = {
+        (partner.name, name, day): found
+        for partner in partners
+        for name, feed in partner.feeds.items()
+        if feed.expected is not None
+        for day, found in _facts(context, expectation(partner, name, feed), back_days).items()
+    }
+    return judge(context, partners, facts, back_days=back_days)
+
+
+def judge(
+    context: Context, partners: Iterable[Partner], facts: dict[tuple[str, str, date], Facts], *, back_days: int
+) -> list[Standing]:
+    """Return how every feed with a deadline stands, given what is on record about each business date."""
     expectations = [
         expectation(partner, name, feed)
         for partner in partners
         for name, feed in partner.feeds.items()
         if feed.expected is not None
     ]
-    facts = {
-        (each.partner, each.feed, day): found
-        for each in expectations
-        for day, found in _facts(context, each, back_days).items()
-    }
     readiness = Readiness(context.stores)
     for partner in partners:
         for name, feed in partner.feeds.items():
@@ -126,7 +136,7 @@ def _facts(context: Context, expectation: Expectation, back_days: int) -> dict[d
         ids = [BatchId.of_blob(name) for name in names if name.endswith("/batch.json")]
         if planned := [batch for batch in ids if batch]:
             planned.sort(key=lambda batch: batch.revision, reverse=True)
-            found[day] = _choose([_fact(context, batch) for batch in planned])
+            found[day] = choose([_fact(context, batch) for batch in planned])
     return found
 
 
@@ -140,7 +150,7 @@ def _waiting(context: Context, readiness: Readiness, partner: Partner, name: str
     return {runs[-1].cover.last: waits} if waits else {}
 
 
-def _choose(revisions: list[Facts]) -> Facts:
+def choose(revisions: list[Facts]) -> Facts:
     """Return the facts that count, newest revision first: while a correction is made, what was delivered before it stands."""
     newest = revisions[0]
     if newest.delivered_at or newest.failure:

@@ -22,6 +22,7 @@ from azure.storage.blob import BlobClient
 
 from batches import blobs
 from batches.context import Context
+from batches.recent import remember
 from batches.record import BatchId
 
 
@@ -70,6 +71,7 @@ def note(context: Context, batch: BatchId, about: Note, *, once: bool = False) -
         # A line that storage took although its answer was lost is ours as well: it is not written twice.
         found = [line for line in lines if line == mine or (once and _is_about(line, batch, about))]
         if found:
+            remember(context, batch)
             return _hash(found[0])
         mine = _canonical({**entry, "number": len(lines) + 1, "previous": _hash(lines[-1]) if lines else None})
         try:
@@ -80,6 +82,7 @@ def note(context: Context, batch: BatchId, about: Note, *, once: bool = False) -
             if error.status_code != 412:
                 raise
             continue
+        remember(context, batch)
         return _hash(mine)
 
 

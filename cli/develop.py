@@ -16,6 +16,7 @@ TYPED = [
     "encryption",
     "partners",
     "delivery",
+    "monitor",
     "adf_runner",
     "local",
     "cli",

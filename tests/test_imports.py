@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-DEPLOYED = ("function_app", "batches", "partners", "delivery", "encryption", "fault")
+DEPLOYED = ("function_app", "monitor", "batches", "partners", "delivery", "encryption", "fault")
 
 # What a package may import of ours. A package that is not named as a key may be imported by nobody but tests.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -23,7 +23,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "delivery": {"fault"},
     "partners": {"delivery", "fault"},
     "batches": {"fault", "delivery", "encryption", "partners"},
-    "function_app": {"batches", "encryption", "fault", "partners"},
+    "monitor": {"batches", "encryption", "fault", "partners"},
+    "function_app": {"batches", "encryption", "fault", "monitor", "partners"},
     "adf_runner": set(),
     "dbt_runner": set(),
     "infra": {"fault"},
@@ -51,6 +52,7 @@ LIBRARIES: dict[str, set[str]] = {
     "delivery": {"cryptography", "paramiko"},
     "partners": {"holidays", "pydantic", "pydantic_core", "yaml"},
     "batches": {"azure", "cryptography", "opentelemetry", "pydantic", "pydantic_core"},
+    "monitor": {"azure", "jinja2", "markupsafe", "pydantic"},
     "function_app": {"azure", "pydantic"},
 }
 EDGES = {"encryption.vault": {"azure", "cryptography"}}

@@ -51,7 +51,7 @@ def check_answer(method: str, path: str, answer: requests.Response) -> None:
 def app_folder(folder: Path, **queues: object) -> Path:
     """Return the app as it is, but for a host.json whose retries come at once, and what else a test asks for."""
     folder.mkdir()
-    for name in ("function_app.py", "batches", "encryption", "partners", "delivery", "fault.py"):
+    for name in ("function_app.py", "batches", "encryption", "partners", "delivery", "fault.py", "monitor"):
         (folder / name).symlink_to(ROOT / name)
     settings = json.loads((ROOT / "host.json").read_text())
     settings["extensions"]["queues"] |= {**QUICK, **queues}

@@ -109,7 +109,7 @@ def test_only_what_the_app_needs_is_in_its_package(tmp_path: Path) -> None:
         (tmp_path / stranger).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / stranger).touch()
 
-    assert needed == {"function_app", "batches", "delivery", "encryption", "fault", "partners"}
+    assert needed == {"function_app", "batches", "delivery", "encryption", "fault", "monitor", "partners"}
     assert packaged(tmp_path) == wanted
 
 

@@ -1,0 +1,148 @@
+"""What the pages read: one blob a feed, several feeds at once, and the dates of certificates. Bounded whatever the history.
+
+What was read is kept for a few seconds by this process: a page that is loaded again costs nothing. Pages say how old it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TypeVar
+
+from azure.core.exceptions import AzureError
+
+from batches import Context, Unreadable
+from batches.recent import Seen, derive, read_recent
+from encryption import EncryptionError
+from encryption.certificates import own_certificates, read_certificates
+from partners import Partner
+from partners.deadlines import Facts
+
+DAYS = 35
+AT_ONCE = 16
+KEPT_SECONDS = 15.0
+CERTIFICATES_KEPT_SECONDS = 600.0
+MOST_DERIVED = 3  # feeds whose blob is missing: the timer makes them, so there are few and not for long
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedSeen:
+    """The newest batches of one feed, newest first. `problem`: why they cannot be shown, "" when they can."""
+
+    partner: str
+    feed: str
+    seen: tuple[Seen, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expiry:
+    """A certificate and its last day. `problem` instead of a date when it cannot be read."""
+
+    partner: str
+    secret: str
+    purpose: str
+    expires: datetime | None
+    days: int | None
+    problem: str = ""
+
+
+_kept: dict[tuple[str, ...], tuple[float, object]] = {}
+
+
+def forget() -> None:
+    """Forget what was kept: the next page reads everything."""
+    _kept.clear()
+
+
+def read_feeds(context: Context, feeds: Iterable[tuple[str, str]], *, days: int = DAYS) -> list[FeedSeen]:
+    """Return the batches of the last days of each feed: one request a feed."""
+    wanted = list(feeds)
+    first = context.now().date() - timedelta(days=days)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = list(pool.map(lambda each: _read_feed(context, each[0], each[1], first), wanted))
+    missing = [at for at, each in enumerate(found) if each is None]
+    for at in missing[:MOST_DERIVED]:
+        found[at] = _derived(context, *wanted[at], first)
+    return [
+        each or FeedSeen(partner=wanted[at][0], feed=wanted[at][1], problem="not indexed yet: look again in 15 minutes")
+        for at, each in enumerate(found)
+    ]
+
+
+def _read_feed(context: Context, partner: str, feed: str, first: date) -> FeedSeen | None:
+    key = (context.stores.batches.url, partner, feed, str(first))
+    kept = _fresh(key, KEPT_SECONDS)
+    if isinstance(kept, FeedSeen):
+        return kept
+    try:
+        recent = read_recent(context, partner, feed)
+    except Unreadable:
+        return None
+    if recent is None:
+        return None
+    seen = tuple(each for each in recent.newest_first if each.batch.business_date >= first)
+    return _keep(key, FeedSeen(partner=partner, feed=feed, seen=seen))
+
+
+def _derived(context: Context, partner: str, feed: str, first: date) -> FeedSeen:
+    found = derive(context, partner, feed, first=first)
+    return FeedSeen(partner=partner, feed=feed, seen=tuple(found.newest_first))
+
+
+def facts_of(seen: Iterable[Seen]) -> Iterator[tuple[date, list[Facts]]]:
+    """Yield what is on record of each business date, its newest revision first."""
+    by_day: dict[date, list[Facts]] = {}
+    for each in seen:
+        facts = Facts(batch=each.batch, state=each.state, delivered_at=each.delivered_at, failure=each.cause)
+        by_day.setdefault(each.batch.business_date, []).append(facts)
+    yield from by_day.items()
+
+
+def read_expiries(context: Context, partners: Iterable[Partner], within_days: int = 60) -> list[Expiry]:
+    """Return the certificates that expire soon or cannot be read, the most urgent first."""
+    wanted = [
+        (partner.name, secret, purpose)
+        for partner in partners
+        for secret, purpose in ((partner.certificate, "partner"), (partner.escrow_certificate, "escrow"))
+        if secret
+    ]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = list(pool.map(lambda each: _expiry(context, *each), wanted))
+    urgent = [each for each in found if each.days is None or each.days <= within_days]
+    return sorted(urgent, key=lambda each: (each.days if each.days is not None else -1, each.partner))
+
+
+def _expiry(context: Context, partner: str, secret: str, purpose: str) -> Expiry:
+    """The newest certificate of a secret counts: it is the one that files are sealed for."""
+    key = (context.vault.url, secret)
+    expires, problem = None, ""
+    kept = _fresh(key, CERTIFICATES_KEPT_SECONDS)
+    try:
+        if isinstance(kept, datetime):
+            expires = kept
+        else:
+            pem, _ = context.vault.certificate_pem(secret)
+            newest = max(own_certificates(read_certificates(pem)), key=lambda each: each.not_valid_before_utc)
+            expires = _keep(key, newest.not_valid_after_utc)
+    except EncryptionError as error:
+        problem = str(error)
+    except AzureError as error:
+        problem = f"the vault did not answer ({type(error).__name__})"
+    days = (expires - context.now()).days if expires else None
+    return Expiry(partner=partner, secret=secret, purpose=purpose, expires=expires, days=days, problem=problem)
+
+
+def _fresh(key: tuple[str, ...], seconds: float) -> object | None:
+    kept = _kept.get(key)
+    return kept[1] if kept and time.monotonic() - kept[0] < seconds else None
+
+
+def _keep(key: tuple[str, ...], value: Value) -> Value:
+    _kept[key] = (time.monotonic(), value)
+    return value

@@ -1,0 +1,110 @@
+"""HTML from values: Jinja2 with autoescape, so that text from outside stays text. Links carry the key, and nothing else does."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from monitor.states import look
+
+FOLDER = Path(__file__).parent / "templates"
+BASE = "/api/monitor"
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Addresses of pages. `carried` goes with every link: the key that the caller gave in the address, and the fixed clock."""
+
+    carried: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def to(self, *path: str, **query: object) -> str:
+        """Return the address of a page; empty values of the query are left out."""
+        given = {name: str(value) for name, value in query.items() if value not in (None, "")}
+        text = urlencode({**given, **self.carried})
+        place = "/".join([BASE, *(quote(part, safe="") for part in path if part)])
+        return f"{place}?{text}" if text else place
+
+
+def render(template: str, links: Links, **values: object) -> str:
+    """Return a page."""
+    return _environment().get_template(template).render(links=links, **values)
+
+
+def policy() -> str:
+    """Return the Content-Security-Policy: the one style element by its hash, forms to this app, and nothing else at all."""
+    digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    )
+
+
+@cache
+def style() -> str:
+    """Return the style sheet, as it stands in the style element."""
+    return (FOLDER / "style.css").read_text("utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"size": size, "moment": moment, "span": span, "count": count}
+    # Our own file, no caller's text: the only markup that is not escaped.
+    environment.globals |= {"look": look, "style": Markup(style())}  # noqa: S704
+    return environment
+
+
+def size(size_bytes: int | None) -> str:
+    """Return a size with its unit."""
+    if size_bytes is None:
+        return ""
+    value = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def moment(value: datetime | None, zone: str = "") -> str:
+    """Return a time in UTC, with the partner's own in front where its zone is another."""
+    if value is None:
+        return ""
+    universal = f"{value:%Y-%m-%d %H:%M} UTC"
+    if not zone or zone == "UTC":
+        return universal
+    local = value.astimezone(ZoneInfo(zone))
+    return universal if not local.utcoffset() else f"{local:%Y-%m-%d %H:%M %Z} ({value:%H:%M} UTC)"
+
+
+def span(seconds: float | None) -> str:
+    """Return a duration for people."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min {int(seconds % 60):02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes < 2880 else f"{minutes // 1440} days"
+
+
+def count(value: int | None) -> str:
+    """Return a number with its thousands apart, nothing for None."""
+    return "" if value is None else f"{value:,}"

@@ -1,0 +1,86 @@
+"""The operators' pages as a browser gets them: through the host, behind a key of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+import requests
+from app_world import App, app_settings, running
+from batch_world import PARTNER_KEY, use_certificate
+
+from batches import Stores
+from local.azurite import Azurite
+from local.functions_host.host import FunctionHost
+from local.key_vault.server import KeyVault
+from local.partner import self_signed
+
+PAGES = ("monitor", "monitor/batches", "monitor/batch/no.such.2026-11-21.1", "monitor/nothing")
+
+
+@pytest.fixture(scope="module")
+def watched(
+    app_storage: tuple[Azurite, Stores],
+    app_code: Path,
+    key_vault: KeyVault,
+    app_identity: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[App]:
+    use_certificate(key_vault, self_signed(PARTNER_KEY, "Northwind"))
+    settings = app_settings(app_storage[0], key_vault.url) | app_identity | {"MONITOR": "on"}
+    with running(FunctionHost(app_code, settings, folder=tmp_path_factory.mktemp("host")), app_storage[1]) as app:
+        yield app
+
+
+def get(app: App, path: str, method: str = "GET", **more: str) -> requests.Response:
+    return app.session.request(method, f"{app.host.url}/api/{path}", params={"code": app.host.key, **more}, timeout=60)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_answer_forbids_what_a_page_does_not_need(watched: App, path: str) -> None:
+    answer = get(watched, path)
+
+    assert answer.status_code == (404 if "no" in path.split("/")[-1] else 200)
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none';")
+    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Cache-Control"] == "private, no-cache"
+
+
+def test_twin_of_a_page_is_json(watched: App) -> None:
+    assert {each["feed"] for each in get(watched, "monitor", format="json").json()["rows"]} == {"accruals", "purchases"}
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_nothing_but_get_is_answered(watched: App, method: str) -> None:
+    assert get(watched, "monitor", method).status_code == 404
+
+
+def test_pages_need_a_key(watched: App) -> None:
+    assert watched.session.get(f"{watched.host.url}/api/monitor", timeout=60).status_code == 401
+    assert watched.session.get(f"{watched.host.url}/api/monitor?code=wrong", timeout=60).status_code == 401
+
+
+def test_key_is_in_no_log_and_no_text(watched: App) -> None:
+    answer = get(watched, "monitor")
+
+    assert f"code={watched.host.key}" in answer.text
+    assert watched.host.key not in watched.log()
+
+
+def test_pages_are_off_by_default(app: App) -> None:
+    answer = get(app, "monitor")
+
+    assert answer.status_code == 404
+    assert "MONITOR=on" in answer.text
+
+
+def test_planning_a_batch_shows_it_at_once(watched: App) -> None:
+    plan = watched.plan(date(2026, 11, 23))
+
+    answer = get(watched, "monitor/batches", at="2026-11-24T12:00:00Z", fresh="1")
+    assert plan["batch"] in answer.text

@@ -1,0 +1,192 @@
+"""Batches in every state, as blobs, for the pages that show them; nothing is shaped, sealed or sent."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from html.parser import HTMLParser
+from typing import Any
+
+from azure.storage.blob import BlobServiceClient
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+
+import monitor
+from batches import BatchId, Context, Record, Stores, ledger
+from batches.answers import Answer
+from batches.ledger import Note
+from batches.receipts import Receipt, ReceivedFile
+from batches.recent import complete, remember
+from batches.record import Failure, StagedFile
+from encryption.vault import Vault
+from local.azurite import Azurite
+from monitor.reading import forget
+
+NOW = datetime(2026, 12, 27, 12, 0, tzinfo=UTC)
+FEEDS = [("cedarway", "purchases"), ("northwind", "accruals")]
+PARTNER_KEY = rsa.generate_private_key(65537, 3072)
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The pages on a storage of their own."""
+
+    context: Context
+
+    def get(self, path: str = "", *, key: str | None = None, etag: str = "", **query: str) -> monitor.Page:
+        forget()
+        return monitor.answer(self.context, path=path, query=query, key=key, etag=etag)
+
+    def json(self, path: str = "", **query: str) -> dict[str, Any]:
+        page = self.get(path, format="json", **query)
+        assert page.status == 200, page.body
+        found: dict[str, Any] = json.loads(page.body)
+        return found
+
+    def batch(self, day: str, partner: str = "northwind", feed: str = "accruals", **changes: Any) -> Record:
+        """Write a batch that was planned at two in the night after its business date, and nothing more."""
+        batch = BatchId.of(partner, feed, day, changes.pop("revision", 1))
+        planned = datetime.combine(batch.business_date + timedelta(days=1), time(2), tzinfo=UTC)
+        record = Record(
+            batch=batch,
+            sequence=changes.pop("sequence", 7),
+            window_start=planned - timedelta(hours=26),
+            window_end=planned - timedelta(hours=2),
+            planned_at=planned,
+            files=[f"NW_{day}.txt"],
+            query="select 1",
+            format="native",
+            route="adf",
+            folder="/inbox",
+            **changes,
+        )
+        self.write(f"{batch.folder}/batch.json", record.model_dump_json().encode())
+        ledger.note(self.at(planned), batch, Note("planned", details={"sequence": record.sequence}), once=True)
+        return record
+
+    def staged(self, day: str, **changes: Any) -> Record:
+        file = StagedFile(name=f"NW_{day}.txt", etag="1", size_bytes=2_400_000, rows=31_000)
+        return self.batch(day, staged=[file], **changes)
+
+    def failed(self, day: str, cause: str, **changes: Any) -> Record:
+        at = datetime.combine(date.fromisoformat(day) + timedelta(days=1), time(2, 5), tzinfo=UTC)
+        failure = Failure(step="seal", cause=cause, hint="fix it, then replay the batch", at=at, run_id="run-1")
+        return self.staged(day, failure=failure, **changes)
+
+    def delivered(self, day: str, at: str = "02:09", answer: str = "", reason: str = "", **changes: Any) -> Record:
+        """`at` is a time of the day after the business date."""
+        record = self.staged(day, **changes)
+        moment = datetime.combine(record.batch.business_date + timedelta(days=1), time.fromisoformat(at), tzinfo=UTC)
+        files = [ReceivedFile(name=record.files[0], bytes=2_500_000)]
+        receipt = Receipt(
+            batch=record.batch, sequence=7, delivery=1, delivered_at=moment, route="adf", run_id="run-1", files=files
+        )
+        self.write(f"{record.batch.folder}/receipt.json", receipt.model_dump_json().encode())
+        if answer:
+            said = Answer.model_validate(
+                {"batch": record.batch, "delivery": 1, "says": answer, "reason": reason, "seen_at": moment}
+                | {"newest_seconds": 1.0, "files": []}
+            )
+            self.write(f"{record.batch.folder}/answer.json", said.model_dump_json().encode())
+        ledger.note(self.at(moment), record.batch, Note("delivered", details={"receipt_sha256": receipt.digest}))
+        return record
+
+    def unreadable(self, day: str) -> BatchId:
+        record = self.batch(day)
+        self.write(f"{record.batch.folder}/batch.json", b'{"version": 1, "batch": ')
+        remember(self.context, record.batch)
+        return record.batch
+
+    def every_state(self) -> None:
+        """Write the last days of both feeds, so that each state is there."""
+        for number in range(21, 31):
+            self.delivered(f"2026-11-{number}", sequence=number)
+            self.delivered(f"2026-11-{number}", partner="cedarway", feed="purchases", sequence=number)
+        self.delivered("2026-12-01", at="07:30")
+        self.delivered("2026-12-02", answer="acknowledged")
+        self.delivered("2026-12-03", answer="rejected", reason="line 4: the total is not ours")
+        self.batch("2026-12-04", emptied_at=datetime(2026, 12, 5, 2, 4, tzinfo=UTC))
+        self.failed("2026-12-05", "the vault did not answer")
+        self.unreadable("2026-12-06")
+        self.batch("2026-12-07", superseded_by=BatchId("northwind.accruals.2026-12-08.1"))
+        self.delivered("2026-12-08")
+        self.staged("2026-12-26", partner="cedarway", feed="purchases")
+        complete(self.context, FEEDS)
+
+    def at(self, moment: datetime) -> Context:
+        return replace(self.context, clock=lambda: moment)
+
+    def write(self, name: str, content: bytes) -> None:
+        self.context.stores.batches.upload_blob(name, content, overwrite=True)
+
+
+@contextmanager
+def pages_on(azurite: Azurite, vault: Vault, mark: str) -> Iterator[Pages]:
+    """Return pages over containers of their own."""
+    accounts = {
+        name: BlobServiceClient.from_connection_string(azurite.connection_string(name)) for name in azurite.accounts
+    }
+    stores = Stores(
+        raw=accounts["sealiftraw"].create_container(f"raw-{mark}"),
+        encrypted=accounts["sealiftencrypted"].create_container(f"encrypted-{mark}"),
+        batches=accounts["sealiftencrypted"].create_container(f"batches-{mark}"),
+        seal_queue=None,  # type: ignore[arg-type]  # no page has a queue
+        deliver_queue=None,  # type: ignore[arg-type]
+        dbt=accounts["sealifthost"].create_container(f"dbt-{mark}"),
+    )
+    try:
+        yield Pages(Context(stores=stores, vault=vault, clock=lambda: NOW))
+    finally:
+        for account in accounts.values():
+            account.close()
+
+
+def certificate(days: int) -> str:
+    """Return a partner's certificate (PEM) that expires so many days after the pages' clock."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "partner")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(PARTNER_KEY.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - timedelta(days=300))
+        .not_valid_after(NOW + timedelta(days=days, hours=1))
+        .sign(PARTNER_KEY, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.PEM).decode()
+
+
+class Reader(HTMLParser):
+    """A page as a person meets it: its text, its elements and their attributes."""
+
+    def __init__(self, body: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self._inside = ""
+        self.feed(body)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = tag
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        if self._inside != "style":
+            self.words.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+    def attributes(self, name: str) -> list[str]:
+        return [attributes[name] for _, attributes in self.elements if name in attributes]
