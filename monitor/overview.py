@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -46,6 +46,15 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """What asks for somebody: the newest business date, and how many older ones are in the same state for the same cause."""
+
+    row: Row
+    cell: Cell
+    older: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """`faulty`: partners whose files are refused, none of which is judged."""
 
@@ -53,7 +62,7 @@ class Overview:
     days: tuple[date, ...]
     strip: tuple[tuple[str, int], ...]
     rows: tuple[Row, ...]
-    attention: tuple[tuple[Row, Cell], ...]
+    attention: tuple[Attention, ...]
     expiries: tuple[Expiry, ...]
     next_runs: tuple[Row, ...]
     faulty: tuple[str, ...]
@@ -74,8 +83,7 @@ def read_overview(context: Context) -> Overview:
         for partner in partners
         for name in partner.feeds
     )
-    attention = [(row, cell) for row in rows for cell in row.cells if cell.state in ALARMING]
-    attention.sort(key=lambda each: each[1].day, reverse=True)
+    attention = sorted(_attention(rows), key=lambda each: each.cell.day, reverse=True)
     counts = Counter(cell.state for row in rows for cell in row.cells[-8:])
     running = sorted((row for row in rows if row.next_run), key=lambda row: (row.next_run, row.partner, row.feed))
     return Overview(
@@ -88,6 +96,16 @@ def read_overview(context: Context) -> Overview:
         next_runs=tuple(running[:MOST_NEXT]),
         faulty=tuple(faulty),
     )
+
+
+def _attention(rows: Iterable[Row]) -> Iterator[Attention]:
+    for row in rows:
+        causes: dict[tuple[str, str], list[Cell]] = {}
+        for cell in reversed(row.cells):
+            if cell.state in ALARMING:
+                causes.setdefault((cell.state, cell.reason), []).append(cell)
+        for newest, *older in causes.values():
+            yield Attention(row=row, cell=newest, older=len(older))
 
 
 def _standings(

@@ -14,14 +14,16 @@ from local.azurite import Azurite
 from local.key_vault.identity import IdentityEndpoint
 from local.key_vault.server import KeyVault
 from local.wire.certificates import CertificateAuthority
+from partners import load_partners
 
 
 @pytest.fixture(scope="session")
 def vault(authority: CertificateAuthority, identity: IdentityEndpoint) -> Iterator[Vault]:
     with KeyVault(authority, identity) as server, pytest.MonkeyPatch.context() as patch:
         server.allow("function-app", secrets=("*-certificate",))
-        server.set_secret("northwind-certificate", certificate(days=20))
-        server.set_secret("cedarway-certificate", certificate(days=400))
+        for partner in load_partners():
+            days = 20 if partner.name == "northwind" else 400
+            server.set_secret(partner.certificate, certificate(days=days))
         for name, value in (authority.environment | identity.environment("function-app")).items():
             patch.setenv(name, value)
         opened = Vault(server.url, DefaultAzureCredential())

@@ -27,9 +27,9 @@ from batches.record import Failure, StagedFile
 from encryption.vault import Vault
 from local.azurite import Azurite
 from monitor.reading import forget
+from partners import load_partners
 
 NOW = datetime(2026, 12, 27, 12, 0, tzinfo=UTC)
-FEEDS = [("cedarway", "purchases"), ("northwind", "accruals")]
 PARTNER_KEY = rsa.generate_private_key(65537, 3072)
 
 
@@ -117,7 +117,7 @@ class Pages:
         self.batch("2026-12-07", superseded_by=BatchId("northwind.accruals.2026-12-08.1"))
         self.delivered("2026-12-08")
         self.staged("2026-12-26", partner="cedarway", feed="purchases")
-        complete(self.context, FEEDS)
+        complete(self.context, [(each.name, feed) for each in load_partners() for feed in each.feeds])
 
     def at(self, moment: datetime) -> Context:
         return replace(self.context, clock=lambda: moment)
