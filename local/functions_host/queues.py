@@ -50,6 +50,7 @@ class _Retry(ExponentialRetry):
         return float(self._first_seconds * 2 ** settings["count"])
 
 
+_BLANKS = re.compile(r"[ \t\r\n]")  # those that .NET skips in base64
 _QUEUE_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
@@ -178,11 +179,11 @@ class QueueListener:
                 messages_per_page=count, max_messages=count, visibility_timeout=self._lease_seconds
             )
             return list(pages)
-        except ResourceNotFoundError:
-            return []
         except HttpResponseError as error:
+            if _is_missing(error):
+                return []
             status = error.status_code or 0
-            if status >= 500 or (status == 409 and error.error_code == "QueueBeingDeleted"):  # type: ignore[attr-defined]  # set by the storage SDK
+            if status >= 500 or (status == 409 and _code(error) == "QueueBeingDeleted"):
                 self._log("warning", "Queue not readable", queue=self.queue, error=_first_line(error))
                 return []
             self._end("read", error)
@@ -256,11 +257,11 @@ class QueueListener:
                 self._update(leased, self._settings.visibility_timeout_seconds)
 
     def _decode(self, message: QueueMessage) -> str | bytes | None:
-        content = message.content
+        content = message.content or ""
         if not self._settings.base64:
             return str(content)
         try:
-            raw = base64.b64decode("".join(content.split()), validate=True)
+            raw = base64.b64decode(_BLANKS.sub("", content), validate=True)
         except (binascii.Error, ValueError):
             return None
         try:
@@ -275,7 +276,9 @@ class QueueListener:
             return
         try:
             self._poison.send_message(message.content)
-        except ResourceNotFoundError:
+        except ResourceNotFoundError as error:
+            if not _is_missing(error):
+                raise
             self._poison.create_queue()
             self._poison.send_message(message.content)
         self._log("warning", "Queue message moved to poison", queue=self.queue, id=message.id, why=why)
@@ -332,6 +335,15 @@ def _metadata(message: QueueMessage) -> dict[str, Any]:
         "ExpirationTime": text(message.expires_on),
         "NextVisibleTime": text(message.next_visible_on),
     }
+
+
+def _code(error: HttpResponseError) -> str:
+    return str(getattr(error, "error_code", "") or "")  # set by the storage SDK
+
+
+def _is_missing(error: HttpResponseError) -> bool:
+    """Tell whether the queue does not exist; any other 404 is a refusal."""
+    return error.status_code == 404 and _code(error) == "QueueNotFound"
 
 
 def _first_line(error: Exception) -> str:

@@ -97,7 +97,7 @@ class FaultProxy(Service):
 def _refuse_as_storage(fault: Fault) -> Response:
     """The error shape of Azure Storage."""
     assert fault.status is not None
-    code = CODES.get(fault.status, "Error")
+    code = fault.code or CODES.get(fault.status, "Error")
     message = escape(f"fault injected by a test: {fault.status}")
     body = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
     headers = [("Content-Type", "application/xml"), ("x-ms-error-code", code), *retry_after(fault)]

@@ -18,6 +18,7 @@ class Fault:
     method: str | None = None
     query: str | None = None  # a shell pattern over the raw query, e.g. "*comp=block&*"
     status: int | None = None  # answered instead of the real answer; None lets the real one through (for a mere delay)
+    code: str | None = None  # the error code beside the status, where the service has several for it
     retry_after_seconds: int | None = None
     delay_seconds: float = 0.0
     drop: bool = False  # close the connection without an answer
@@ -95,7 +96,10 @@ CODES = {408: "RequestTimeout", 409: "Conflict", 429: "TooManyRequests", 500: "I
 def refuse_as_json(fault: Fault) -> Response:
     """The error shape of Key Vault and of the resource manager."""
     assert fault.status is not None
-    error = {"code": CODES.get(fault.status, "Error"), "message": f"fault injected by a test: {fault.status}"}
+    error = {
+        "code": fault.code or CODES.get(fault.status, "Error"),
+        "message": f"fault injected by a test: {fault.status}",
+    }
     return json_response(fault.status, {"error": error}, retry_after(fault))
 
 
