@@ -124,10 +124,13 @@ def self_signed(
     )
 
 
-def expected_file(dsn: str, partner: str, feed: str, business_date: date) -> tuple[int, str] | None:
+def expected_file(
+    dsn: str, partner: str, feed: str, business_date: date, last: date | None = None
+) -> tuple[int, str] | None:
     """Return rows and SHA-256 of the file that the mart should have become, written here by other code than Data Factory's.
 
-    None for a feed that is not one of the examples: how its file should look, only its author knows.
+    The file holds one business date, or those up to `last`. None for a feed that is not one of the examples: how its file
+    should look, only its author knows.
     """
     if (partner, feed) not in _FILES:
         return None
@@ -136,12 +139,12 @@ def expected_file(dsn: str, partner: str, feed: str, business_date: date) -> tup
     rows = 0
     query = (
         "SELECT transaction_id, member_number, merchant_number, transaction_at, amount, currency, points, business_date"
-        " FROM marts.partner_daily_accruals WHERE partner_code = %s AND business_date = %s"
+        " FROM marts.partner_daily_accruals WHERE partner_code = %s AND business_date BETWEEN %s AND %s"
         ' ORDER BY transaction_id COLLATE "C"'
     )
     with psycopg.connect(dsn) as connection, connection.cursor("expected") as cursor:
         cursor.itersize = 10_000
-        for row in cursor.execute(query, [partner.upper(), business_date]):
+        for row in cursor.execute(query, [partner.upper(), business_date, last or business_date]):
             digest.update(write(row).encode())
             rows += 1
     return rows, digest.hexdigest()

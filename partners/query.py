@@ -22,6 +22,10 @@ def _literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+# Before each column of the control totals: a name that their table lacks must not become a column of the extract around it.
+_TOTALS = "totals."
+
+
 # The staged query: rows for the writer, and what the database counts about them, in one statement and one snapshot.
 
 
@@ -99,13 +103,15 @@ def _postgresql(extract: Extract) -> str:
     )
 
 
-def _postgresql_where(extract: Extract) -> str:
-    conditions = list(_postgresql_period(extract.period))
-    return " AND ".join(conditions + [f"{_identifier(name)} = {_literal(value)}" for name, value in extract.where])
+def _postgresql_where(extract: Extract, table: str = "") -> str:
+    conditions = list(_postgresql_period(extract.period, table))
+    return " AND ".join(
+        conditions + [f"{table}{_identifier(name)} = {_literal(value)}" for name, value in extract.where]
+    )
 
 
-def _postgresql_period(period: Dates | Instants) -> Iterator[str]:
-    column = _identifier(period.column)
+def _postgresql_period(period: Dates | Instants, table: str) -> Iterator[str]:
+    column = f"{table}{_identifier(period.column)}"
     if isinstance(period, Instants):
         yield f"{column} >= TIMESTAMPTZ {_literal(period.start.isoformat())}"
         yield f"{column} < TIMESTAMPTZ {_literal(period.end.isoformat())}"
@@ -145,18 +151,20 @@ def _postgresql_control(extract: Extract) -> str:
     if extract.control is not None:
         members["totals"] = (
             f"(SELECT {_postgresql_totals(extract.control, extract.period)}"  # noqa: S608 - as above
-            f" FROM {_table(extract.control.table)} WHERE {_postgresql_where(extract)})"
+            f" FROM {_table(extract.control.table)} AS totals WHERE {_postgresql_where(extract, _TOTALS)})"
         )
     return f"{_object(members)}::text"
 
 
 def _postgresql_totals(control: ControlTotals, period: Dates | Instants) -> str:
     """Return the mart's totals as a JSON array: for one day each row of the table, for more days their sum."""
+    columns = {name: f"{_TOTALS}{_identifier(total)}" for name, total in control.sums.items()}
+    count = f"{_TOTALS}{_identifier(control.rows)}"
     if isinstance(period, Dates) and period.first == period.last:
-        sums = _object({name: f"{_identifier(total)}::text" for name, total in control.sums.items()})
-        return f"json_agg({_object({'rows': f'{_identifier(control.rows)}::text', 'sums': sums})})"
-    sums = _object({name: f"sum({_identifier(total)})::text" for name, total in control.sums.items()})
-    rows = f"coalesce(sum({_identifier(control.rows)}), 0)::text"
+        sums = _object({name: f"{column}::text" for name, column in columns.items()})
+        return f"json_agg({_object({'rows': f'{count}::text', 'sums': sums})})"
+    sums = _object({name: f"sum({column})::text" for name, column in columns.items()})
+    rows = f"coalesce(sum({count}), 0)::text"
     return f"json_build_array({_object({'rows': rows, 'sums': sums})})"
 
 

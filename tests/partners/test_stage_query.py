@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from layout_support import FACTS, reread, write
 
 from local.postgres import Postgres
 from partners import stage_query
+from partners.calendars import Calendar
 from partners.loading import FOLDER, read_partner
 from partners.model import Feed
 from partners.refusals import FileRefused
+from partners.schedule import Timetable
 
 HEAD = (FOLDER / "cedarway.yaml").read_text().split("feeds:")[0]
 DAY = date(2026, 11, 27)
@@ -41,7 +43,7 @@ def feed(folder: Path, columns: str, order_by: str = "[id]", more: str = "", fie
     layout = f"    layout: {{delimited: ',', quote: minimal, line_end: lf, empty: send, records: [{{record: R, fields: [{fields}]}}]}}\n"
     (folder / "any.yaml").write_text(
         f"{HEAD}feeds:\n  one:\n    title: x\n    table: t.x\n    business_date: d\n    order_by: {order_by}\n    columns: {columns}\n"
-        f"    file_name: '{{date}}.csv'\n    route: function\n{layout if fields else ''}{more}"
+        f"    file_name: '{{date}}{{sequence}}.csv'\n    route: function\n{layout if fields else ''}{more}"
     )
     return read_partner(folder / "any.yaml").feeds["one"]
 
@@ -185,3 +187,112 @@ def test_the_statement_of_a_usual_feed_is_shorter_than_two_kilobytes() -> None:
         for each in partner.feeds.values():
             assert len(stage_query(each, DAY)) < 2000
     assert FACTS.business_date == DAY
+
+
+SATURDAY, MONDAY = date(2026, 11, 28), date(2026, 11, 30)
+TOTALS = "    control: {table: t.totals, rows: n, sums: {m: total}}\n"
+AMOUNTS = "[id, {name: m, type: decimal, scale: 2}]"
+LONDON = Timetable(time_zone="Europe/London", calendar=Calendar())
+
+
+@pytest.fixture
+def days(table: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+    """The rows of five days around the turn of a month, one a day, and the totals of each."""
+    table.execute(
+        "CREATE TABLE t.x (d date, id text, m numeric(12, 2), at timestamptz);"
+        "INSERT INTO t.x SELECT d, to_char(d, 'DD'), extract(day FROM d) + 0.05, d + interval '6 hours'"
+        " FROM generate_series(timestamptz '2026-11-27', '2026-12-01', '1 day') AS d;"
+        "CREATE TABLE t.totals AS SELECT d, count(*) AS n, sum(m) AS total FROM t.x GROUP BY d"
+    )
+    return table
+
+
+def test_rows_of_several_days_are_one_extract_with_the_sum_of_their_totals(days: Any, tmp_path: Path) -> None:
+    one = feed(tmp_path, AMOUNTS, fields="{column: id}, {column: m}", more=TOTALS)
+
+    lines = rows(days, stage_query(one, LONDON.days(SATURDAY, MONDAY)))
+
+    assert written(one, lines) == b"28,28.05\n29,29.05\n30,30.05\n"
+    assert json.loads(lines[-1])["totals"] == [{"rows": "3", "sums": {"m": "87.15"}}]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("DELETE FROM t.totals WHERE d = '2026-11-29'", "the mart's control totals count 2 rows, the extract 3"),
+        ("UPDATE t.totals SET total = 0 WHERE d = '2026-11-30'", "the mart's control total of m differs"),
+        ("UPDATE t.totals SET total = NULL WHERE d = '2026-11-30'", "the mart's control total of m differs"),
+        ("TRUNCATE t.totals", "the mart's control totals count 0 rows, the extract 3"),
+        ("DELETE FROM t.x WHERE d = '2026-11-28'", "the mart's control totals count 3 rows, the extract 2"),
+    ],
+)
+def test_day_whose_totals_do_not_fit_refuses_the_whole_extract(
+    days: Any, tmp_path: Path, change: str, words: str
+) -> None:
+    one = feed(tmp_path, AMOUNTS, fields="{column: id}, {column: m}", more=TOTALS)
+    days.execute(change)
+
+    with pytest.raises(FileRefused, match=words):
+        written(one, rows(days, stage_query(one, LONDON.days(SATURDAY, MONDAY))))
+
+
+def test_several_days_without_rows_agree_with_totals_without_rows(days: Any, tmp_path: Path) -> None:
+    one = feed(tmp_path, AMOUNTS, fields="{column: id}, {column: m}", more=TOTALS)
+
+    lines = rows(days, stage_query(one, LONDON.days(date(2026, 12, 5), date(2026, 12, 7))))
+
+    assert written(one, lines) == b""
+
+
+@pytest.mark.parametrize(
+    ("covers", "wanted"),
+    [("month", b"27,27.05\n28,28.05\n29,29.05\n30,30.05\n"), ("week", b"27,27.05\n28,28.05\n29,29.05\n")],
+)
+def test_month_and_week_take_their_days_and_no_other(days: Any, tmp_path: Path, covers: str, wanted: bytes) -> None:
+    more = f"{TOTALS}    covers: {covers}\n"
+    one = feed(tmp_path, AMOUNTS, fields="{column: id}, {column: m}", more=more)
+    table = Timetable(time_zone="Europe/London", calendar=Calendar(), covers=one.covers)
+
+    cover = table.cover_at(datetime(2026, 12, 1, 3, tzinfo=UTC))
+
+    assert written(one, rows(days, stage_query(one, cover))) == wanted
+
+
+def test_blocks_of_hours_take_each_instant_once_through_both_clock_changes(table: Any, tmp_path: Path) -> None:
+    table.execute(
+        "CREATE TABLE t.x (d date, id text, at timestamptz);"
+        "INSERT INTO t.x SELECT at::date, to_char(at AT TIME ZONE 'UTC', 'MM-DD HH24:MI'), at FROM"
+        " (SELECT generate_series(timestamptz '2026-03-28 00:00+00', '2026-03-30 00:00+00', '15 min') AS at"
+        " UNION ALL SELECT generate_series(timestamptz '2026-10-24 00:00+00', '2026-10-26 12:00+00', '15 min')) AS s"
+    )
+    more = "    schedule: {every_hours: 1}\n    covers: {hours: 1, column: at}\n    layout: {header: false, line_end: lf}\n"
+    one = feed(tmp_path, "[id]", more=more)
+    zone = Timetable(time_zone="Europe/London", calendar=Calendar(), schedule=one.schedule, covers=one.covers)
+    found: list[str] = []
+    wanted: list[str] = []
+    for first, last in ((date(2026, 3, 28), date(2026, 3, 30)), (date(2026, 10, 24), date(2026, 10, 26))):
+        start, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (first, last))
+        runs = zone.runs(start, end)
+        for run in runs:
+            found += [json.loads(line)[1] for line in rows(table, stage_query(one, run.cover))[:-1]]
+        between = table.execute(
+            "SELECT id FROM t.x WHERE at >= %s AND at < %s ORDER BY 1", [runs[0].cover.start, runs[-1].cover.end]
+        )
+        wanted += [row[0] for row in between]
+
+    assert found == wanted
+    assert len(wanted) == 2 * 48 * 4
+
+
+def test_totals_are_read_from_their_own_table_only(table: Any, tmp_path: Path) -> None:
+    """A column that the totals lack, and the extract has, must not be compared with itself."""
+    table.execute(
+        "CREATE TABLE t.x (d date, id text, m numeric(12, 2)); INSERT INTO t.x VALUES ('2026-11-28', 'a', 1.50);"
+        "CREATE TABLE t.totals (d date, n bigint); INSERT INTO t.totals VALUES ('2026-11-28', 1)"
+    )
+    more = "    control: {table: t.totals, rows: n, sums: {m: m}}\n"
+    one = feed(tmp_path, AMOUNTS, fields="{column: id}, {column: m}", more=more)
+
+    for cover in (LONDON.days(SATURDAY, SATURDAY), LONDON.days(SATURDAY, MONDAY)):
+        with pytest.raises(psycopg.errors.UndefinedColumn):
+            rows(table, stage_query(one, cover))
