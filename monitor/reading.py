@@ -16,8 +16,8 @@ from azure.core.exceptions import AzureError
 
 from batches import Context, Unreadable
 from batches.recent import Seen, derive, read_recent
-from encryption import EncryptionError
-from encryption.certificates import own_certificates, read_certificates
+from encryption import EncryptionError, Recipient
+from encryption.receiving import load_receivers, receiver_warning
 from partners import Partner
 from partners.deadlines import Facts
 
@@ -114,22 +114,22 @@ def read_expiries(context: Context, partners: Iterable[Partner], within_days: in
     ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = list(pool.map(lambda each: _expiry(context, *each), wanted))
-    urgent = [each for each in found if each.days is None or each.days <= within_days]
+    urgent = [each for each in found if each.problem or (each.days is not None and each.days <= within_days)]
     return sorted(urgent, key=lambda each: (each.days if each.days is not None else -1, each.partner))
 
 
 def _expiry(context: Context, partner: str, secret: str, purpose: str) -> Expiry:
-    """The newest certificate of a secret counts: it is the one that files are sealed for."""
+    """The certificate in use counts. Of an OpenPGP key only what is urgent is known, in words."""
     key = (context.vault.url, secret)
-    expires, problem = None, ""
-    kept = _fresh(key, CERTIFICATES_KEPT_SECONDS)
+    data, problem, expires = _fresh(key, CERTIFICATES_KEPT_SECONDS), "", None
     try:
-        if isinstance(kept, datetime):
-            expires = kept
+        if not isinstance(data, bytes):
+            data = _keep(key, context.vault.certificate_pem(secret)[0])
+        (used,) = load_receivers(data, secret, context.now())
+        if isinstance(used, Recipient):
+            expires = used.expires
         else:
-            pem, _ = context.vault.certificate_pem(secret)
-            newest = max(own_certificates(read_certificates(pem)), key=lambda each: each.not_valid_before_utc)
-            expires = _keep(key, newest.not_valid_after_utc)
+            problem = receiver_warning(data, context.now()) or ""
     except EncryptionError as error:
         problem = str(error)
     except AzureError as error:

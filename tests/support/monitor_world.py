@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from azure.storage.blob import BlobServiceClient
 from cryptography import x509
@@ -107,7 +110,13 @@ class Pages:
         """Write the last days of both feeds, so that each state is there."""
         for number in range(21, 31):
             self.delivered(f"2026-11-{number}", sequence=number)
-            self.delivered(f"2026-11-{number}", partner="cedarway", feed="purchases", sequence=number)
+        for ahead in range(35):
+            day = date(2026, 11, 21) + timedelta(days=ahead)
+            self.delivered(str(day), partner="cedarway", feed="purchases", sequence=ahead + 1)
+            if day.day not in (4, 11):
+                self.delivered(str(day), partner="tidewater", feed="points", sequence=ahead + 1)
+        for number in range(8, 23):
+            self.delivered(f"2026-12-{number:02d}", sequence=number + 9)
         self.delivered("2026-12-01", at="07:30")
         self.delivered("2026-12-02", answer="acknowledged")
         self.delivered("2026-12-03", answer="rejected", reason="line 4: the total is not ours")
@@ -115,7 +124,6 @@ class Pages:
         self.failed("2026-12-05", "the vault did not answer")
         self.unreadable("2026-12-06")
         self.batch("2026-12-07", superseded_by=BatchId("northwind.accruals.2026-12-08.1"))
-        self.delivered("2026-12-08")
         self.staged("2026-12-26", partner="cedarway", feed="purchases")
         complete(self.context, [(each.name, feed) for each in load_partners() for feed in each.feeds])
 
@@ -190,3 +198,35 @@ class Reader(HTMLParser):
 
     def attributes(self, name: str) -> list[str]:
         return [attributes[name] for _, attributes in self.elements if name in attributes]
+
+
+@contextmanager
+def served(pages: Pages) -> Iterator[str]:
+    """Serve the pages to a browser, with all their headers; yield the address before `/api/monitor`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            place = urlsplit(self.path)
+            path = unquote(place.path.removeprefix("/api/monitor").strip("/"))
+            query = dict(parse_qsl(place.query))
+            page = pages.get(path, key=query.get("code"), **{name: query[name] for name in query if name != "code"})
+            body = page.body.encode()
+            self.send_response(page.status)
+            for name, value in {**page.headers, "Content-Type": f"{page.mimetype}; charset=utf-8"}.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
