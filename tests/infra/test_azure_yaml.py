@@ -184,7 +184,12 @@ def test_every_lock_is_audited_and_gets_proposals() -> None:
 
     assert set(audit["python"]["strategy"]["matrix"]["lock"]) == locks
     assert {("pip", f"/{Path(lock).parent}".rstrip(".")) for lock in locks} <= folders
-    assert {("npm", "/local/azurite"), ("docker", "/dbt_runner"), ("github-actions", "/")} <= folders
+    assert {
+        ("npm", "/local/azurite"),
+        ("npm", "/tests/monitor/axe"),
+        ("docker", "/dbt_runner"),
+        ("github-actions", "/"),
+    } <= folders
     assert (ROOT / "local" / "azurite" / "package-lock.json").exists()
     assert any("npm audit" in step.get("run", "") for step in audit["node"]["steps"])
 
