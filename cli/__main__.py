@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from difflib import get_close_matches
 from types import FrameType
 
 from fault import Fault
@@ -99,11 +100,18 @@ def _explain_foreign(error: Exception) -> tuple[str, str] | None:
 
 
 def _call(argv: list[str]) -> int:
+    if argv and argv[0] == "help" and len(argv) > 1:
+        argv = [argv[1], "--help"]
+        if argv[0] in AT_HOME:  # its arguments are another program's
+            print(f"./sealift {argv[0]}: {VERBS[argv[0]][1]}")
+            return 0
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0 if argv else 2
     if argv[0] not in VERBS:
-        print(f"error: there is no verb {argv[0]!r}\nhint: ./sealift help lists them", file=sys.stderr)
+        near = get_close_matches(argv[0], VERBS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        print(f"error: there is no verb {argv[0]!r}\nhint: {hint}./sealift help lists them", file=sys.stderr)
         return 2
     if argv[0] not in AT_HOME:
         os.chdir(os.environ.get("SEALIFT_CALLED_FROM", "."))
@@ -114,7 +122,7 @@ def _call(argv: list[str]) -> int:
 
 def _usage() -> str:
     width = max(map(len, VERBS))
-    return "usage: ./sealift VERB ...\n\n" + "\n".join(
+    return "usage: ./sealift VERB ...  (./sealift help VERB says more of one)\n\n" + "\n".join(
         f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()
     )
 

@@ -130,3 +130,17 @@ def test_what_a_killed_owner_left_is_removed(file: Path, tmp_path: Path, left: s
 
     assert kept_services() is None
     assert not file.exists()
+
+
+def test_a_mistyped_verb_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    told = call(tmp_path, "partnr", "lint")
+
+    assert told.returncode == 2
+    assert "did you mean partner?" in told.stderr
+
+
+def test_help_of_a_verb_is_that_verbs_own(tmp_path: Path) -> None:
+    told = call(tmp_path, "help", "seal")
+
+    assert told.returncode == 0
+    assert told.stdout.startswith("usage: sealift seal")
