@@ -49,7 +49,7 @@ class InvalidFactory(FactoryError):
     status = 422
 
     def __init__(self, findings: list[Finding]) -> None:
-        super().__init__("\n".join(str(finding) for finding in findings), "mend these, then run ./sealift adf check")
+        super().__init__("\n".join(str(finding) for finding in findings), "fix these, then run ./sealift adf check")
         self.findings = findings
 
 

@@ -42,7 +42,7 @@ def check_main(argv: list[str]) -> int:
     findings, files = check(folder)
     for finding in findings:
         print(finding)
-    verdict = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}" if findings else "nothing to mend"
+    verdict = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}" if findings else "no action needed"
     print(f"{files} files checked: {verdict}", file=sys.stderr)
     return 1 if findings else 0
 

@@ -77,7 +77,7 @@ def main(argv: list[str]) -> int:
 
 
 def deliver(stack: Stack, rows: int, *, days: int = 3, canary: str | None = None) -> Result:
-    """Load the sources, run the night's pipeline, play the partners. Raises what failed, with its mend.
+    """Load the sources, run the night's pipeline, play the partners. Raises what failed, with its fix.
 
     The transactions are spread over so many `days`; `canary` becomes the number of a member whose row is delivered.
     """

@@ -45,7 +45,7 @@ def test_main(argv: list[str]) -> int:
 
 
 def lint_main(argv: list[str]) -> int:
-    """Run ruff, mypy, shellcheck and the pipeline lint; --fix mends what ruff can mend."""
+    """Run ruff, mypy, shellcheck and the pipeline lint; --fix corrects what ruff can correct."""
     fix = ["--fix"] if "--fix" in argv else []
     typed = [path for path in TYPED if (ROOT / path).exists()]
     commands = [

@@ -88,7 +88,7 @@ def _print_diagnosis(found: Diagnosis) -> None:
     for name, value in found.facts:
         print(f"  {name:<11} {value}")
     for problem in found.problems:
-        print(f"{'error' if problem.grave else 'note'}: {problem.text}\nhint: {problem.mend}")
+        print(f"{'error' if problem.grave else 'note'}: {problem.text}\nhint: {problem.fix}")
     if not found.problems:
         print("It can be used.")
 

@@ -26,7 +26,7 @@
         ├── BadHostKey
         └── BadPrivateKey
 
-`status` is the HTTP status the function app answers with; `transient` says whether trying again alone can mend it.
+`status` is the HTTP status the function app answers with; `transient` says whether trying again alone can fix it.
 """
 
 from __future__ import annotations

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One fault and its mend; a `grave` one means that the file cannot be used."""
+    """One fault and its fix; a `grave` one means that the file cannot be used."""
 
     text: str
-    mend: str
+    fix: str
     grave: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """What was found: the kind in words, facts to show, problems to mend, and the text that a secret should hold."""
+    """What was found: the kind in words, facts to show, problems to fix, and the text that a secret should hold."""
 
     kind: str
     facts: tuple[tuple[str, str], ...] = ()
@@ -29,6 +29,6 @@ class Diagnosis:
         return not any(each.grave for each in self.problems)
 
 
-def not_this(kind: str, mend: str) -> Diagnosis:
+def not_this(kind: str, fix: str) -> Diagnosis:
     """Return the answer for something that is no certificate."""
-    return Diagnosis(kind=kind, problems=(Problem(text=f"this is {kind}, not a certificate", mend=mend),))
+    return Diagnosis(kind=kind, problems=(Problem(text=f"this is {kind}, not a certificate", fix=fix),))

@@ -54,9 +54,9 @@ _FROM_PKCS12: Final = (
     "openssl pkcs12 -in FILE -clcerts -nokeys -out cert.pem"
 )
 
-_ISSUER_MEND: Final = "nothing is ever sealed for it; it may stay in the file, and ./sealift keys import leaves it out"
+_ISSUER_FIX: Final = "nothing is ever sealed for it; it may stay in the file, and ./sealift keys import leaves it out"
 
-# What stands in the first line of a PEM block, without BEGIN: what it is, and the mend.
+# What stands in the first line of a PEM block, without BEGIN: what it is, and the fix.
 _PEM_KINDS: Final[dict[bytes, tuple[str, str]]] = {
     b"CERTIFICATE REQUEST": ("a certificate request", "it waits for a signature; ask for the certificate made of it"),
     b"NEW CERTIFICATE REQUEST": ("a certificate request", "ask for the certificate made of it"),
@@ -113,7 +113,7 @@ def diagnose(data: bytes, now: datetime) -> Diagnosis:
 
 def _known_frame(text: bytes) -> Diagnosis | None:
     """Recognise what is neither PEM nor DER by how it begins."""
-    for start, kind, mend in (
+    for start, kind, fix in (
         (b"ssh-", "an OpenSSH public key", f"it is good for SFTP log-ins, not for sealing; {_WANTED}"),
         (b"ecdsa-sha2-", "an OpenSSH public key", f"it is good for SFTP log-ins, not for sealing; {_WANTED}"),
         (
@@ -126,7 +126,7 @@ def _known_frame(text: bytes) -> Diagnosis | None:
         (b"\xfe\xed\xfe\xed", "a Java key store", "keytool -exportcert -rfc -alias NAME -keystore FILE -file cert.pem"),
     ):
         if text.startswith(start):
-            return not_this(kind, mend)
+            return not_this(kind, fix)
     return None
 
 
@@ -140,10 +140,10 @@ def _pem(text: bytes, now: datetime) -> Diagnosis | None:
         default = (
             ("a private key", PRIVATE_KEY_HINT) if b"PRIVATE KEY" in label else (f"PEM of {label.decode()!r}", _WANTED)
         )
-        kind, mend = _PEM_KINDS.get(label, default)
+        kind, fix = _PEM_KINDS.get(label, default)
         if len(labels) > 1:
             kind += f" among {len(labels)} PEM blocks"
-        return not_this(kind, mend)
+        return not_this(kind, fix)
     blocks = _PEM_BLOCK.findall(text)
     if len(blocks) != len(labels):
         return not_this(
@@ -166,21 +166,21 @@ def _der(data: bytes, now: datetime) -> Diagnosis | None:
         certificate = decode_certificate(x509.load_der_x509_certificate, data)
     except UnreadableCertificate:
         return _other_der(data)
-    mend = "openssl x509 -inform DER -in FILE -out cert.pem"
+    fix = "openssl x509 -inform DER -in FILE -out cert.pem"
     return _certificates(
-        "a DER certificate", [certificate], now, Problem(text="it is DER where PEM is wanted", mend=mend)
+        "a DER certificate", [certificate], now, Problem(text="it is DER where PEM is wanted", fix=fix)
     )
 
 
 def _other_der(data: bytes) -> Diagnosis | None:
     """Recognise the other things that come as DER; a private key is not decoded but recognised by its frame."""
-    for loader, kind, mend in (
+    for loader, kind, fix in (
         (serialization.load_der_public_key, "a bare public key in DER", _MAKE_CERTIFICATE),
         (pkcs7.load_der_pkcs7_certificates, "a PKCS#7 bundle in DER", _FROM_PKCS7),
     ):
         with suppress(ValueError, UnsupportedAlgorithm):
             loader(data)
-            return not_this(kind, mend)
+            return not_this(kind, fix)
     if _PRIVATE_START.match(data):
         return not_this("a private key in DER", PRIVATE_KEY_HINT)
     if _PRIVATE_WITH_PASSWORD_START.match(data):
@@ -217,8 +217,8 @@ def _base64(text: bytes, now: datetime) -> Diagnosis | None:
         return None
     kind = f"base64 of {found.kind}"
     if found.pem is None:
-        return not_this(kind, found.problems[0].mend)
-    wrapped = Problem(text="it is base64 around the certificate", mend="base64 -d FILE > inner, then check that file")
+        return not_this(kind, found.problems[0].fix)
+    wrapped = Problem(text="it is base64 around the certificate", fix="base64 -d FILE > inner, then check that file")
     inner_faults = tuple(each for each in found.problems if "DER where PEM" not in each.text)
     return Diagnosis(kind=kind, facts=found.facts, problems=(wrapped, *inner_faults), pem=found.pem)
 
@@ -232,29 +232,27 @@ def _certificates(kind: str, certificates: list[x509.Certificate], now: datetime
     try:
         own = own_certificates(certificates)
     except RecipientError as error:
-        faults.append(Problem(text=str(error), mend=error.hint))
+        faults.append(Problem(text=str(error), fix=error.hint))
     for certificate in certificates:
         facts += _facts(certificate, now)
         if certificate not in own:
             who = describe(certificate)
-            faults.append(Problem(text=f"{who} is an issuer's, not the partner's", mend=_ISSUER_MEND, grave=False))
+            faults.append(Problem(text=f"{who} is an issuer's, not the partner's", fix=_ISSUER_FIX, grave=False))
             continue
         for check in (check_key, lambda each: check_dates(each, now), refuse_published):
             try:
                 check(certificate)
             except RecipientError as error:
-                faults.append(Problem(text=str(error), mend=error.hint))
+                faults.append(Problem(text=str(error), fix=error.hint))
     try:
         (chosen,) = load_recipients(pem, None, now)
     except RecipientError:
         return Diagnosis(kind=kind, facts=tuple(facts), problems=(*known, *faults), pem=pem)
     if len(certificates) > 1:
         facts.append(("in use", f"the newest valid one: {chosen.thumbprint}"))
-    faults = [Problem(text=each.text, mend=each.mend, grave=False) for each in faults]
+    faults = [Problem(text=each.text, fix=each.fix, grave=False) for each in faults]
     if words := expiry_warning(pem, now):
-        faults.append(
-            Problem(text=words, mend="add the new certificate to the same secret; both may stay", grave=False)
-        )
+        faults.append(Problem(text=words, fix="add the new certificate to the same secret; both may stay", grave=False))
     return Diagnosis(kind=kind, facts=tuple(facts), problems=(*known, *faults), pem=pem)
 
 

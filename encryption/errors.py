@@ -171,7 +171,7 @@ class SignatureInvalid(EncryptionError):
 
 
 class VaultError(EncryptionError):
-    """Key Vault answered in a way that trying again will not mend."""
+    """Key Vault answered in a way that trying again will not fix."""
 
     status = 500
 

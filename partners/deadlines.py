@@ -209,7 +209,7 @@ def alert_text(standing: Standing, now: datetime, *, time_zone: str = "UTC") -> 
     ]
     if standing.batch:
         lines.append(
-            "To do: read the batch's failure, mend it, then rerun the window: what has arrived is not sent twice."
+            "To do: read the batch's failure, fix it, then rerun the window: what has arrived is not sent twice."
         )
     else:
         lines.append("To do: see why the nightly trigger did not run for this window, then rerun it.")

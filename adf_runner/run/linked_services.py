@@ -148,7 +148,7 @@ class Services:
                 found = client.get_secret(name, version or None).value
         except ResourceNotFoundError as error:
             raise ActivityFailed(
-                f"Key Vault {url} has no secret {name!r}", "set it, or mend the secretName", code="SecretNotFound"
+                f"Key Vault {url} has no secret {name!r}", "set it, or fix the secretName", code="SecretNotFound"
             ) from error
         except AzureError as error:
             raise ActivityFailed(

@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 30
 PIECE_BYTES = 32 * 1024
 RSA_BANNER = "-----BEGIN RSA PRIVATE KEY-----"
-KEY_MEND = "ssh-keygen -t rsa -b 4096 -m PEM -f key, then store base64 -w0 key in Key Vault"
+KEY_FIX = "ssh-keygen -t rsa -b 4096 -m PEM -f key, then store base64 -w0 key in Key Vault"
 HOST_KEY_TYPES = ("rsa-sha2-512", "rsa-sha2-256", "ecdsa-sha2-nistp256", "ssh-ed25519")
 
 
 def load_private_key(text: str, passphrase: str | None) -> paramiko.RSAKey:
-    """Read privateKeyContent; raises ActivityFailed with the mend for keys that Data Factory refuses."""
+    """Read privateKeyContent; raises ActivityFailed with the fix for keys that Data Factory refuses."""
     try:
         pem = base64.b64decode("".join(text.split()), validate=True).decode("ascii").strip()
     except (binascii.Error, UnicodeDecodeError) as error:
         raise ActivityFailed(
-            "privateKeyContent is not base64 of a key file", KEY_MEND, code="UserErrorSftpKey", retriable=False
+            "privateKeyContent is not base64 of a key file", KEY_FIX, code="UserErrorSftpKey", retriable=False
         ) from error
     if not pem.startswith(RSA_BANNER):
         banner = (
@@ -53,7 +53,7 @@ def load_private_key(text: str, passphrase: str | None) -> paramiko.RSAKey:
         )
         raise ActivityFailed(
             f"the SFTP key is {banner!r}; Data Factory takes classic PEM RSA only",
-            KEY_MEND,
+            KEY_FIX,
             code="UserErrorSftpKey",
             retriable=False,
         )
@@ -65,7 +65,7 @@ def load_private_key(text: str, passphrase: str | None) -> paramiko.RSAKey:
         ) from error
     except (paramiko.SSHException, ValueError) as error:
         raise ActivityFailed(
-            "the SFTP key cannot be read", KEY_MEND, code="UserErrorSftpKey", retriable=False
+            "the SFTP key cannot be read", KEY_FIX, code="UserErrorSftpKey", retriable=False
         ) from error
 
 

@@ -34,20 +34,20 @@ def diagnose_openpgp(data: bytes, now: datetime) -> Diagnosis:
         if error.hint == PRIVATE_KEY_HINT:
             return not_this("an OpenPGP private key", PRIVATE_KEY_HINT)
         kind = f"{form} OpenPGP file that cannot be used"
-        return Diagnosis(kind=kind, problems=(Problem(text=str(error), mend=error.hint),))
+        return Diagnosis(kind=kind, problems=(Problem(text=str(error), fix=error.hint),))
     kind = f"{form} OpenPGP certificate" if len(certificates) == 1 else f"{len(certificates)} OpenPGP certificates"
     facts = [fact for each in certificates for fact in _facts(each, now)]
-    faults = [Problem(text=str(each), mend=each.hint) for each in _faults(certificates, now)]
+    faults = [Problem(text=str(each), fix=each.hint) for each in _faults(certificates, now)]
     text = as_text(certificates)
     try:
         chosen = choose_recipient(certificates, None, now)
     except RecipientError as error:
-        grave = Problem(text=str(error), mend=error.hint)
+        grave = Problem(text=str(error), fix=error.hint)
         problems = tuple(faults if grave in faults else [*faults, grave])
         return Diagnosis(kind=kind, facts=tuple(facts), problems=problems, pem=text)
     if len(certificates) > 1:
         facts.append(("in use", f"the newest usable one: {grouped(chosen.certificate.fingerprint)}"))
-    notes = [Problem(text=each.text, mend=each.mend, grave=False) for each in faults]
+    notes = [Problem(text=each.text, fix=each.fix, grave=False) for each in faults]
     return Diagnosis(kind=kind, facts=tuple(facts), problems=(*notes, *_notes(data, chosen, text, now)), pem=text)
 
 
@@ -95,13 +95,13 @@ def _notes(data: bytes, chosen: PgpRecipient, text: bytes, now: datetime) -> lis
     key = chosen.key.material
     if isinstance(key, RSAPublicKey) and key.key_size < ADVISED_BITS:
         words = f"the encryption key has {key.key_size} bits; {ADVISED_BITS} are advised"
-        notes.append(Problem(text=words, mend="ask the partner for a longer key when they renew it", grave=False))
+        notes.append(Problem(text=words, fix="ask the partner for a longer key when they renew it", grave=False))
     if len(text) > MAX_SECRET_BYTES:
         words = f"it has {len(text):,} bytes; a secret holds {MAX_SECRET_BYTES:,}"
-        notes.append(Problem(text=words, mend="ask for it with fewer user ids and subkeys"))
+        notes.append(Problem(text=words, fix="ask for it with fewer user ids and subkeys"))
     if warning := openpgp_expiry_warning(data, now):
-        mend = "add the renewed certificate to the same secret; both may stay"
-        notes.append(Problem(text=warning, mend=mend, grave=False))
+        fix = "add the renewed certificate to the same secret; both may stay"
+        notes.append(Problem(text=warning, fix=fix, grave=False))
     return notes
 
 

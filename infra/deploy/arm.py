@@ -197,5 +197,5 @@ def _refusal(method: str, url: str, response: HttpResponse) -> RefusedError:
         404: "is this the right stage? The factory is made by `azd provision`",
         429: "the resource manager is busy: wait a few minutes, then run the same command again",
     }
-    hint = hints.get(response.status_code, "mend what the message names, then run the same command again")
+    hint = hints.get(response.status_code, "fix what the message names, then run the same command again")
     return RefusedError(f"{method} {urlsplit(url).path}: {response.status_code} {text}", hint)

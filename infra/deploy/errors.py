@@ -16,7 +16,7 @@ from fault import Fault
 
 
 class DeployError(Fault):
-    """The root: `message` says what, `.hint` the mend, `.status` the HTTP status that fits."""
+    """The root: `message` says what, `.hint` the fix, `.status` the HTTP status that fits."""
 
 
 class InvalidSource(DeployError):

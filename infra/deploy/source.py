@@ -82,7 +82,7 @@ def _load(path: Path, folder: Path) -> Item:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InvalidSource(f"{path}: {error}", "mend the JSON") from error
+        raise InvalidSource(f"{path}: {error}", "fix the JSON") from error
     if not isinstance(body, dict) or not isinstance(body.get("properties"), dict):
         raise InvalidSource(
             f"{path}: an object with 'properties' is expected", "compare with another file of the folder"
@@ -115,7 +115,7 @@ def _check_references(item: Item, items: Mapping[Key, Item], folder: Path) -> No
     for kind, name in references(item.properties):
         if (kind, name) not in items:
             message = f"{folder / item.kind / item.name}.json refers to {kind} {name!r}, which is not there"
-            raise InvalidSource(message, "add the file, or mend the name")
+            raise InvalidSource(message, "add the file, or fix the name")
 
 
 def in_order(items: Mapping[Key, Item]) -> list[Item]:

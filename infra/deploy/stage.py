@@ -53,7 +53,7 @@ def load_stage(path: Path, variables: Mapping[str, str]) -> Stage:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InvalidSource(f"{path}: {error}", "mend the JSON") from error
+        raise InvalidSource(f"{path}: {error}", "fix the JSON") from error
     if unknown := set(body) - FIELDS:
         raise InvalidSource(f"{path}: unknown field {min(unknown)!r}", f"the fields are {', '.join(sorted(FIELDS))}")
     for pattern in body.get("overrides", {}):

@@ -19,7 +19,7 @@ INSTALL = {
 
 
 class HookFailed(Fault):
-    """A step of the deployment that did not work: `message` says what, `.hint` the mend."""
+    """A step of the deployment that did not work: `message` says what, `.hint` the fix."""
 
 
 def run(
@@ -51,7 +51,7 @@ def run(
     if done.returncode:
         said = "" if show else f": {done.stderr.strip()[-600:]}"
         shown = " ".join(command[:4])
-        raise HookFailed(f"`{shown} ...` ended with {done.returncode}{said}", hint or "mend it, then: azd up")
+        raise HookFailed(f"`{shown} ...` ended with {done.returncode}{said}", hint or "fix it, then: azd up")
     return "" if show else done.stdout.strip()
 
 

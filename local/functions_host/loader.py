@@ -67,7 +67,7 @@ def load_app(folder: Path) -> dict[str, LoadedFunction]:
     try:
         functions = apps[0].get_functions()
     except ValueError as error:
-        raise AppRefused(f"{script}: {error}", "mend the decorators of that function") from None
+        raise AppRefused(f"{script}: {error}", "fix the decorators of that function") from None
     loaded = [
         check_function(str(function.get_function_name()), function.get_user_function(), function.get_raw_bindings())
         for function in functions

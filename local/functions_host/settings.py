@@ -59,7 +59,7 @@ def read_host_json(app: Path) -> HostSettings:
     except FileNotFoundError:
         raise AppRefused(f"{path} is missing", "every function app has a host.json beside function_app.py") from None
     except ValueError as error:
-        raise AppRefused(f"{path} is not JSON: {error}", "mend the file") from None
+        raise AppRefused(f"{path} is not JSON: {error}", "fix the file") from None
     if content.get("version") != "2.0":
         raise AppRefused(f"{path}: version is {content.get('version')!r}", 'write "version": "2.0"')
     extensions = content.get("extensions", {})

@@ -150,7 +150,7 @@ def test_message_that_waited_tries_nothing_again_that_the_holder_gave_up(
     batches.request_delivery(world.context, record.batch)
     with _held(_journal_blob(world.stores, record)):
         work(world, cedarway)
-        batches.record_failure(world.context, record.batch, step="deliver", cause="no such user", hint="mend")
+        batches.record_failure(world.context, record.batch, step="deliver", cause="no such user", hint="fix")
 
     assert work(world, cedarway) == 1
 
@@ -223,7 +223,7 @@ def test_message_of_an_earlier_delivery_neither_delivers_nor_fails_the_next(
     assert world.status(record)["state"] == "sealed"
 
 
-def test_full_server_fails_the_batch_with_cause_and_mend(world: World, cedarway: Any, server: PartnerSftp) -> None:
+def test_full_server_fails_the_batch_with_cause_and_fix(world: World, cedarway: Any, server: PartnerSftp) -> None:
     record = sealed(world)
     server.set_faults(SftpFaults(full_after_bytes=100))
 

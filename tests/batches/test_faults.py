@@ -209,7 +209,7 @@ def test_vault_that_stays_busy_leaves_the_message_to_the_queue(world: World) -> 
     assert world.status(record)["state"] == "sealed"
 
 
-def test_batch_whose_signature_is_refused_fails_with_the_cause_and_goes_on_after_the_mend(world: World) -> None:
+def test_batch_whose_signature_is_refused_fails_with_the_cause_and_goes_on_after_the_fix(world: World) -> None:
     world.key_vault.faults.add(Fault(path="/keys/*/sign", status=403, times=None))
     record = world.sealed()
     world.key_vault.faults.clear()
@@ -241,7 +241,7 @@ def test_file_that_another_attempt_sealed_does_not_fail_its_batch(world: World) 
     record = world.sealed()
 
     message = parse_message(world.message(record))
-    fail_file(world.context, message, message.files[0], cause="sealing failed after every retry", hint="mend")
+    fail_file(world.context, message, message.files[0], cause="sealing failed after every retry", hint="fix")
 
     assert world.status(record)["state"] == "sealed"
 

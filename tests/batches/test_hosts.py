@@ -178,7 +178,7 @@ def test_strange_message_ends_in_the_log_and_holds_up_nobody(app: App, body: str
         app.state(plan["batch"])
 
 
-def test_poison_message_fails_its_file_and_batch_with_a_mend(app: App) -> None:
+def test_poison_message_fails_its_file_and_batch_with_a_fix(app: App) -> None:
     other = app.plan(next(DAYS))
     file = StagedFile(name=other["files"][0], etag='"0"', size_bytes=1)
     message = SealMessage(version=1, batch=other["batch"], files=[file], format="native", last=True)

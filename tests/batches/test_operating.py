@@ -161,7 +161,7 @@ def test_list_shows_the_newest_batches_with_their_states(world: World) -> None:
     world.confirm(delivered)
     world.sealed(START + DAY)
     failed = world.plan(START + 2 * DAY)
-    batches.record_failure(world.context, failed.batch, step="run", cause="why", hint="mend")
+    batches.record_failure(world.context, failed.batch, step="run", cause="why", hint="fix")
 
     found = batches.list_batches(world.context, batches.Wanted(), limit=10)
 

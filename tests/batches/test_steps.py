@@ -79,7 +79,7 @@ def test_other_window_of_the_same_date_is_refused(world: World) -> None:
 
 def test_plan_for_another_window_leaves_a_failure_where_it_is(world: World) -> None:
     record = world.plan()
-    batches.record_failure(world.context, record.batch, step="extract", cause="no table", hint="mend")
+    batches.record_failure(world.context, record.batch, step="extract", cause="no table", hint="fix")
 
     with pytest.raises(batches.OtherWindow):
         world.plan(window_end=START + DAY / 2)
@@ -210,7 +210,7 @@ def test_two_requests_at_once_forget_a_failure_together(world: World, monkeypatc
     world.stage(record)
     world.request(record)
     message = parse_message(world.message(record))
-    fail_file(world.context, message, message.files[0], cause="no vault", hint="mend")
+    fail_file(world.context, message, message.files[0], cause="no vault", hint="fix")
     listing = world.stores.batches.list_blob_names
 
     def other_request_is_faster(**options: Any) -> list[str]:
@@ -408,7 +408,7 @@ def test_short_file_at_the_partner_is_refused(world: World) -> None:
 def test_first_cause_of_a_failure_stands(world: World) -> None:
     record = world.plan()
     for cause in ("the table is missing", "what followed"):
-        batches.record_failure(world.context, record.batch, step="extract", cause=cause, hint="mend")
+        batches.record_failure(world.context, record.batch, step="extract", cause=cause, hint="fix")
 
     assert world.status(record)["failure"]["cause"] == "the table is missing"
 

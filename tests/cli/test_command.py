@@ -68,7 +68,7 @@ def test_it_may_be_called_by_a_link(tmp_path: Path) -> None:
     assert sorted(each.name for each in tmp_path.iterdir()) == ["bin", "link"]
 
 
-def test_a_path_that_cannot_be_used_is_named_with_the_mend(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_used_is_named_with_the_fix(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("1\n")
 
     told = call(tmp_path, "partner", "kit", "nobody", "--out", "data.csv")

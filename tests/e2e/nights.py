@@ -99,7 +99,7 @@ def failed(run: PipelineRun) -> str:
     return f"{caught.value} {run.message}"
 
 
-def completes_after_the_mend(stack: Stack, day: date, tmp_path: Path) -> None:
+def completes_after_the_fix(stack: Stack, day: date, tmp_path: Path) -> None:
     raise_if_failed(run_batch(stack, day))
     assert status(stack, day)["state"] == "delivered"
     assert len(at_partner(stack, day)) == 4

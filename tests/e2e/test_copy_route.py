@@ -1,5 +1,5 @@
 """What can go wrong on the way by Data Factory's Copy: every failure is red, tells why, leaves nothing half done at the
-partner, and running again after the mend completes it.
+partner, and running again after the fix completes it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from encryption_support import pem
-from nights import CANARY, NIGHT, at_partner, completes_after_the_mend, failed, hour, run, run_batch, status
+from nights import CANARY, NIGHT, at_partner, completes_after_the_fix, failed, hour, run, run_batch, status
 
 from cli.demo import Result
 from cli.run import raise_if_failed
@@ -34,14 +34,14 @@ def test_missing_table(stack: Stack, night: Result, tmp_path: Path) -> None:
         assert "partner_daily_accruals" in status(stack, day)["failure"]["cause"]
         assert at_partner(stack, day) == []
         connection.execute("ALTER TABLE marts.hidden RENAME TO partner_daily_accruals")
-    completes_after_the_mend(stack, day, tmp_path)
+    completes_after_the_fix(stack, day, tmp_path)
 
 
 def test_unknown_partner(stack: Stack, night: Result) -> None:
     why = failed(run_batch(stack, NIGHT, partner="southwind"))
 
     assert "southwind" in why
-    assert "northwind" in why, "the mend names the partners that there are"
+    assert "northwind" in why, "the fix names the partners that there are"
 
 
 def test_expired_certificate(stack: Stack, night: Result, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_expired_certificate(stack: Stack, night: Result, tmp_path: Path) -> Non
     assert status(stack, day)["failure"]["step"] == "seal"
     assert "certificate" in status(stack, day)["failure"]["hint"]
     assert at_partner(stack, day) == []
-    completes_after_the_mend(stack, day, tmp_path)
+    completes_after_the_fix(stack, day, tmp_path)
 
 
 @pytest.fixture
@@ -98,8 +98,8 @@ def test_wrong_host_key(stack: Stack, night: Result, tmp_path: Path, request: py
     assert at_partner(stack, day) == []
 
 
-def test_wrong_host_key_is_mended_by_the_right_pin(stack: Stack, night: Result, tmp_path: Path) -> None:
-    completes_after_the_mend(stack, date(2026, 11, 17), tmp_path)
+def test_wrong_host_key_is_fixed_by_the_right_pin(stack: Stack, night: Result, tmp_path: Path) -> None:
+    completes_after_the_fix(stack, date(2026, 11, 17), tmp_path)
 
 
 def test_full_server(stack: Stack, night: Result, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_full_server(stack: Stack, night: Result, tmp_path: Path) -> None:
     assert "No space left on device" in why
     assert status(stack, day)["state"] == "failed"
     assert [name for name in at_partner(stack, day) if ".keys.json" not in name and not name.endswith(".sig")] == []
-    completes_after_the_mend(stack, day, tmp_path)
+    completes_after_the_fix(stack, day, tmp_path)
 
 
 def test_unreachable_server(stack: Stack, night: Result, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_unreachable_server(stack: Stack, night: Result, tmp_path: Path) -> None
 
     assert "127.0.0.1" in why
     assert status(stack, day)["state"] == "failed"
-    completes_after_the_mend(stack, day, tmp_path)
+    completes_after_the_fix(stack, day, tmp_path)
 
 
 def test_failing_dbt_test_holds_back_the_feeds_below_it_until_it_is_green(
@@ -156,4 +156,4 @@ def test_failing_dbt_test_holds_back_the_feeds_below_it_until_it_is_green(
     next_hour = run(stack, "nightly", windowStart=start.isoformat(), windowEnd=end.isoformat())
     raise_if_failed(next_hour)
     assert not [each for each in next_hour.walk() if each.name == "Run dbt" and each.status == "Succeeded"]
-    completes_after_the_mend(stack, day, tmp_path)
+    completes_after_the_fix(stack, day, tmp_path)

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from nights import CANARY, NIGHT, at_partner, completes_after_the_mend, hour, run, writes
+from nights import CANARY, NIGHT, at_partner, completes_after_the_fix, hour, run, writes
 
 from adf_runner import load_factory
 from cli.census import NOT_OURS, Canary, census
@@ -109,7 +109,7 @@ def test_same_window_again_sends_nothing_and_says_so(stack: Stack, night: Result
 def test_next_window_takes_the_next_number(stack: Stack, night: Result, tmp_path: Path) -> None:
     day = date(2026, 11, 20)
 
-    completes_after_the_mend(stack, day, tmp_path)
+    completes_after_the_fix(stack, day, tmp_path)
 
     assert "NW_ACCRUALS_20261120_000002.txt.sealed" in at_partner(stack, day)
 

@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from nights import at_partner, completes_after_the_mend, failed, run_batch, status, writes
+from nights import at_partner, completes_after_the_fix, failed, run_batch, status, writes
 
 from cli.batch import main
 from cli.demo import Result
@@ -24,7 +24,7 @@ def app(stack: Stack, night: Result, monkeypatch: pytest.MonkeyPatch) -> Stack:
 
 def test_swept_batch_is_sent_again_byte_for_byte(app: Stack, tmp_path: Path) -> None:
     day = date(2026, 11, 13)
-    completes_after_the_mend(app, day, tmp_path / "first")
+    completes_after_the_fix(app, day, tmp_path / "first")
     inbox = app.partners["northwind"].inbox
     swept = {name: (inbox / name).read_bytes() for name in at_partner(app, day)}
     for name in swept:
@@ -63,4 +63,4 @@ def test_replayed_batch_goes_on_from_delivery(app: Stack, tmp_path: Path) -> Non
     assert main(["replay", f"northwind.accruals.{day}.1", "--from", "deliver"]) == 0
 
     assert status(app, day)["state"] == "sealed"
-    completes_after_the_mend(app, day, tmp_path)
+    completes_after_the_fix(app, day, tmp_path)

@@ -46,7 +46,7 @@ def pkcs7_bundle(encoding: Encoding) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("make", "kind", "mend"),
+    ("make", "kind", "fix"),
     [
         (lambda: b"", "nothing: it is empty", "BEGIN CERTIFICATE"),
         (lambda: b" \r\n\t", "nothing: it is empty", "BEGIN CERTIFICATE"),
@@ -97,12 +97,12 @@ def pkcs7_bundle(encoding: Encoding) -> bytes:
         (lambda: b"A" * 65, "nothing that is known here", "BEGIN CERTIFICATE"),
     ],
 )  # fmt: skip
-def test_what_is_no_certificate_is_named_with_its_mend(make: object, kind: str, mend: str) -> None:
+def test_what_is_no_certificate_is_named_with_its_fix(make: object, kind: str, fix: str) -> None:
     found = diagnose(make(), NOW)  # type: ignore[operator]
 
     assert kind in found.kind
     assert not found.is_usable
-    assert mend in found.problems[0].mend
+    assert fix in found.problems[0].fix
     assert found.pem is None
 
 
@@ -125,7 +125,7 @@ def test_der_is_recognised_and_its_certificate_looked_at() -> None:
 
     assert found.kind == "a DER certificate"
     assert [each.text[:9] for each in found.problems] == ["it is DER", "certifica"]
-    assert "openssl x509 -inform DER" in found.problems[0].mend
+    assert "openssl x509 -inform DER" in found.problems[0].fix
     assert found.pem == pem(make_certificate(last_day=-3)) or b"BEGIN CERTIFICATE" in (found.pem or b"")
 
 
@@ -157,7 +157,7 @@ def test_a_certificate_that_cannot_receive_is_told_with_its_reason(make: object,
 
     assert not found.is_usable
     assert text in found.problems[0].text
-    assert found.problems[0].mend
+    assert found.problems[0].fix
     assert dict(found.facts)["key"] == key
 
 

@@ -21,7 +21,7 @@ NEXT = Builder(rsa_pair("next", created=BEFORE + dt.timedelta(days=9))).user().s
 
 
 def words(found: Diagnosis) -> str:
-    return " | ".join(f"{each.text}: {each.mend}" for each in found.problems)
+    return " | ".join(f"{each.text}: {each.fix}" for each in found.problems)
 
 
 def facts(found: Diagnosis) -> dict[str, str]:
@@ -53,7 +53,7 @@ def test_a_key_that_expires_is_shown_with_its_days_and_a_note() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "kind", "text", "mend"),
+    ("data", "kind", "text", "fix"),
     [
         (lambda: good().asc[:-30], "an armoured OpenPGP file", "cut or damaged", "gpg --armor --export"),
         (lambda: good().data[:-3], "a binary OpenPGP file", "it is cut", "gpg --armor --export"),
@@ -77,13 +77,13 @@ def test_a_key_that_expires_is_shown_with_its_days_and_a_note() -> None:
         (lambda: Builder(rsa_pair("small", 1024)).user().asc, "an armoured", "1024 bits; 2048", "RSA"),
     ],
 )
-def test_what_cannot_be_used_is_said_in_words(data: object, kind: str, text: str, mend: str) -> None:
+def test_what_cannot_be_used_is_said_in_words(data: object, kind: str, text: str, fix: str) -> None:
     found = diagnose(data(), NOW)  # type: ignore[operator]
 
     assert found.kind.startswith(kind)
     assert not found.is_usable
     assert text in words(found)
-    assert mend in words(found)
+    assert fix in words(found)
 
 
 def test_a_short_rsa_key_is_used_with_a_note() -> None:

@@ -169,7 +169,7 @@ def test_a_renewed_certificate_of_the_same_common_name_is_a_rotation(changes: di
         lambda: (make_certificate(owner="a", issuer="b"), make_certificate(owner="b", issuer="a")),
     ],
 )  # fmt: skip
-def test_a_bundle_of_several_owners_is_refused_with_the_mend(bundle: object) -> None:
+def test_a_bundle_of_several_owners_is_refused_with_the_fix(bundle: object) -> None:
     text = pem(*bundle())  # type: ignore[operator]
 
     with pytest.raises(SeveralOwners, match="'CN=") as caught:

@@ -75,7 +75,7 @@ def test_memory_storage_writes_no_content_to_disk(
     assert not found
 
 
-def test_missing_node_is_named_with_the_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_node_is_named_with_the_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(azurite, "ROOT", tmp_path)
 

@@ -296,7 +296,7 @@ def test_app_sees_its_settings_and_none_of_this_shell(tmp_path: Path, monkeypatc
         ({"host.json": '{"version": "2.0"}', "function_app.py": "import os; os._exit(5)"}, r"exit code 5"),
     ],
 )
-def test_app_that_does_not_load_is_named_with_cause_and_mend(
+def test_app_that_does_not_load_is_named_with_cause_and_fix(
     tmp_path: Path, files: dict[str, str], complaint: str
 ) -> None:
     app = tmp_path / "app"

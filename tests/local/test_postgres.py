@@ -103,7 +103,7 @@ def _is_open_to_others(*folders: Path) -> bool:
     return all(path.stat().st_mode & 0o005 == 0o005 for folder in folders for path in [folder, *folder.parents])
 
 
-def test_missing_binaries_are_named_with_the_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_binaries_are_named_with_the_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
 
     with pytest.raises(ServiceNotInstalled, match="PostgreSQL's binaries are not in") as failure:

@@ -153,7 +153,7 @@ def test_children_of_a_crashed_server_go_with_it(tmp_path: Path) -> None:
     wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
 
 
-def test_failed_start_names_service_cause_and_mend(tmp_path: Path) -> None:
+def test_failed_start_names_service_cause_and_fix(tmp_path: Path) -> None:
     process = Process("the clock", ["sh", "-c", "echo no spring >&2; exit 3"], log=tmp_path / "clock.log")
     process.start()
 
