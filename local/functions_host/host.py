@@ -61,7 +61,7 @@ class FunctionHost(ProcessService):
         self.pid = 0
         self._port = 0
         self._workers = workers
-        self._lease_seconds = lease_seconds
+        self.lease_seconds = lease_seconds
         self._lock = threading.RLock()
         self._pause_seconds = FIRST_RESTART_SECONDS
         self.restarts = 0
@@ -89,7 +89,7 @@ class FunctionHost(ProcessService):
         write_private(keys_file, json.dumps({"master": self.master_key, "host": self.keys}).encode())
         command = [sys.executable, "-m", "local.functions_host.host", "--app", str(self.app_folder.resolve())]
         command += ["--keys-file", str(keys_file.resolve()), "--port", str(self._port), "--workers", str(self._workers)]
-        command += ["--lease-seconds", str(self._lease_seconds)]
+        command += ["--lease-seconds", str(self.lease_seconds)]
         if self.worker_program:
             command += ["--worker-program", json.dumps(self.worker_program)]
         process = Process(

@@ -100,6 +100,12 @@ def check_function(name: str, call: Callable[..., Any], raw_bindings: list[str])
                 f"the local host does not know the binding {binding['type']!r}",
                 f"it knows {', '.join(sorted(TRIGGERS | OUTPUTS))}; reach other services through their SDK",
             )
+        if binding["type"] == "queueTrigger" and binding.get("dataType", "STRING") not in ("STRING", "UNDEFINED"):
+            raise _refusal(
+                name,
+                f"the local host hands messages on as text, and the trigger's data type is {binding['dataType']}",
+                "leave data_type out",
+            )
     annotations = _annotations(name, call)
     parameters = set(inspect.signature(call).parameters)
     bound = {binding["name"]: binding for binding in bindings if binding["name"] != RETURN}

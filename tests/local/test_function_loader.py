@@ -104,3 +104,16 @@ def test_our_own_app_is_taken(repository: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script], cwd=repository, capture_output=True, text=True)
 
     assert {"plan", "status", "health"} <= set(done.stdout.split()), done.stderr
+
+
+def test_message_that_is_asked_for_as_bytes_is_refused_and_not_given_as_text(app_folder: Path) -> None:
+    asked = (
+        "@app.queue_trigger('msg', 'q', 'C', data_type=func.DataType.%s)\ndef f(msg: func.QueueMessage) -> None: ...\n"
+    )
+    (app_folder / "function_app.py").write_text(HEAD + asked % "BINARY")
+    with pytest.raises(AppRefused, match="the trigger's data type is BINARY"):
+        load_app(app_folder)
+
+    sys.modules.pop("function_app", None)
+    (app_folder / "function_app.py").write_text("#\n" + HEAD + asked % "STRING")
+    assert list(load_app(app_folder)) == ["f"]
