@@ -21,9 +21,12 @@ from batches import BatchId, Context, InvalidRequest, UnknownBatch
 from fault import Fault
 from monitor.batch import read_batch
 from monitor.listing import SORTS, Filter, read_listing
+from monitor.nights import read_night
 from monitor.overview import read_overview
+from monitor.partner import read_partner_page
 from monitor.reading import forget
 from monitor.rendering import Links, policy, render
+from partners import UnknownPartner
 
 HTML, JSON = "text/html", "application/json"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
@@ -134,11 +137,30 @@ def _batch(context: Context, parts: tuple[str, ...], _query: _Query) -> object:
         raise _NoPage("there is no such batch", "look for it in the list of batches") from None
 
 
-_PAGES = {"": ("overview.html", 0), "batches": ("batches.html", 1), "batch": ("batch.html", 2)}
+def _partner(context: Context, parts: tuple[str, ...], _query: _Query) -> object:
+    try:
+        return read_partner_page(context, parts[1])
+    except UnknownPartner:
+        raise _NoPage("there is no such partner", "begin at the overview") from None
+
+
+def _nights(context: Context, _parts: tuple[str, ...], query: _Query) -> object:
+    return read_night(context, _day(query, "date") or context.now().date())
+
+
+_PAGES = {
+    "": ("overview.html", 0),
+    "batches": ("batches.html", 1),
+    "batch": ("batch.html", 2),
+    "partner": ("partner.html", 2),
+    "nights": ("nights.html", 1),
+}
 _READERS: dict[str, Callable[[Context, tuple[str, ...], _Query], object]] = {
     "overview.html": _overview,
     "batches.html": _batches,
     "batch.html": _batch,
+    "partner.html": _partner,
+    "nights.html": _nights,
 }
 
 

@@ -12,7 +12,14 @@ from monitor_world import Pages, served
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason=WHY_NOT)
 
-PATHS = ("", "batches", "batch/northwind.accruals.2026-12-05.1", "batch/northwind.accruals.2026-12-03.1")
+PATHS = (
+    "",
+    "batches",
+    "batch/northwind.accruals.2026-12-05.1",
+    "batch/northwind.accruals.2026-12-03.1",
+    "partner/northwind",
+    "nights?date=2026-12-02",
+)
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 AXE = Path(os.environ.get("SEALIFT_AXE") or Path(__file__).parent / "axe" / "node_modules" / "axe-core" / "axe.min.js")
 RULES = "axe.run().then(found => found.violations.map(each => [each.id, each.nodes.map(node => node.html)]))"
@@ -35,7 +42,7 @@ def address(seeded: Pages) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_page_asks_nothing_of_others_and_its_console_is_silent(tab: Tab, address: str, path: str) -> None:
-    tab.open(f"{address}/{path}?code=abc")
+    tab.open(f"{address}/{path}{'&' if '?' in path else '?'}code=abc")
 
     assert tab.console == []
     assert [url for url in tab.requests if not url.startswith((address, "data:"))] == []

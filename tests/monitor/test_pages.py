@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from datetime import UTC, datetime
 from html import unescape
@@ -17,6 +18,7 @@ from batches.record import Resend
 from monitor.states import LOOKS
 
 PATHS = ("", "batches", "batch/northwind.accruals.2026-12-05.1", "batch/northwind.accruals.2026-12-06.1")
+MORE_PATHS = ("partner/northwind", "nights")
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}&amp;\u202e"
 
 
@@ -141,7 +143,18 @@ def test_batches_older_than_the_index_are_listed_for_one_feed(pages: Pages) -> N
 
 
 @pytest.mark.parametrize(
-    "path", ["nothing", "batch", "batch/x", f"batch/{HOSTILE}", "batches/more", "../batches", "batch/a.b.2026-12-01.1"]
+    "path",
+    [
+        "nothing",
+        "batch",
+        "batch/x",
+        f"batch/{HOSTILE}",
+        "batches/more",
+        "partner/x",
+        "nights/x",
+        "../batches",
+        "batch/a.b.2026-12-01.1",
+    ],
 )
 def test_unknown_address_is_404_and_repeats_nothing(seeded: Pages, path: str) -> None:
     page = seeded.get(path, secret_word="echo-me")
@@ -181,7 +194,7 @@ def test_pages_are_off_unless_switched_on(seeded: Pages, monkeypatch: pytest.Mon
 
 
 def test_key_is_carried_by_links_and_shown_nowhere(seeded: Pages) -> None:
-    for path in PATHS:
+    for path in (*PATHS, *MORE_PATHS):
         page = seeded.get(path, key="kee/y=&<x", code="kee/y=&<x")
         shown = Reader(page.body)
 
@@ -250,3 +263,41 @@ def test_hostile_text_is_text_in_every_field(pages: Pages) -> None:
         tags = {tag for tag, _ in shown.elements}
         assert not tags & {"script", "img", "iframe", "object", "form"} - {"form"}
         assert not [name for _, attributes in shown.elements for name in attributes if name.startswith("on")]
+
+
+def test_partner_has_punctuality_sizes_schedule_and_host_keys(seeded: Pages) -> None:
+    page = seeded.json("partner/northwind")
+
+    (feed,) = page["feeds"]
+    assert (feed["on_time"], feed["judged"]) == (28, 29)
+    assert feed["seconds"][0] == 540
+    assert feed["schedule"] == "at 02:00 UTC, also on closed days"
+    assert feed["usual_bytes"] == 2_400_000
+    assert page["host_keys"][0].startswith("ssh-rsa SHA256:")
+    assert "by 06:00, 1 day after the business date" in Reader(seeded.get("partner/northwind").body).text
+
+
+def test_night_shows_each_batch_of_the_day_from_planning_to_receipt(seeded: Pages) -> None:
+    night = seeded.json("nights", date="2026-12-02")
+
+    late = next(bar for bar in night["bars"] if bar["batch"] == "northwind.accruals.2026-12-01.1")
+    assert (late["start"], late["end"]) == ("2026-12-02T02:00:00+00:00", "2026-12-02T07:30:00+00:00")
+    assert late["x"] < late["due_x"] < late["x"] + late["width"]
+    body = seeded.get("nights", date="2026-12-02").body
+    assert body.count("<rect") == len(night["bars"]) == 3
+    assert "Nothing was planned" in seeded.get("nights", date="2026-11-01").body
+
+
+def test_night_shows_the_last_run_of_dbt_and_survives_a_summary_that_is_cut(pages: Pages) -> None:
+    dbt = pages.context.stores.dbt
+    assert dbt is not None
+    summary = {"run_id": "r1", "status": "success", "message": HOSTILE, "started": "2026-12-27T01:00:00+00:00"}
+    dbt.upload_blob("state/last.json", b'{"run_id": "r1"}')
+    dbt.upload_blob("runs/r1/summary.json", json.dumps({**summary, "finished": "2026-12-27T01:04:00+00:00"}).encode())
+
+    bar = pages.json("nights")["bars"][0]
+    assert (bar["name"], bar["state"], bar["end"]) == ("dbt", "success", "2026-12-27T01:04:00+00:00")
+    assert "<script>" not in pages.get("nights").body
+
+    dbt.upload_blob("runs/r1/summary.json", b"{", overwrite=True)
+    assert "No run of dbt is on record" in pages.get("nights").body

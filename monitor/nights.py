@@ -1,0 +1,165 @@
+"""One night as a picture: the last run of dbt and every feed from planning to its receipt, with its deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from azure.core.exceptions import ResourceNotFoundError
+from pydantic import BaseModel, ConfigDict
+
+from batches import Context, Unreadable, blobs
+from batches.expecting import expectation, read_partners
+from batches.recent import Seen
+from monitor.reading import read_feeds
+from partners import Partner
+
+LABEL, WIDTH, ROW, TOP = 220, 960, 24, 40
+MOST_BARS = 300
+_STEPS_MINUTES = (1, 2, 5, 10, 15, 30, 60, 120, 180, 360)
+
+
+class _Pointer(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    run_id: str
+
+
+class DbtRun(BaseModel):
+    """What is shown of a run's summary.json."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    run_id: str = ""
+    status: str = ""
+    message: str = ""
+    started: datetime | None = None
+    finished: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One line of the picture. `x` and `width` are in units of the picture; `due_x` None: outside, or no deadline."""
+
+    name: str
+    state: str
+    batch: str
+    start: datetime
+    end: datetime | None
+    due_by: datetime | None
+    x: float
+    width: float
+    due_x: float | None
+    y: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Night:
+    """The page's values."""
+
+    day: date
+    bars: tuple[Bar, ...]
+    ticks: tuple[tuple[float, str], ...]
+    height: int
+    dbt: DbtRun | None
+    more: int
+
+    @property
+    def day_before(self) -> date:
+        return self.day - timedelta(days=1)
+
+    @property
+    def day_after(self) -> date:
+        return self.day + timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Span:
+    name: str
+    state: str
+    start: datetime
+    end: datetime | None
+    batch: str = ""
+    due_by: datetime | None = None
+
+
+def read_night(context: Context, day: date) -> Night:
+    """Return the batches that were planned on a day (UTC): one request a feed, and two about dbt."""
+    partners, _ = read_partners(context)
+    start = datetime.combine(day, time(), tzinfo=UTC)
+    end = start + timedelta(days=1)
+    feeds = [(partner.name, name) for partner in partners for name in partner.feeds]
+    by_name = {partner.name: partner for partner in partners}
+    age = (context.now().date() - day).days
+    found = read_feeds(context, feeds, days=max(35, age + 8))
+    planned = [each for feed in found for each in feed.seen if each.planned_at and start <= each.planned_at < end]
+    dbt = _read_dbt(context)
+    spans = [_of_batch(by_name[each.batch.partner], each) for each in planned]
+    if dbt and dbt.started and start <= dbt.started.astimezone(UTC) < end:
+        spans.append(_Span(name="dbt", state=dbt.status, start=dbt.started, end=dbt.finished))
+    spans.sort(key=lambda each: (each.start, each.name))
+    return _draw(day, spans, dbt, min(context.now(), end))
+
+
+def _of_batch(partner: Partner, seen: Seen) -> _Span:
+    assert seen.planned_at, "only planned batches are asked"
+    feed = partner.feeds[seen.batch.feed]
+    due_by = expectation(partner, seen.batch.feed, feed).due_by(seen.batch.business_date) if feed.expected else None
+    name = f"{seen.batch.partner} {seen.batch.feed}"
+    return _Span(
+        name=name, state=seen.state, start=seen.planned_at, end=seen.delivered_at, batch=seen.batch, due_by=due_by
+    )
+
+
+def _draw(day: date, spans: list[_Span], dbt: DbtRun | None, now: datetime) -> Night:
+    shown = spans[:MOST_BARS]
+    if not shown:
+        return Night(day=day, bars=(), ticks=(), height=0, dbt=dbt, more=0)
+    first = min(each.start for each in shown)
+    last = max([*(each.end or max(now, each.start) for each in shown), first + timedelta(minutes=1)])
+    scale = (WIDTH - LABEL - 20) / (last - first).total_seconds()
+
+    def place(moment: datetime) -> float:
+        return round(LABEL + (moment - first).total_seconds() * scale, 1)
+
+    bars = [
+        Bar(
+            name=each.name,
+            state=each.state,
+            batch=each.batch,
+            start=each.start,
+            end=each.end,
+            due_by=each.due_by,
+            x=place(each.start),
+            width=max(3.0, round(place(each.end or max(now, each.start)) - place(each.start), 1)),
+            due_x=place(each.due_by) if each.due_by and first <= each.due_by <= last else None,
+            y=TOP + ROW * at,
+        )
+        for at, each in enumerate(shown)
+    ]
+    ticks = tuple((place(moment), f"{moment:%H:%M}") for moment in _ticks(first, last))
+    height = TOP + ROW * len(bars) + 10
+    return Night(day=day, bars=tuple(bars), ticks=ticks, height=height, dbt=dbt, more=len(spans) - len(shown))
+
+
+def _ticks(first: datetime, last: datetime) -> Iterable[datetime]:
+    minutes = (last - first).total_seconds() / 60
+    step = timedelta(minutes=next((each for each in _STEPS_MINUTES if minutes / each <= 8), 720))
+    midnight = datetime.combine(first.astimezone(UTC).date(), time(), tzinfo=UTC)
+    moment = midnight + step * -(-(first - midnight) // step)
+    while moment <= last:
+        yield moment
+        moment += step
+
+
+def _read_dbt(context: Context) -> DbtRun | None:
+    """Return the last run's summary, None where there is none or it cannot be read."""
+    if context.stores.dbt is None:
+        return None
+    try:
+        pointer = blobs.read_model(context.stores.dbt, "state/last.json", _Pointer)
+        name = f"runs/{pointer.run_id}/summary.json" if pointer else ""
+        return blobs.read_model(context.stores.dbt, name, DbtRun) if name else None
+    except (ResourceNotFoundError, Unreadable):
+        return None
