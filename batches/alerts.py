@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import time
 import urllib.error
 import urllib.parse
@@ -37,17 +38,18 @@ def post_alert(
     now: datetime,
     *,
     time_zone: str = "UTC",
+    page: str = "",
     attempts: int = 4,
     timeout_seconds: float = 10.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """POST {"key", "subject", "text", "partner", "feed", "business_date", "state", "due_by", "batch", "cause"}.
+    """POST {"key", "subject", "text", "partner", "feed", "business_date", "state", "due_by", "batch", "cause", "page"}.
 
     `text` alone is what Slack and Teams show; `key` is the same for the same alert, so that a receiver can drop doubles.
     Raises Unusable for an address that is refused, AlertNotPosted when all attempts failed.
     """
     _check(url)
-    subject, body = alert_text(standing, now, time_zone=time_zone)
+    subject, body = alert_text(standing, now, time_zone=time_zone, page=page)
     alert = {
         "key": standing.key,
         "subject": subject,
@@ -59,6 +61,7 @@ def post_alert(
         "due_by": standing.due_by.isoformat(),
         "batch": standing.batch,
         "cause": standing.reason,
+        "page": page,
     }
     request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
         url, json.dumps(alert).encode(), {"Content-Type": "application/json"}, method="POST"
@@ -84,6 +87,18 @@ def post_alert(
             problem = f"no HTTP answer ({type(error).__name__})"  # its text may quote the address
     # The address is a secret of its own: whoever has it can post. It is never part of a message.
     raise AlertNotPosted(f"the alert webhook took nothing in {attempts} attempts: {problem}", hint="is it still there?")
+
+
+def page_of(standing: Standing) -> str:
+    """Return the operators' page about a standing, without any key; "" where the pages are off or the address is not known.
+
+    PUBLIC_URL is the address under which people reach the app; without it the platform's own name of the app is taken.
+    """
+    host = os.environ.get("WEBSITE_HOSTNAME", "")
+    app = os.environ.get("PUBLIC_URL", "").rstrip("/") or (f"https://{host}" if host else "")
+    if not app or os.environ.get("MONITOR") != "on":
+        return ""
+    return f"{app}/api/monitor/batch/{standing.batch}" if standing.batch else f"{app}/api/monitor"
 
 
 def _check(url: str) -> None:

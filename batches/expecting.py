@@ -12,7 +12,7 @@ from datetime import date, time, timedelta
 from azure.core.exceptions import ResourceNotFoundError
 
 from batches import record as records
-from batches.alerts import post_alert
+from batches.alerts import page_of, post_alert
 from batches.context import Context
 from batches.errors import Unreadable
 from batches.log import log_event, log_failure
@@ -191,7 +191,7 @@ def _webhook(context: Context) -> str | None:
 
 def _post(context: Context, webhook: str, standing: Standing, time_zone: str) -> bool:
     try:
-        post_alert(webhook, standing, context.now(), time_zone=time_zone)
+        post_alert(webhook, standing, context.now(), time_zone=time_zone, page=page_of(standing))
     except DeliveryError as error:
         log_failure("alert.not_taken", cause=str(error), hint=error.hint)
         return False

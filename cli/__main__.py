@@ -19,6 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("cli.run:main", "run a pipeline of adf/ on local services"),
     "batch": ("cli.batch:main", "list | show | resend | replay | verify | purge: the operator's verbs"),
     "feeds": ("cli.feeds:main", "how every feed stands and when it runs next; explain: why one is due or not"),
+    "monitor": ("cli.monitor:main", "open the operators' page of a kept demo or of a deployed app"),
     "census": ("cli.census:main", "look for a canary, or for plaintext that is too old, wherever the product writes"),
     "trigger": ("cli.trigger:main", "list or run the windows of a trigger"),
     "adf": ("cli.adf:main", "check | eval | cases: lint adf/, evaluate an expression, run golden cases"),

@@ -197,6 +197,7 @@ def _keep(stack: Stack, result: Result) -> None:
     places = [
         ("PostgreSQL", stack.postgres.dsn()),
         ("function host", f"{stack.function.url}/api/batches/{batch}?code={stack.function_key}"),
+        ("operators' page", f"{stack.function.url}/api/monitor?code={stack.function_key}"),
         *((f"{name}'s inbox", str(partner.inbox)) for name, partner in stack.partners.items()),
         ("logs", str(stack.folder)),
     ]

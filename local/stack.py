@@ -289,6 +289,7 @@ class Stack:
             "KEY_VAULT_URL": self.vault.url,
             "PARTNER_SFTP": self._addresses(),
             "PARTNERS_FOLDER": str(FOLDER),
+            "MONITOR": "on",
         }
 
     def _dbt_group(self) -> dict[str, Any]:

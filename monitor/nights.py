@@ -107,8 +107,14 @@ def _of_batch(partner: Partner, seen: Seen) -> _Span:
     feed = partner.feeds[seen.batch.feed]
     due_by = expectation(partner, seen.batch.feed, feed).due_by(seen.batch.business_date) if feed.expected else None
     name = f"{seen.batch.partner} {seen.batch.feed}"
+    is_late = due_by and seen.state == "delivered" and seen.delivered_at and seen.delivered_at > due_by
     return _Span(
-        name=name, state=seen.state, start=seen.planned_at, end=seen.delivered_at, batch=seen.batch, due_by=due_by
+        name=name,
+        state="delivered late" if is_late else seen.state,
+        start=seen.planned_at,
+        end=seen.delivered_at,
+        batch=seen.batch,
+        due_by=due_by,
     )
 
 

@@ -186,8 +186,8 @@ def judge_feeds(
     return standings
 
 
-def alert_text(standing: Standing, now: datetime, *, time_zone: str = "UTC") -> tuple[str, str]:
-    """Return subject and body of a mail that says what is wrong, since when, and what to do."""
+def alert_text(standing: Standing, now: datetime, *, time_zone: str = "UTC", page: str = "") -> tuple[str, str]:
+    """Return subject and body of a mail that says what is wrong, since when, what to do, and on which page more stands."""
     zone = ZoneInfo(time_zone)
     due, seen = standing.due_by.astimezone(zone), now.astimezone(zone)
     subject = f"[sealift] {standing.state}: {standing.partner} {standing.feed} of {standing.business_date}"
@@ -205,6 +205,7 @@ def alert_text(standing: Standing, now: datetime, *, time_zone: str = "UTC") -> 
         f"due by         {due:%Y-%m-%d %H:%M %Z}",
         f"looked at      {seen:%Y-%m-%d %H:%M %Z}",
         f"cause          {standing.reason or 'unknown'}",
+        *([f"page           {page}"] if page else []),
         "",
     ]
     if standing.batch:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from typing import Any
 
 import pytest
 from delivery_servers import free_port
 
-from batches.alerts import AlertNotPosted, post_alert
+from batches.alerts import AlertNotPosted, page_of, post_alert
 from delivery import Unusable
 from local.wire.certificates import CertificateAuthority
 from local.wire.web import Request, Response, WebServer, json_response
@@ -128,3 +129,20 @@ def test_an_address_that_was_stored_wrongly_is_refused_without_being_told(webhoo
 def test_alerts_go_over_https_only(url: str) -> None:
     with pytest.raises(Unusable, match="https"):
         post_alert(url, MISSING, NOW)
+
+
+def test_alert_links_to_the_page_of_its_batch(monkeypatch: pytest.MonkeyPatch, webhook: Webhook) -> None:
+    monkeypatch.setenv("MONITOR", "on")
+    monkeypatch.setenv("WEBSITE_HOSTNAME", "func.example")
+    assert page_of(MISSING).startswith("https://func.example/api/monitor")
+    monkeypatch.setenv("PUBLIC_URL", "https://sealift.example/")
+    page = page_of(replace(MISSING, batch="northwind.accruals.2026-11-21.1"))
+    assert page == "https://sealift.example/api/monitor/batch/northwind.accruals.2026-11-21.1"
+
+    post_alert(webhook.url, MISSING, NOW, page=page)
+
+    (alert,) = webhook.taken
+    assert alert["page"] == page
+    assert page in alert["text"]
+    monkeypatch.delenv("MONITOR")
+    assert page_of(MISSING) == ""
