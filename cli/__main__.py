@@ -33,7 +33,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "partner": ("cli.partner:main", "lint | schema | preview | render | check | kit: what a partner receives and how"),
     "dbt": ("cli.dbt:main", "run | runs | show | docs | image: dbt on demand"),
     "deploy": ("infra.deploy:main", "plan | apply | drift: bring adf/ to Azure"),
-    "bench": ("cli.develop:bench_main", "seal | shape | adf | blob | sftp | dbt: speed as ratios against peers"),
+    "bench": (
+        "cli.develop:bench_main",
+        "seal | shape | adf | blob | sftp | dbt | monitor: speed as ratios against peers",
+    ),
     "docs": ("docs.generate.pages:main", "write the generated pages of docs/ (--check: only compare)"),
     "lock": ("cli.develop:lock_main", "compile the requirement lists anew (needs uv)"),
 }

@@ -1,7 +1,7 @@
 """`./sealift monitor`: open the operators' page of the services that `./sealift demo --keep` left up, or with --url of any app.
 
-The app's setting MONITOR must be `on`. The key comes from --key or SEALIFT_KEY; where the app has an Entra registration
-(`entraClientId`), the browser signs in instead and no key is needed.
+The app's setting MONITOR must be `on`. The key comes from --key or SEALIFT_KEY; where the app has an Entra
+registration (`entraClientId`), the browser signs in, too.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "infra": {"fault"},
     "local": {"fault", "adf_runner", "function_app", "partners"},
     "docs": {"fault", "adf_runner", "function_app", "partners"},
-    "benchmarks": {"adf_runner", "batches", "delivery", "encryption", "local", "partners"},
+    "benchmarks": {"adf_runner", "batches", "delivery", "encryption", "local", "monitor", "partners"},
     "cli": {
         "fault",
         "adf_runner",
