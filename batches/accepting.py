@@ -74,12 +74,15 @@ def request_sealing(context: Context, batch: BatchId, rows: Mapping[str, int], *
 
     `rows` is the number of rows by file, where the caller knows it; `extract` the name of the caller's extraction. Asking
     again is harmless, and a run that comes second joins what was accepted: its own extraction is dropped.
-    Raises UnknownBatch, NotStaged, ContentChanged, InvalidRequest.
+    Raises UnknownBatch, NotStaged, ContentChanged, InvalidRequest, Superseded.
     """
     record = records.read(context.stores.batches, batch)
     if record.emptied_at is not None:
         drop_extracts(context, batch)
         return record
+    if record.superseded_by is not None:
+        drop_extracts(context, batch)
+        records.refuse_superseded(record)
     if is_finished(context, batch):
         drop_extracts(context, batch)
         _refuse_other_content(context, record)

@@ -17,9 +17,10 @@ from batches import record as records
 from batches.context import Context
 from batches.errors import InvalidRequest, Superseded, UnderWay, UnknownBatch
 from batches.manifest import is_finished
+from batches.plausible import after
 from batches.receipts import read_receipt
 from batches.recent import remember
-from batches.record import BatchId, Record, Stored
+from batches.record import BatchId, Loads, Record, Stored
 from partners.schedule import Cover, Timetable
 
 MOST_KEPT = 800
@@ -33,6 +34,7 @@ class Taken(Stored):
     first: date
     last: date
     at: AwareDatetime
+    loads: Loads | None = None
     revisions: tuple[int, ...] = (1,)
     superseded_by: str | None = None
 
@@ -50,22 +52,29 @@ def read_book(context: Context, partner: str, feed: str) -> Book:
     return blobs.read_model(context.stores.batches, name, Book) or Book()
 
 
-def take(context: Context, timetable: Timetable, batch: BatchId, nominal: Cover) -> Cover:
+def take(
+    context: Context, timetable: Timetable, batch: BatchId, nominal: Cover, limit: Loads | None = None
+) -> tuple[Cover, Loads | None]:
     """Return what the batch covers, and write it down: the same each time. `nominal` ends with the batch's last day.
+
+    `limit` is up to which load it would take rows, were it the feed's first batch.
 
     Raises Superseded, UnderWay, InvalidRequest.
     """
-    found: list[Cover] = []
+    found: list[Taken] = []
 
     def rewrite(content: bytes | None) -> bytes:
         book = Book() if content is None else blobs.parse(content, name, Book)
-        changed, cover = _taken(context, timetable, batch, nominal, book)
-        found[:] = [cover]
+        changed = _taken(context, timetable, batch, nominal, book)
+        if limit and batch.slot not in book.taken:
+            changed = _limited(changed, batch.slot, limit)
+        found[:] = [changed.taken[batch.slot]]
         return content if content and changed == book else changed.model_dump_json(indent=1).encode()
 
     name = f"{batch.partner}/{batch.feed}/covers.json"
     blobs.update(context.stores.batches, name, rewrite)
-    return found[0]
+    (taken,) = found
+    return timetable.days(taken.first, taken.last), taken.loads
 
 
 def preview(context: Context, timetable: Timetable, batch: BatchId) -> Cover | None:
@@ -78,7 +87,7 @@ def preview(context: Context, timetable: Timetable, batch: BatchId) -> Cover | N
     return timetable.extended(timetable.days(batch.business_date, batch.business_date), last)
 
 
-def _taken(context: Context, timetable: Timetable, batch: BatchId, nominal: Cover, book: Book) -> tuple[Book, Cover]:
+def _taken(context: Context, timetable: Timetable, batch: BatchId, nominal: Cover, book: Book) -> Book:
     mine = book.taken.get(batch.slot)
     if mine is not None:
         if mine.superseded_by:
@@ -88,7 +97,7 @@ def _taken(context: Context, timetable: Timetable, batch: BatchId, nominal: Cove
             )
         revisions = tuple(sorted({*mine.revisions, batch.revision}))
         kept = mine.model_copy(update={"revisions": revisions})
-        return _with(book, batch.slot, kept), timetable.days(mine.first, mine.last)
+        return _with(book, batch.slot, kept)
     if batch.revision > 1:
         raise InvalidRequest(f"there is no batch that {batch} could correct", "plan revision 1 first")
     last, stopped = _walk(context, batch, book)
@@ -98,7 +107,16 @@ def _taken(context: Context, timetable: Timetable, batch: BatchId, nominal: Cove
     for slot in stopped:
         _supersede(context, batch, slot, book.taken[slot])
         book = _with(book, slot, book.taken[slot].model_copy(update={"superseded_by": batch.slot}))
-    return _with(book, batch.slot, Taken(first=cover.first, last=cover.last, at=context.now())), cover
+    return _with(book, batch.slot, Taken(first=cover.first, last=cover.last, at=context.now()))
+
+
+def _limited(book: Book, slot: str, limit: Loads) -> Book:
+    """Return the book with the load limit of a batch that is new in it: it goes on from that of the batch before."""
+    mine = book.taken[slot]
+    left = [each for each in book.taken.values() if each.superseded_by is None and each.last < mine.first]
+    before = max(left, key=lambda each: each.last, default=None)
+    seen = before.loads.until if before and before.loads else None
+    return _with(book, slot, mine.model_copy(update={"loads": after(limit, before.last if before else None, seen)}))
 
 
 def _walk(context: Context, batch: BatchId, book: Book) -> tuple[date | None, list[str]]:
@@ -136,7 +154,7 @@ def _refuse_moving(context: Context, batch: BatchId, taken: Taken) -> None:
     if is_planning or (record is not None and _is_moving(record)):
         raise UnderWay(
             f"batch {batch} is still being worked on, and this one begins where it ends",
-            "wait until it is delivered or has failed, then run this window again",
+            f"wait until it is sealed, then run this window again; if it hangs: ./sealift batch replay {batch} --from seal",
         )
 
 

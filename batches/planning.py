@@ -18,6 +18,7 @@ from batches.covering import take
 from batches.errors import InvalidRequest, OtherWindow, UnknownBatch
 from batches.ledger import Note
 from batches.numbering import open_book, take_sequence
+from batches.plausible import as_loaded, load_limit
 from batches.recipe import Recipe
 from batches.record import ROWS, BatchId, Covered, Record
 from partners import Partner, UnknownFeed, stage_query
@@ -59,14 +60,16 @@ def plan(context: Context, partner: str, feed: str, window: Window, revision: in
 
     def resume(current: Record) -> Record:
         _refuse_other_window(timetable, current, window, nominal)
-        return records.resume(_renewed(context, whose, current))
+        resumed = records.resume(_renewed(context, whose, current))
+        is_open = resumed.staged is None and resumed.emptied_at is None
+        return resumed.model_copy(update={"force": window.force}) if window.force and is_open else resumed
 
     try:
         record = records.update(context.stores.batches, batch, resume)
     except UnknownBatch:
         refuse(timetable, window, nominal, context.now())
-        cover = take(context, timetable, batch, nominal) if timetable.covers == "since_last" else nominal
-        record = records.create(context.stores.batches, _new_record(context, whose, batch, window, cover))
+        made = _new_record(context, whose, batch, window, nominal)
+        record = records.create(context.stores.batches, made)
         _refuse_other_window(timetable, record, window, nominal)
     with suppress(UnknownBatch):  # a batch that an older version sealed has no recipe
         open_book(context, record, recipe.read(context, batch))
@@ -77,10 +80,13 @@ def plan(context: Context, partner: str, feed: str, window: Window, revision: in
         "first_day": record.cover.first if record.cover else None,
         "last_day": record.cover.last if record.cover else None,
         "force": window.force,
+        "loaded_before": record.loads.until.isoformat() if record.loads else None,
         "files": len(record.files),
         "query_sha256": hashlib.sha256(record.query.encode()).hexdigest(),
     }
     ledger.note(context, batch, Note("planned", details=details), once=True)
+    if window.force and record.force == window.force:
+        ledger.note(context, batch, Note("forced", details={"reason": record.force}), once=True)
     return record
 
 
@@ -159,8 +165,12 @@ def _refuse_other_window(timetable: Timetable, record: Record, window: Window, n
     )
 
 
-def _new_record(context: Context, partner: Partner, batch: BatchId, window: Window, cover: Cover) -> Record:
+def _new_record(context: Context, partner: Partner, batch: BatchId, window: Window, nominal: Cover) -> Record:
     feed, now = partner.feeds[batch.feed], context.now()
+    cover, loads = nominal, None
+    if feed.covers == "since_last":
+        limit = load_limit(context, partner, batch.feed)
+        cover, loads = take(context, partner.timetable(batch.feed), batch, nominal, limit)
     made = Recipe.of(partner, batch.feed)
     _check_names(made, batch, now)
     made = recipe.write(context, batch, made)
@@ -172,10 +182,12 @@ def _new_record(context: Context, partner: Partner, batch: BatchId, window: Wind
         window_end=window.end,
         planned_at=now,
         cover=Covered.of(cover),
+        loads=loads if as_loaded(loads, batch.revision) else None,
+        force=window.force,
         run_id=context.run_id,
         # The names of a batch with several files, or perhaps none, are known when its rows are.
         files=[made.name_file(batch, now, sequence)] if made.numbers_batches else [],
-        query=stage_query(feed, cover),
+        query=stage_query(feed, cover, as_loaded(loads, batch.revision)),
         format=feed.format,
         openpgp=feed.openpgp,
         side_files=feed.side_files,

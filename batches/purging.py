@@ -85,10 +85,10 @@ def sweep(context: Context, *, older_than: timedelta, who: str | None = None) ->
 
 
 def _done_batch(context: Context, folder: str) -> Record | None:
-    """Return the batch of a raw folder when it was delivered or had no rows; what cannot be read stays and is overdue."""
+    """Return the batch of a raw folder when it was delivered, empty or superseded; what cannot be read is overdue."""
     try:
         record = records.read(context.stores.batches, BatchId.parse(folder.replace("/", ".")))
-        if record.emptied_at or read_receipt(context, record, delivery=1) is not None:
+        if record.emptied_at or record.superseded_by or read_receipt(context, record, delivery=1) is not None:
             return record
     except (InvalidRequest, UnknownBatch):
         return None

@@ -170,8 +170,22 @@ class Covered(Stored):
         return cls(first=cover.first, last=cover.last, start=cover.start, end=cover.end)
 
 
+class Loads(Stored):
+    """Which rows a batch takes by the time of their load, as `partners.late.Loaded`; `rows` is the feed's rule for late ones."""
+
+    column: str
+    rows: Literal["next", "refuse"]
+    since: date
+    until: AwareDatetime
+    before: date | None = None
+    seen: AwareDatetime | None = None
+
+
 class Record(Stored):
-    """batch.json. `superseded_by` names the later batch that took the days of this one, which never left."""
+    """batch.json. `superseded_by` names the later batch that took the days of this one, which never left.
+
+    `force` is the reason to plan what is refused otherwise.
+    """
 
     version: int = 1
     batch: BatchId
@@ -180,6 +194,8 @@ class Record(Stored):
     window_end: AwareDatetime
     planned_at: AwareDatetime
     cover: Covered | None = None  # of batches that were planned by versions before 0.3: their business date
+    loads: Loads | None = None
+    force: str | None = None
     superseded_by: BatchId | None = None
     run_id: str | None = None
     files: list[str]

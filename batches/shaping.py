@@ -27,6 +27,7 @@ from batches.failing import record_failure
 from batches.ledger import Note
 from batches.log import log_event, step
 from batches.numbering import release_sequence, take_numbers
+from batches.plausible import refuse_implausible
 from batches.purging import purge
 from batches.record import Record, StagedFile, is_extract
 from batches.stores import BLOCK_BYTES
@@ -141,6 +142,7 @@ class _Shaping:
                 "run the window again: the rows are extracted anew",
             )
         layout = self._recipe.layout
+        refuse_implausible(self._record, layout, control)
         if control.rows == 0 and layout.empty in ("skip", "fail"):
             return []
         parts = -(-control.rows // layout.rows_per_file) if layout.rows_per_file else 1

@@ -5,6 +5,7 @@ A fault is what would go wrong on every day: no run at all, or a deadline before
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -18,6 +19,13 @@ from partners.schedule import NIGHTLY, Hours, Run, Timetable
 
 PROJECT = Path(__file__).resolve().parent.parent / "dbt_runner" / "project" / "dbt_project.yml"
 AHEAD = timedelta(days=400)
+# What the column with the time of a row's load is called by the usual loaders.
+_LOAD_COLUMNS = frozenset(
+    {
+        *("loaded_at", "load_time", "load_timestamp", "load_ts", "inserted_at", "ingested_at", "ingestion_time"),
+        *("etl_loaded_at", "dbt_loaded_at", "_loaded_at", "_ingested_at", "_fivetran_synced", "_airbyte_extracted_at"),
+    }
+)
 
 
 def calendar_faults(partner: Partner, now: datetime) -> list[str]:
@@ -50,6 +58,9 @@ def calendar_notes(partner: Partner, now: datetime, project: Path = PROJECT) -> 
             _other_zone(partner, feed, dbt_zone),
             _clock_changes(table, runs),
             _numbers(feed, runs),
+            _short_numbers(feed, runs),
+            _letters(feed),
+            _late_rows(feed, project),
             _minutes(feed),
         ):
             if note:
@@ -107,6 +118,46 @@ def _numbers(feed: Feed, runs: list[Run]) -> str:
     if rule.when_full != "refuse" or room >= len(runs):
         return ""
     return f"its numbers end with {rule.last}: they are used up by the batch of {runs[room].cover.last} at the latest"
+
+
+def _short_numbers(feed: Feed, runs: list[Run]) -> str:
+    """Say when a number outgrows its place in the name: names then have another length, and sort wrongly."""
+    found = re.search(r"\{sequence:0(\d+)d\}", feed.file_name)
+    room = 10 ** int(found[1]) - feed.sequence.first if found else 0
+    if not found or feed.sequence.last < 10 ** int(found[1]) or room >= len(runs):
+        return ""
+    return (
+        f"{{sequence:0{found[1]}d}} has room for {room} numbers: the batch of {runs[room].cover.last} has a longer name at the "
+        f"latest; write more digits, or sequence: {{to: {10 ** int(found[1]) - 1}, when_full: restart}}"
+    )
+
+
+def _letters(feed: Feed) -> str:
+    if "{letter" not in feed.file_name:
+        return ""
+    return "its letters end with Z: a batch can be corrected 25 times"
+
+
+def _late_rows(feed: Feed, project: Path) -> str:
+    """Say that the table knows when its rows were loaded, and the feed nothing about late ones."""
+    column = next((each for each in _columns(project.parent, feed.table) if each in _LOAD_COLUMNS), None)
+    if column is None or feed.late is not None:
+        return ""
+    return (
+        f"{feed.table} has {column}, and the feed does not state what becomes of rows that are loaded after their batch: "
+        f"late: {{column: {column}, rows: next}}, or refuse, or ignore"
+    )
+
+
+def _columns(project: Path, table: str) -> list[str]:
+    """Return the columns that dbt's project names for a table; none when it does not build it."""
+    name = table.rpartition(".")[2]
+    for path in sorted(project.glob(f"models/**/{name}.yml")):
+        models = (yaml.safe_load(path.read_text("utf-8")) or {}).get("models") or []
+        found = [model for model in models if (model.get("config") or {}).get("alias", model.get("name")) == name]
+        if found:
+            return [str(column.get("name")) for column in found[0].get("columns") or []]
+    return []
 
 
 def _minutes(feed: Feed) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal, InvalidOperation, localcontext
 
 UNIT = 10**12
@@ -39,6 +40,8 @@ class Control:
 
     `ties` is how many rows share their place in the order with the row before, `repeated` how often a value of a unique
     column occurs again, `types` the database's type of each number column's sum, `totals` the figures of the mart's totals.
+    `late` counts the rows of days before that were loaded since the batch before, `undated` those without a time of their load.
+    `range` is the first and the last day of the whole table, None for each when it is empty; known only when there are no rows.
     """
 
     rows: int
@@ -47,6 +50,9 @@ class Control:
     repeated: Mapping[str, int] = field(default_factory=dict)
     types: Mapping[str, str] = field(default_factory=dict)
     totals: Sequence[tuple[int, Mapping[str, int | None]]] = ()
+    late: int = 0
+    undated: int = 0
+    range: tuple[date | None, date | None] | None = None
 
     @classmethod
     def parse(cls, line: str) -> Control | None:
@@ -61,6 +67,9 @@ class Control:
                 repeated={name: int(value) for name, value in data.get("repeated", {}).items()},
                 types=dict(data.get("types", {})),
                 totals=totals,
+                late=int(data.get("late", 0)),
+                undated=int(data.get("undated", 0)),
+                range=_range(data.get("range")),
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
@@ -93,6 +102,15 @@ class Control:
         for name, value in sums.items():
             if self.sums.get(name, 0) != value:
                 yield f"the mart's control total of {name} differs from the sum of the extract"
+
+
+def _range(value: list[str | None] | None) -> tuple[date | None, date | None] | None:
+    """Return the two days, None for what PostgreSQL knows and Python does not: a date that is infinite or B.C."""
+    try:
+        first, last = (date.fromisoformat(each) if each else None for each in value or ())
+    except ValueError:
+        return None
+    return first, last
 
 
 def _all_units(values: Mapping[str, object]) -> dict[str, int | None]:

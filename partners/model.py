@@ -17,6 +17,7 @@ import delivery
 from delivery import Policy
 from partners.calendars import Calendar
 from partners.checking import Fault, layout_faults, unknown_name
+from partners.late import Late
 from partners.layout import AnyLayout, Column, Identifier, Layout, ShortForm
 from partners.naming import BatchFacts, name_faults, name_file
 from partners.schedule import DAYS, Covers, Day, Hours, Paused, Schedule, Timetable, check_time_zone
@@ -286,6 +287,10 @@ class Feed(_Model):
         default="day", description="What one batch covers: day, since_last, week, month or {hours, column}."
     )
     since: PlainDate | None = Field(default=None, description="The first business date: nothing older is ever sent.")
+    late: Late | None = Field(
+        default=None,
+        description="Rows that are loaded after the batch of their day was planned; see docs/calendars.md.",
+    )
     paused: Paused | None = Field(default=None, description="No batch is due until that day; the reason is shown.")
     exposure: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")] | None = Field(
         default=None, description="The dbt exposure whose models must be green; <partner>_<feed> if left out."
@@ -374,9 +379,23 @@ class Feed(_Model):
             raise ValueError("expected is a deadline of business dates; a feed that covers hours cannot have it")
         if isinstance(self.covers, Hours) and self.control is not None:
             raise ValueError("control has totals of business dates; a feed that covers hours cannot have it")
+        if self.late is not None:
+            self._check_late(self.late)
         if isinstance(self.covers, Hours) and not ("{sequence" in self.file_name or "{made" in self.file_name):
             raise ValueError("covers: {hours: ...} gives several batches a day: write {sequence} into file_name")
         return self
+
+    def _check_late(self, late: Late) -> None:
+        if late.rows == "ignore":
+            return
+        if late.column is None:
+            raise ValueError(f"late: {{rows: {late.rows}}} needs column: the one that says when a row was loaded")
+        if self.covers != "since_last":
+            raise ValueError(f"late: {{rows: {late.rows}}} needs covers: since_last, whose batches follow each other")
+        if late.rows == "next" and self.control is not None:
+            raise ValueError(
+                "control has totals of business dates, and with late: {rows: next} a batch has rows of others"
+            )
 
     @property
     def calendar(self) -> Calendar:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from partners.late import Loaded
 from partners.layout import Column
 from partners.model import ControlTotals, Feed
 from partners.schedule import Cover, Hours
@@ -58,9 +59,18 @@ class Extract:
     order: tuple[tuple[str, bool], ...]
     unique: tuple[str, ...]
     control: ControlTotals | None
+    loaded: Loaded | None = None
+
+    @property
+    def rows_period(self) -> Dates | Instants:
+        """The period of all rows that leave, late ones included."""
+        loaded, period = self.loaded, self.period
+        if loaded is None or loaded.seen is None or not loaded.takes_late or isinstance(period, Instants):
+            return period
+        return Dates(period.column, min(loaded.since, period.first), period.last)
 
 
-def stage_query(feed: Feed, cover: Cover | date) -> str:
+def stage_query(feed: Feed, cover: Cover | date, loaded: Loaded | None = None) -> str:
     """Return the statement of a batch's extract: one text column `row`, a JSON array per row and last the control object."""
     types = {column.name: column.type for column in feed.columns}
     fields = [f for record in feed.full_layout.records for f in record.fields]
@@ -73,6 +83,7 @@ def stage_query(feed: Feed, cover: Cover | date) -> str:
             order=tuple((name, types.get(name) == "text") for name in feed.order_by),
             unique=tuple(dict.fromkeys(f.column for f in fields if f.unique and f.column)),
             control=feed.control,
+            loaded=loaded,
         )
     )
 
@@ -97,28 +108,45 @@ def _postgresql(extract: Extract) -> str:
     )
     return (
         f"WITH picked AS MATERIALIZED (SELECT row_number() OVER o AS row_n, rank() OVER o AS row_r, {names}"  # noqa: S608 - see docstring
-        f" FROM {_table(extract.table)} WHERE {_postgresql_where(extract)} WINDOW o AS (ORDER BY {order}))"
+        f" FROM {_table(extract.table)} WHERE {_postgresql_rows(extract)} WINDOW o AS (ORDER BY {order}))"
         f" SELECT {_postgresql_row(extract.columns)} AS row FROM picked"
         f" UNION ALL SELECT {_postgresql_control(extract)} FROM picked"
     )
 
 
-def _postgresql_where(extract: Extract, table: str = "") -> str:
-    conditions = list(_postgresql_period(extract.period, table))
-    return " AND ".join(
-        conditions + [f"{table}{_identifier(name)} = {_literal(value)}" for name, value in extract.where]
-    )
+def _postgresql_rows(extract: Extract) -> str:
+    conditions = [*_postgresql_period(extract.rows_period), *_postgresql_texts(extract)]
+    loaded = extract.loaded
+    if loaded is not None:
+        at = _identifier(loaded.column)
+        conditions.append(f"{at} < {_instant(loaded.until)}")
+        if loaded.takes_late and loaded.seen and loaded.before:
+            day = _identifier(extract.period.column)
+            conditions.append(f"NOT ({day} <= {_day(loaded.before)} AND {at} < {_instant(loaded.seen)})")
+    return " AND ".join(conditions)
 
 
-def _postgresql_period(period: Dates | Instants, table: str) -> Iterator[str]:
+def _postgresql_texts(extract: Extract, table: str = "") -> Iterator[str]:
+    return (f"{table}{_identifier(name)} = {_literal(value)}" for name, value in extract.where)
+
+
+def _postgresql_period(period: Dates | Instants, table: str = "") -> Iterator[str]:
     column = f"{table}{_identifier(period.column)}"
     if isinstance(period, Instants):
-        yield f"{column} >= TIMESTAMPTZ {_literal(period.start.isoformat())}"
-        yield f"{column} < TIMESTAMPTZ {_literal(period.end.isoformat())}"
+        yield f"{column} >= {_instant(period.start)}"
+        yield f"{column} < {_instant(period.end)}"
     elif period.first == period.last:
-        yield f"{column} = DATE {_literal(period.first.isoformat())}"
+        yield f"{column} = {_day(period.first)}"
     else:
-        yield f"{column} BETWEEN DATE {_literal(period.first.isoformat())} AND DATE {_literal(period.last.isoformat())}"
+        yield f"{column} BETWEEN {_day(period.first)} AND {_day(period.last)}"
+
+
+def _instant(moment: datetime) -> str:
+    return f"TIMESTAMPTZ {_literal(moment.isoformat())}"
+
+
+def _day(day: date) -> str:
+    return f"DATE {_literal(day.isoformat())}"
 
 
 def _postgresql_row(columns: tuple[Column, ...]) -> str:
@@ -149,10 +177,14 @@ def _postgresql_control(extract: Extract) -> str:
         counts = {name: f"count({_identifier(name)}) - count(DISTINCT {_identifier(name)})" for name in extract.unique}
         members["repeated"] = _object(counts)
     if extract.control is not None:
+        where = " AND ".join([*_postgresql_period(extract.period, _TOTALS), *_postgresql_texts(extract, _TOTALS)])
         members["totals"] = (
             f"(SELECT {_postgresql_totals(extract.control, extract.period)}"  # noqa: S608 - as above
-            f" FROM {_table(extract.control.table)} AS totals WHERE {_postgresql_where(extract, _TOTALS)})"
+            f" FROM {_table(extract.control.table)} AS totals WHERE {where})"
         )
+    if extract.loaded is not None:
+        members |= _postgresql_loads(extract, extract.loaded)
+    members["range"] = f"CASE WHEN count(*) = 0 THEN ({_postgresql_range(extract)}) END"
     return f"{_object(members)}::text"
 
 
@@ -166,6 +198,37 @@ def _postgresql_totals(control: ControlTotals, period: Dates | Instants) -> str:
     sums = _object({name: f"sum({column})::text" for name, column in columns.items()})
     rows = f"coalesce(sum({count}), 0)::text"
     return f"json_build_array({_object({'rows': rows, 'sums': sums})})"
+
+
+def _postgresql_loads(extract: Extract, loaded: Loaded) -> dict[str, str]:
+    """Return the counts of late rows, and of rows of which nobody knows when they were loaded."""
+    assert isinstance(extract.period, Dates), "blocks of hours have no late rows"
+    day, at, last = (
+        f"whole.{_identifier(extract.period.column)}",
+        f"whole.{_identifier(loaded.column)}",
+        extract.period.last,
+    )
+    begin = min(loaded.since, extract.period.first)
+    counted = {"undated": [f"{day} BETWEEN {_day(begin)} AND {_day(last)}", f"{at} IS NULL"]}
+    if loaded.seen and loaded.before:
+        counted["late"] = [
+            f"{day} BETWEEN {_day(begin)} AND {_day(loaded.before)}",
+            f"{at} >= {_instant(loaded.seen)}",
+            f"{at} < {_instant(loaded.until)}",
+        ]
+    source = f"(SELECT count(*) FROM {_table(extract.table)} AS whole WHERE "  # noqa: S608 - as above
+    return {
+        name: source + " AND ".join([*conditions, *_postgresql_texts(extract, "whole.")]) + ")"
+        for name, conditions in counted.items()
+    }
+
+
+def _postgresql_range(extract: Extract) -> str:
+    """Return the first and the last day of the whole table, whoever's: asked only where a batch has no rows."""
+    column = f"whole.{_identifier(extract.period.column)}"
+    zone = "" if isinstance(extract.period, Dates) else " AT TIME ZONE 'UTC'"
+    ends = ", ".join(f"({end}({column}){zone})::date" for end in ("min", "max"))
+    return f"SELECT json_build_array({ends}) FROM {_table(extract.table)} AS whole"  # noqa: S608 - as above
 
 
 def _object(members: dict[str, str]) -> str:

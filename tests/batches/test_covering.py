@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -139,6 +140,83 @@ def test_batch_that_was_planned_and_forgotten_is_taken_over(world: World) -> Non
 
     assert days(feed.plan(MONDAY)) == (16, 22)
     assert world.status(forgotten)["state"] == "superseded"
+
+
+def test_extract_that_ends_after_a_later_batch_took_its_days_is_dropped(world: World) -> None:
+    feed = Feed(world)
+    slow = feed.plan(FRIDAY)
+    taken_over = feed.plan(MONDAY)
+    world.stores.raw.upload_blob(f"{slow.batch.folder}/run.rows.jsonl", b"[]")
+
+    with pytest.raises(Superseded, match=r"are in batch northwind\.accruals\.2026-11-22\.1"):
+        batches.request_sealing(world.at(run_id="run"), slow.batch, rows={}, extract="run.rows.jsonl")
+
+    assert world.work() == 0
+    assert list(world.stores.raw.list_blob_names(name_starts_with=slow.batch.folder)) == []
+    feed.send(taken_over)
+    assert days(feed.plan(TUESDAY)) == (23, 23)
+
+
+def test_batch_is_superseded_or_accepted_but_never_both(world: World) -> None:
+    """The extract of one batch ends while the next is planned: one of the two gives way, whoever is first."""
+    outcomes = set()
+    for week in range(4):
+        friday, monday = (day + timedelta(weeks=week) for day in (FRIDAY, MONDAY))
+        feed = Feed(world)
+        slow = feed.plan(friday)
+        world.stage(slow)
+
+        def accept(record: Record = slow) -> Record | None:
+            with suppress(Superseded):
+                return world.request(record)
+            return None
+
+        def plan(day: date = monday, own: Feed = feed) -> Record | None:
+            with suppress(UnderWay):
+                return own.plan(day)
+            return None
+
+        with ThreadPoolExecutor(2) as pool:
+            accepted, planned = (each.result() for each in [pool.submit(accept), pool.submit(plan)])
+
+        assert (accepted is None) != (planned is None)
+        outcomes.add("accepted" if accepted else "superseded")
+        world.work()
+        planned = planned or feed.plan(monday)
+        assert (days(planned)[0] == days(slow)[0]) == (accepted is None)
+        feed.send(planned)
+    assert outcomes
+
+
+def test_batch_that_hangs_while_it_is_sealed_names_the_command_that_frees_it(world: World) -> None:
+    feed = Feed(world)
+    record = feed.plan(FRIDAY)
+    world.stage(record)
+    world.request(record)
+    for message in world.stores.seal_queue.receive_messages():  # the message is lost
+        world.stores.seal_queue.delete_message(message)
+
+    with pytest.raises(UnderWay) as caught:
+        feed.plan(MONDAY)
+
+    assert f"./sealift batch replay {record.batch} --from seal" in caught.value.hint
+    batches.replay(world.context, record.batch, start="seal", who="a test")
+    world.work()
+    assert days(feed.plan(MONDAY)) == (20, 22)
+
+
+def test_later_windows_wait_in_order_for_the_one_that_failed(world: World) -> None:
+    """A failed window never lets a later one of the feed leave without its days; run again in between, it leaves first."""
+    feed = Feed(world)
+    failed = feed.plan(FRIDAY)
+    feed.fail(failed)
+
+    again = feed.plan(FRIDAY)
+    feed.send(again)
+
+    assert days(again) == (16, 19)
+    assert days(feed.plan(MONDAY)) == (20, 22)
+    assert days(feed.plan(TUESDAY)) == (20, 23), "Monday's stopped before it left"
 
 
 def test_correction_covers_what_it_corrects(world: World) -> None:

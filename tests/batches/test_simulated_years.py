@@ -11,15 +11,17 @@ import itertools
 import random
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from typing import Any, cast
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple, cast
 
 import pytest
 from azure.storage.blob import ContainerClient
+from late_rows import is_late, is_taken
 from memory_storage import MemoryContainer
 
 import batches
-from batches import Context, Record, Stores, Superseded, Window, ledger
+from batches import Context, Receipt, Record, Stores, Superseded, Window, ledger, operating
+from batches.plausible import as_loaded
 from partners import Partner, load_partner
 from partners.schedule import Run
 
@@ -61,9 +63,14 @@ CADENCES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+KINDS, CHANCES = ["good", "failed", "stopped", "sealed", "twice", "corrected", "re-sent"], [66, 8, 6, 6, 5, 5, 4]
+
+
 @pytest.fixture(autouse=True)
 def _no_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "note", lambda *_arguments, **_options: "")
+    # A re-send looks whether all sealed bytes are there; here a signature is all that is sealed.
+    monkeypatch.setattr(operating, "remote_files", lambda *_arguments: [])
 
 
 def partner(zone: str, changes: dict[str, Any]) -> Partner:
@@ -79,6 +86,26 @@ def partner(zone: str, changes: dict[str, Any]) -> Partner:
     return Partner.model_validate({**whole, "time_zone": zone})
 
 
+class Row(NamedTuple):
+    """A row of the mart: its day, when it was loaded, and when the load was visible to others."""
+
+    number: int
+    day: date
+    loaded: datetime
+    visible: datetime
+
+
+def make_rows(chance: random.Random, days: int = 730) -> list[Row]:
+    """Return a few rows for each day: most are loaded in its night, one in ten up to a month later."""
+    rows = []
+    for number in range(3 * days):
+        day = START + timedelta(days=number // 3)
+        hours = chance.uniform(24, 28) if chance.random() < 0.9 else chance.uniform(24, 720)
+        loaded = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(hours=hours)
+        rows.append(Row(number, day, loaded, loaded + timedelta(minutes=chance.uniform(0, 9))))
+    return rows
+
+
 @dataclass
 class Years:
     """A feed, its storage, and a clock that the test moves."""
@@ -89,6 +116,9 @@ class Years:
     store: MemoryContainer = field(default_factory=MemoryContainer)
     sealed: MemoryContainer = field(default_factory=MemoryContainer)
     happened: Counter[str] = field(default_factory=Counter)
+    rows: list[Row] = field(default_factory=list)
+    gone: Counter[Row] = field(default_factory=Counter)
+    refused: set[Row] = field(default_factory=set)
 
     def context(self) -> Context:
         stores = Stores(
@@ -102,16 +132,33 @@ class Years:
         context._partners["northwind"] = self.partner
         return context
 
-    def plan(self, run: Run, revision: int = 1) -> Record | None:
+    def plan(self, run: Run, revision: int = 1, force: str | None = None) -> Record | None:
         """Plan a run; None when its days have left with a later one."""
-        window = Window(run.cover.start, run.cover.end)
+        window = Window(run.cover.start, run.cover.end, force=force)
         try:
             return batches.plan(self.context(), "northwind", "accruals", window, revision)
         except Superseded:
             return None
 
     def leave(self, record: Record) -> None:
+        if record.batch.revision == 1:
+            self.extract(record)
         self.sealed.upload_blob(f"{record.batch.folder}/manifest.json.sig", b"")
+
+    def extract(self, record: Record) -> None:
+        """Take the rows that the batch's query would find now; one that refuses late rows is planned again, with a reason."""
+        loaded = as_loaded(record.loads, record.batch.revision)
+        if loaded is None or record.cover is None:
+            return
+        cover = record.cover
+        there = [row for row in self.rows if row.visible <= self.now]
+        late = {row for row in there if is_late(loaded, row.day, row.loaded)}
+        if late and not loaded.takes_late:
+            self.refused |= late
+            self.fail(record)
+            window = Window(record.window_start, record.window_end, force="late rows were sent by hand")
+            assert batches.plan(self.context(), "northwind", "accruals", window).force is not None
+        self.gone.update(row for row in there if is_taken(loaded, cover.first, cover.last, row.day, row.loaded))
 
     def fail(self, record: Record) -> None:
         batches.record_failure(self.context(), record.batch, step="extract", cause="no server", hint="wait")
@@ -119,9 +166,7 @@ class Years:
     def live(self, run: Run) -> None:
         """Let a window run, in one of the ways in which a night may go."""
         self.now = max(self.now, run.at)
-        kind = self.chance.choices(["good", "failed", "stopped", "sealed", "twice", "corrected"], [70, 8, 6, 6, 5, 5])[
-            0
-        ]
+        kind = self.chance.choices(KINDS, CHANCES)[0]
         self.happened[kind] += 1
         record = self.plan(run)
         if record is None:
@@ -135,12 +180,37 @@ class Years:
         if kind == "sealed":
             self.fail(record)
         if kind == "twice":
-            assert self.plan(run) == record
+            assert self.plan(run) == batches.read(self.context().stores.batches, record.batch)
+        if kind == "re-sent":
+            self.resend(record)
         if kind == "corrected":
             corrected = self.plan(run, revision=2)
             assert corrected is not None
             assert corrected.cover == record.cover
             self.leave(corrected)
+
+    def has_left(self, record: Record) -> bool:
+        return bool(self.sealed.get_blob_client(f"{record.batch.folder}/manifest.json.sig").exists())
+
+    def resend(self, record: Record) -> None:
+        """Deliver the batch, and have the same bytes delivered once more."""
+        receipt = Receipt(
+            batch=record.batch,
+            sequence=record.sequence,
+            delivery=1,
+            delivered_at=self.now,
+            route=record.route,
+            run_id=None,
+            files=[],
+        )
+        self.store.upload_blob(record.of_delivery("receipt"), receipt.model_dump_json().encode())
+        again = batches.resend(self.context(), record.batch, reason="the partner lost it", who="a test")
+        assert (again.files, again.sequence, again.cover, again.delivery) == (
+            record.files,
+            record.sequence,
+            record.cover,
+            2,
+        )
 
     def records(self) -> list[Record]:
         names = [name for name in self.store.list_blob_names() if name.endswith("/batch.json")]
@@ -148,17 +218,12 @@ class Years:
 
     def left(self) -> list[Record]:
         """Return the batches that left, without corrections, in the order of what they cover."""
-        found = [
-            record
-            for record in self.records()
-            if record.batch.revision == 1
-            and self.sealed.get_blob_client(f"{record.batch.folder}/manifest.json.sig").exists()
-        ]
+        found = [record for record in self.records() if record.batch.revision == 1 and self.has_left(record)]
         return sorted(found, key=lambda record: record.cover.start if record.cover else record.window_start)
 
 
-def live(zone: str, changes: dict[str, Any], seed: int) -> tuple[Years, list[Run]]:
-    years = Years(partner(zone, changes), random.Random(seed))
+def live(zone: str, changes: dict[str, Any], seed: int, rows: list[Row] | None = None) -> tuple[Years, list[Run]]:
+    years = Years(partner(zone, changes), random.Random(seed), rows=rows or [])
     table = years.partner.timetable("accruals")
     runs = table.due(datetime(2026, 1, 1, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC))
     missed: list[Run] = []
@@ -172,7 +237,7 @@ def live(zone: str, changes: dict[str, Any], seed: int) -> tuple[Years, list[Run
     for run in [*missed, *runs]:  # in the end, an operator has run again whatever is not done
         years.now = max(years.now, run.at)
         record = years.plan(run)
-        if record is not None:
+        if record is not None and not years.has_left(record):
             years.leave(record)
     return years, runs
 
@@ -185,6 +250,7 @@ def test_every_row_leaves_exactly_once_in_two_years(name: str) -> None:
 
     assert len(runs) > 20
     assert years.happened["failed"] + years.happened["sealed"] > 0
+    assert len(runs) < 50 or years.happened["re-sent"] > 0
     assert all(one is not None and two is not None and one.end == two.start for one, two in itertools.pairwise(covers))
     assert covers[0] is not None
     assert covers[-1] is not None
@@ -194,6 +260,29 @@ def test_every_row_leaves_exactly_once_in_two_years(name: str) -> None:
     assert len(names) == len(set(names))
     numbers = [record.sequence for record in years.records()]
     assert sorted(numbers) == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("rule", ["next", "refuse"])
+@pytest.mark.parametrize(
+    "name", ["working days in London", "working days in Sydney", "the 15th or the working day after"]
+)
+def test_every_late_row_leaves_exactly_once_or_is_refused(name: str, rule: str) -> None:
+    zone, changes = CADENCES[name]
+    rows = make_rows(random.Random(3))
+    late = {"late": {"column": "loaded_at", "rows": rule}, "control": None}
+
+    years, _ = live(zone, {**changes, **late}, seed=14, rows=rows)
+
+    left = years.left()
+    assert left[-1].cover is not None
+    assert left[-1].loads is not None
+    last, until = left[-1].cover.last, left[-1].loads.until
+    due = {row for row in rows if row.day <= last and row.loaded < until}
+    assert len(due) > 1500
+    assert set(years.gone.values()) == {1}, "no row leaves twice"
+    assert set(years.gone) | years.refused == due
+    assert not set(years.gone) & years.refused
+    assert (len(years.refused) > 50) == (rule == "refuse")
 
 
 @pytest.mark.parametrize("name", ["working days in London", "weeks"])

@@ -12,11 +12,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from late_rows import is_late, is_taken
 from layout_support import FACTS, reread, write
 
 from local.postgres import Postgres
 from partners import stage_query
 from partners.calendars import Calendar
+from partners.figures import Control
+from partners.late import Loaded
 from partners.loading import FOLDER, read_partner
 from partners.model import Feed
 from partners.refusals import FileRefused
@@ -296,3 +299,94 @@ def test_totals_are_read_from_their_own_table_only(table: Any, tmp_path: Path) -
     for cover in (LONDON.days(SATURDAY, SATURDAY), LONDON.days(SATURDAY, MONDAY)):
         with pytest.raises(psycopg.errors.UndefinedColumn):
             rows(table, stage_query(one, cover))
+
+
+@pytest.mark.parametrize("takes_late", [True, False])
+def test_rows_leave_by_the_time_of_their_load_and_late_ones_are_counted(
+    table: Any, tmp_path: Path, takes_late: bool
+) -> None:
+    """Each day has a row for each hour of a week of loads; the rule in Python and the query agree about every one."""
+    table.execute(
+        "CREATE TABLE t.x (d date, id text, k text, at timestamptz);"
+        "INSERT INTO t.x SELECT d, to_char(d, 'MM-DD') || to_char(at AT TIME ZONE 'UTC', ' MM-DD HH24'), k, at"
+        " FROM generate_series(timestamp '2026-11-24', '2026-11-30', '1 day') AS d,"
+        " generate_series(timestamptz '2026-11-24 00:00+00', '2026-12-01 00:00+00', '1 hour') AS at,"
+        " unnest(array['ours', 'theirs']) AS k"
+    )
+    more = "    where: {k: ours}\n    covers: since_last\n    since: 2026-11-25\n    layout: {header: false, line_end: lf}\n"
+    more += f"    late: {{column: at, rows: {'next' if takes_late else 'refuse'}}}\n"
+    one = feed(tmp_path, "[id]", more=more)
+    loaded = Loaded(
+        column="at",
+        since=date(2026, 11, 25),
+        before=date(2026, 11, 27),
+        seen=datetime(2026, 11, 28, 5, tzinfo=UTC),
+        until=datetime(2026, 11, 30, 5, tzinfo=UTC),
+        takes_late=takes_late,
+    )
+
+    lines = rows(table, stage_query(one, LONDON.days(SATURDAY, date(2026, 11, 29)), loaded))
+
+    everything = table.execute("SELECT id, d, at FROM t.x WHERE k = 'ours'").fetchall()
+    wanted = [i for i, day, at in everything if is_taken(loaded, SATURDAY, date(2026, 11, 29), day, at)]
+    late = [i for i, day, at in everything if is_late(loaded, day, at)]
+    assert [json.loads(line)[1] for line in lines[:-1]] == sorted(wanted)
+    control = json.loads(lines[-1])
+    assert (control["rows"], control["late"], control["undated"]) == (len(wanted), len(late), 0)
+    assert len(late) == 3 * 48
+
+
+def test_rows_without_a_time_of_their_load_are_counted(table: Any, tmp_path: Path) -> None:
+    table.execute(
+        "CREATE TABLE t.x (d date, id text, at timestamptz);"
+        "INSERT INTO t.x VALUES ('2026-11-26', 'a', NULL), ('2026-11-28', 'b', NULL), ('2026-11-30', 'c', NULL)"
+    )
+    more = "    covers: since_last\n    since: 2026-11-25\n    late: {column: at, rows: next}\n"
+    one = feed(tmp_path, "[id]", more=more)
+    loaded = Loaded(column="at", since=date(2026, 11, 25), until=datetime(2026, 11, 30, tzinfo=UTC), takes_late=True)
+
+    lines = rows(table, stage_query(one, LONDON.days(SATURDAY, date(2026, 11, 29)), loaded))
+
+    assert json.loads(lines[-1])["undated"] == 2
+
+
+@pytest.mark.parametrize(
+    ("covers", "content", "known"),
+    [
+        (
+            "day",
+            "('2025-01-03', 'x', '2025-01-03 10:00+00'), ('2026-11-27', 'y', '2026-11-27 23:00+00')",
+            ["2025-01-03", "2026-11-27"],
+        ),
+        ("{hours: 6, column: at}", "('2026-11-27', 'y', '2026-11-27 23:30-02')", ["2026-11-28", "2026-11-28"]),
+        ("day", "('infinity', 'x', NULL)", ["infinity", "infinity"]),
+        ("day", "", [None, None]),
+    ],
+)
+def test_no_rows_come_with_the_first_and_last_day_of_the_table(
+    table: Any, tmp_path: Path, covers: str, content: str, known: list[str | None]
+) -> None:
+    table.execute("CREATE TABLE t.x (d date, id text, at timestamptz)")
+    if content:
+        table.execute(f"INSERT INTO t.x VALUES {content}")
+    one = feed(
+        tmp_path, "[id]", more=f"    covers: {covers}\n    schedule: {{every_hours: 6}}\n    where: {{id: none}}\n"
+    )
+    zone = Timetable(time_zone="Europe/London", calendar=Calendar(), schedule=one.schedule, covers=one.covers)
+
+    (line,) = rows(table, stage_query(one, zone.cover_at(datetime(2024, 11, 27, tzinfo=UTC))))
+
+    assert json.loads(line)["range"] == known
+    control = Control.parse(line)
+    assert control is not None
+    assert (control.range is None) == ("infinity" in known)
+
+
+def test_range_is_not_asked_for_where_there_are_rows(table: Any, tmp_path: Path) -> None:
+    table.execute("CREATE TABLE t.x (d date, id text); INSERT INTO t.x VALUES ('2026-11-27', 'a')")
+
+    query = stage_query(feed(tmp_path, "[id]"), DAY)
+
+    assert json.loads(rows(table, query)[-1])["range"] is None
+    explained = table.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}").fetchone()[0]
+    assert "'Actual Loops': 0" in str(explained), "the table is not read a second time"
