@@ -6,7 +6,6 @@ A run of the day before that was held back, and that nobody has planned since, i
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from batches.context import Context
 from batches.errors import InvalidRequest
 from batches.expecting import read_partners
+from batches.planned import not_planned
 from batches.readiness import Readiness
 from batches.record import BatchId
 from partners import Feed, Partner
@@ -22,7 +22,6 @@ from partners.schedule import Run
 FEED_OF_A_WRONG_FILE = "unreadable"
 LOOK_BACK = timedelta(hours=24)
 LONGEST_WINDOW = timedelta(days=2)
-READS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +84,6 @@ def _runs(context: Context, partners: list[Partner], start: datetime, end: datet
             within = [due for due in mine if due.run.at > start]
             now += within
             before += [] if within else mine[-1:]
-    with ThreadPoolExecutor(READS_AT_ONCE) as pool:
-        planned = list(pool.map(lambda due: _is_planned(context, due.batch), before))
-    held = [due for due, is_planned in zip(before, planned, strict=True) if not is_planned]
+    missing = not_planned(context, [due.batch for due in before])
+    held = [due for due in before if due.batch in missing]
     return sorted([*held, *now], key=lambda due: (due.run.at, due.partner.name, due.name))
-
-
-def _is_planned(context: Context, batch: BatchId) -> bool:
-    return bool(context.stores.batches.get_blob_client(f"{batch.folder}/batch.json").exists())

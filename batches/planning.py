@@ -18,6 +18,7 @@ from batches.covering import take
 from batches.errors import InvalidRequest, OtherWindow, UnknownBatch
 from batches.ledger import Note
 from batches.numbering import open_book, take_sequence
+from batches.planned import mark_planned
 from batches.plausible import as_loaded, load_limit
 from batches.recipe import Recipe
 from batches.record import ROWS, BatchId, Covered, Record
@@ -70,6 +71,7 @@ def plan(context: Context, partner: str, feed: str, window: Window, revision: in
         refuse(timetable, window, nominal, context.now())
         made = _new_record(context, whose, batch, window, nominal)
         record = records.create(context.stores.batches, made)
+        mark_planned(context, batch)
         _refuse_other_window(timetable, record, window, nominal)
     with suppress(UnknownBatch):  # a batch that an older version sealed has no recipe
         open_book(context, record, recipe.read(context, batch))
