@@ -8,7 +8,7 @@ and it is never worked on again. What a batch took never changes.
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
 from pydantic import AwareDatetime, Field
 
@@ -24,6 +24,7 @@ from batches.record import BatchId, Loads, Record, Stored
 from partners.schedule import Cover, Timetable
 
 MOST_KEPT = 800
+FARTHEST_RUN_DAYS = 400
 # No call lasts longer: a batch without a record whose days were taken before that is one that crashed.
 LONGEST_CALL_SECONDS = 600
 
@@ -71,6 +72,8 @@ def take(
         found[:] = [changed.taken[batch.slot]]
         return content if content and changed == book else changed.model_dump_json(indent=1).encode()
 
+    if _is_from_before(timetable, nominal):
+        return _of_the_past(timetable, nominal), None
     name = f"{batch.partner}/{batch.feed}/covers.json"
     blobs.update(context.stores.batches, name, rewrite)
     (taken,) = found
@@ -79,12 +82,27 @@ def take(
 
 def preview(context: Context, timetable: Timetable, batch: BatchId) -> Cover | None:
     """Return what `take` would give now, None when nothing is left to take; writes nothing. Raises UnderWay, Superseded."""
+    nominal = timetable.days(batch.business_date, batch.business_date)
+    if _is_from_before(timetable, nominal):
+        return _of_the_past(timetable, nominal)
     book = read_book(context, batch.partner, batch.feed)
     mine = book.taken.get(batch.slot)
     if mine is not None:
         return timetable.days(mine.first, mine.last)
     last, _ = _walk(context, batch, book)
-    return timetable.extended(timetable.days(batch.business_date, batch.business_date), last)
+    return timetable.extended(nominal, last)
+
+
+def _is_from_before(timetable: Timetable, nominal: Cover) -> bool:
+    """Whether a batch is from before the feed began: a backfill, for which somebody gave a reason."""
+    return timetable.since is not None and nominal.last < timetable.since
+
+
+def _of_the_past(timetable: Timetable, nominal: Cover) -> Cover:
+    """Return the days after the run before, whatever became of that: batches of a backfill do not take over each other's days."""
+    runs = timetable.runs(nominal.start - timedelta(days=FARTHEST_RUN_DAYS), nominal.end - timedelta(microseconds=1))
+    before = [run.cover.last for run in runs if run.cover.last < nominal.last]
+    return timetable.days(before[-1] + timedelta(days=1), nominal.last) if before else nominal
 
 
 def _taken(context: Context, timetable: Timetable, batch: BatchId, nominal: Cover, book: Book) -> Book:

@@ -39,10 +39,10 @@ class Feed:
         context._partners["northwind"] = self.partner
         return context
 
-    def plan(self, day: date, revision: int = 1) -> Record:
+    def plan(self, day: date, revision: int = 1, force: str | None = None) -> Record:
         context = self.at(day)
         (run,) = self.partner.timetable("accruals").runs(context.now() - timedelta(hours=1), context.now())
-        window = Window(run.cover.start, run.cover.end)
+        window = Window(run.cover.start, run.cover.end, force=force)
         return batches.plan(context, "northwind", "accruals", window, revision)
 
     def send(self, record: Record) -> None:
@@ -229,6 +229,18 @@ def test_correction_covers_what_it_corrects(world: World) -> None:
 
     assert days(correction) == (20, 22)
     assert days(feed.plan(TUESDAY)) == (23, 23)
+
+
+def test_backfill_of_days_before_the_feed_began_takes_those_since_the_run_before(world: World) -> None:
+    feed = Feed(world, since=MONDAY)
+    feed.send(feed.plan(TUESDAY))
+
+    past = [feed.plan(day, force="backfill") for day in (date(2026, 11, 16), date(2026, 11, 17))]
+
+    assert [days(record) for record in past] == [(13, 15), (16, 16)]
+    assert days(feed.plan(date(2026, 11, 25))) == (24, 24)
+    with pytest.raises(InvalidRequest, match="the feed began on 2026-11-23"):
+        feed.plan(date(2026, 11, 18))
 
 
 def test_correction_of_nothing_is_refused(world: World) -> None:

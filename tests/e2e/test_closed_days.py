@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import requests
-from nights import at_partner, hour, run, status
+from nights import at_partner, failed, hour, run, run_batch, status
 
 from adf_runner import PipelineRun
 from cli.run import raise_if_failed
@@ -81,6 +81,21 @@ def test_next_file_begins_with_the_day_after(closed_days: Stack, tmp_path: Path)
     assert (opened.rows, opened.sha256) == expected_file(stack.postgres.dsn(), "northwind", "accruals", TUESDAY)
     assert status(stack, TUESDAY)["state"] == "delivered"
     assert len(at_partner(stack, MONDAY)) == len(at_partner(stack, TUESDAY)) == 4
+
+
+def test_older_days_leave_only_with_a_reason_that_the_ledger_keeps(closed_days: Stack, tmp_path: Path) -> None:
+    stack, friday = closed_days, date(2026, 11, 13)
+    why = failed(run_batch(stack, friday))
+
+    raise_if_failed(run_batch(stack, friday, force="the partner asked for Friday's file"))
+
+    assert "the feed began on 2026-11-14" in why
+    ledger = stack.container("batches").download_blob("northwind/accruals/ledger.jsonl").readall().decode()
+    assert '"step":"forced"' in ledger
+    assert "the partner asked for Friday's file" in ledger
+    partner = stack.partners["northwind"]
+    (opened,) = partner.open_batch("northwind.accruals.2026-11-13.1", stack.verification_certificate(), tmp_path)
+    assert (opened.rows, opened.sha256) == expected_file(stack.postgres.dsn(), "northwind", "accruals", friday)
 
 
 def test_explained_run_says_what_it_covered(closed_days: Stack) -> None:
