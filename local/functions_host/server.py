@@ -147,7 +147,7 @@ class Host:
         return base64.b64encode(raw).decode() if self._settings.queues.base64 else raw.decode()
 
     def _answer(self, request: Request) -> Response:
-        path = decode_path(request.target.partition("?")[0])
+        path = decode_path(request.target.partition("?")[0]) if request.target.startswith("/") else None
         if path == "/":
             return Response(status=200)
         if path is not None and (path == "/admin" or path.startswith("/admin/")):

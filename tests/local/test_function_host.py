@@ -114,6 +114,23 @@ def test_host_or_length_given_twice_is_refused(host: FunctionHost, double: bytes
     assert answer_to(host, b"GET /api/echo/a?code=host-key HTTP/1.1\r\n" + double + b"\r\n\r\n") == 400
 
 
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (b"/api/rest/%E9?code=host-key", 200),
+        (b"/api/rest/%C0%AF?code=host-key", 200),
+        (b"/api/echo/\xc3\xa9?code=host-key", 400),
+        (b"/api/batche%C5%BF", 404),
+        (b"http://h/api/echo/a?code=host-key", 200),
+        (b"http://other/api/echo/a?code=host-key", 400),
+        (b"*", 405),
+        (b"api/echo/a", 400),
+    ],
+)
+def test_target_is_taken_or_refused_as_it_was_sent(host: FunctionHost, target: bytes, status: int) -> None:
+    assert answer_to(host, b"GET " + target + b" HTTP/1.1\r\nHost: h\r\n\r\n") == status
+
+
 def test_method_that_no_route_has_is_not_found(host: FunctionHost) -> None:
     assert answer_to(host, b"TRACE /api/send HTTP/1.1\r\nHost: h\r\n\r\n") == 404
 
