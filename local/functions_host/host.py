@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Self
 
 from local.functions_host.settings import HOST_ENDS
 from local.wire.certificates import write_private
-from local.wire.processes import Process, ProcessService, base_environment
+from local.wire.processes import Process, ProcessService, ServiceError, base_environment
 
 LEASE_SECONDS = 600
 FIRST_RESTART_SECONDS = 1.0
@@ -112,13 +112,24 @@ class FunctionHost(ProcessService):
             return
         long_enough = time.monotonic() - began > MOST_RESTART_SECONDS
         self._pause_seconds = FIRST_RESTART_SECONDS if long_enough else self._pause_seconds
+        while not self._is_replaced(process):
+            pass
+
+    def _is_replaced(self, ended: Process) -> bool:
+        """Start the host once more after a pause, unless it was stopped meanwhile; return whether that was the last try."""
         time.sleep(self._pause_seconds)
         self._pause_seconds = min(2 * self._pause_seconds, MOST_RESTART_SECONDS)
         with self._lock:
-            if self._process is process:
-                process.stop()
-                self.restarts += 1
+            if self._process is not ended:
+                return True
+            ended.stop()
+            self.restarts += 1
+            try:
                 self._start()
+            except ServiceError:  # why is in the log; the platform goes on trying, too
+                self._process = ended
+                return False
+            return True
 
     @staticmethod
     def _has_ended_itself(process: Process) -> bool:

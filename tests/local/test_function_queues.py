@@ -292,6 +292,22 @@ def test_host_that_a_queue_refuses_is_replaced_and_nothing_is_lost_or_done_twice
     assert sorted(scene.journal("work")) == [f'{{"n": {number}}} try 1' for number in range(8)]
 
 
+def test_host_that_does_not_start_again_is_tried_again(tmp_path: Path, queues: Azurite) -> None:
+    scene = Scene(tmp_path, queues)
+    host_json = scene.host.app_folder / "host.json"
+    whole = host_json.read_text()
+    with FaultProxy(queues.queue_url("sealifthost").rpartition("/")[0]) as proxy:
+        scene.host.environment["AzureWebJobsStorage"] = proxy.before(scene.connection)
+        with scene.host:
+            host_json.write_text("{")
+            proxy.faults.add(Fault(path="*/work/messages", status=403, times=None))
+            wait_for(lambda: "is not JSON" in scene.host.log.read_text(), seconds=60)
+            proxy.faults.clear()
+            host_json.write_text(whole)
+            scene.send({"n": 1})
+            wait_for(lambda: len(scene.journal("done")) == 1, seconds=60)
+
+
 def test_host_is_replaced_when_storage_stays_unreachable(tmp_path: Path) -> None:
     storage = Azurite(tmp_path / "azurite", accounts=["sealifthost"]).start()
     try:
