@@ -24,7 +24,7 @@ from monitor.listing import SORTS, Filter, read_listing
 from monitor.nights import read_night
 from monitor.overview import read_overview
 from monitor.partner import read_partner_page
-from monitor.reading import forget
+from monitor.reading import forget, recently
 from monitor.rendering import Links, policy, render
 from partners import UnknownPartner
 
@@ -109,8 +109,10 @@ def _at(context: Context, query: _Query) -> Context:
     return replace(context, clock=lambda: fixed.astimezone(UTC))
 
 
-def _overview(context: Context, _parts: tuple[str, ...], _query: _Query) -> object:
-    return read_overview(context)
+def _overview(context: Context, _parts: tuple[str, ...], query: _Query) -> object:
+    if query.get("at"):
+        return read_overview(context)
+    return recently(("overview", context.stores.batches.url), lambda: read_overview(context))
 
 
 def _batches(context: Context, _parts: tuple[str, ...], query: _Query) -> object:

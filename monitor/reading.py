@@ -6,11 +6,11 @@ What was read is kept for a few seconds by this process: a page that is loaded a
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from azure.core.exceptions import AzureError
 
@@ -60,6 +60,12 @@ def forget() -> None:
     _kept.clear()
 
 
+def recently(key: tuple[str, ...], read: Callable[[], Value]) -> Value:
+    """Return what `read` gives, or what it gave within the last seconds."""
+    kept = _fresh(key, KEPT_SECONDS)
+    return _keep(key, read()) if kept is None else cast(Value, kept)
+
+
 def read_feeds(context: Context, feeds: Iterable[tuple[str, str]], *, days: int = DAYS) -> list[FeedSeen]:
     """Return the batches of the last days of each feed: one request a feed."""
     wanted = list(feeds)
@@ -81,7 +87,7 @@ def _read_feed(context: Context, partner: str, feed: str, first: date) -> FeedSe
     if isinstance(kept, FeedSeen):
         return kept
     try:
-        recent = read_recent(context, partner, feed)
+        recent = read_recent(context, partner, feed, since=first)
     except Unreadable:
         return None
     if recent is None:

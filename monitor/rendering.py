@@ -13,12 +13,14 @@ from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from monitor.overview import Row
 from monitor.states import look
 
 FOLDER = Path(__file__).parent / "templates"
 BASE = "/api/monitor"
+SUNDAY = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,24 @@ class Links:
 def render(template: str, links: Links, **values: object) -> str:
     """Return a page."""
     return _environment().get_template(template).render(links=links, **values)
+
+
+def cells(links: Links, row: Row) -> Markup:
+    """Return a feed's cells. They are thousands on a page, so they are put together here and not by the template."""
+    prefix, _, query = links.to("batch", "-").partition("?")
+    place, query = escape(prefix.removesuffix("-")), escape(f"?{query}" if query else "")
+    pieces: list[str] = []
+    for cell in row.cells:
+        shown = look(cell.state)
+        title = escape(f"{cell.day}: {cell.state}{', ' if cell.reason else ''}{cell.reason}")
+        side = ' class="sunday"' if cell.day.weekday() == SUNDAY else ""
+        if cell.batch:
+            label = f"{shown.glyph} {cell.day}: {escape(cell.state)}"
+            link = f'href="{place}{escape(cell.batch)}{query}" aria-label="{label}"'
+            pieces.append(f'<td{side}><a class="{shown.tone}" {link} title="{title}">{shown.glyph}</a></td>')
+        else:
+            pieces.append(f'<td{side}><span class="{shown.tone}" title="{title}">{shown.glyph}</span></td>')
+    return Markup("\n".join(pieces))  # noqa: S704 - every text from outside is escaped above
 
 
 def policy() -> str:
@@ -66,7 +86,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {"size": size, "moment": moment, "span": span, "count": count}
     # Our own file, no caller's text: the only markup that is not escaped.
-    environment.globals |= {"look": look, "style": Markup(style())}  # noqa: S704
+    environment.globals |= {"cells": cells, "look": look, "style": Markup(style())}  # noqa: S704
     return environment
 
 
