@@ -338,9 +338,10 @@ def purge(req: func.HttpRequest) -> Answer:
 @app.route("standings", methods=["GET"])
 @door
 def standings(req: func.HttpRequest) -> Answer:
-    """How every feed with a deadline stands for the last `?days=` business dates, and when every feed runs next."""
+    """How every feed with a deadline stands for the last `?days=` business dates and `?ahead=`, and when every feed runs next."""
     days = _number(req, "days", batches.BACK_DAYS, batches.MOST_DAYS)
-    return 200, batches.overview(_context(req), back_days=days)
+    ahead = _number(req, "ahead", 0, batches.MOST_DAYS)
+    return 200, batches.overview(_context(req), back_days=days, ahead_days=ahead)
 
 
 @app.route("feeds/{partner}/{feed}", methods=["GET"])
@@ -494,8 +495,10 @@ def _traceparent(context: func.Context) -> str | None:
 
 
 def _number(req: func.HttpRequest, parameter: str, default: int, most: int) -> int:
-    """Return a number of the query. Raises InvalidRequest."""
-    asked = req.params.get(parameter, str(default))
+    """Return a number of the query, the default where it is left out. Raises InvalidRequest."""
+    if parameter not in req.params:
+        return default
+    asked = req.params[parameter]
     number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 0
     if not 1 <= number <= most:
         raise batches.InvalidRequest(

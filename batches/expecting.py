@@ -45,8 +45,10 @@ def read_partners(context: Context) -> tuple[list[Partner], list[str]]:
     return load_partners(context.sftp, on_fault=tell), faulty
 
 
-def read_standings(context: Context, partners: Iterable[Partner], *, back_days: int = BACK_DAYS) -> list[Standing]:
-    """Return how every feed with a deadline stands for the last business dates, oldest first."""
+def read_standings(
+    context: Context, partners: Iterable[Partner], *, back_days: int = BACK_DAYS, ahead_days: int = 0
+) -> list[Standing]:
+    """Return how every feed with a deadline stands for the last business dates, and for those ahead, oldest first."""
     partners = list(partners)
     facts = {
         (partner.name, name, day): found
@@ -55,11 +57,16 @@ def read_standings(context: Context, partners: Iterable[Partner], *, back_days: 
         if feed.expected is not None
         for day, found in _facts(context, expectation(partner, name, feed), back_days).items()
     }
-    return judge(context, partners, facts, back_days=back_days)
+    return judge(context, partners, facts, back_days=back_days, ahead_days=ahead_days)
 
 
 def judge(
-    context: Context, partners: Iterable[Partner], facts: dict[tuple[str, str, date], Facts], *, back_days: int
+    context: Context,
+    partners: Iterable[Partner],
+    facts: dict[tuple[str, str, date], Facts],
+    *,
+    back_days: int,
+    ahead_days: int = 0,
 ) -> list[Standing]:
     """Return how every feed with a deadline stands, given what is on record about each business date."""
     expectations = [
@@ -74,7 +81,7 @@ def judge(
             if feed.expected is not None:
                 for day, waits in _waiting(context, readiness, partner, name).items():
                     facts.setdefault((partner.name, name, day), Facts(waiting=waits))
-    return judge_feeds(expectations, context.now(), facts, back_days=back_days)
+    return judge_feeds(expectations, context.now(), facts, back_days=back_days, ahead_days=ahead_days)
 
 
 def alert(context: Context, partners: list[Partner]) -> list[Standing]:

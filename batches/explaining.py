@@ -20,12 +20,13 @@ from partners.schedule import Cover, Run
 MOST_DAYS = 35
 
 
-def overview(context: Context, *, back_days: int) -> dict[str, Any]:
-    """Return `standings` of the last days, and for every feed its zone, its next run, and its pause."""
+def overview(context: Context, *, back_days: int, ahead_days: int = 0) -> dict[str, Any]:
+    """Return `standings` of the last days and of those ahead, and for every feed its zone, its next run, and its pause."""
     partners = usable_partners(context)
     now = context.now()
+    standings = read_standings(context, partners, back_days=back_days, ahead_days=ahead_days)
     return {
-        "standings": [_standing(each) for each in read_standings(context, partners, back_days=back_days)],
+        "standings": [_standing(each) for each in standings],
         "feeds": [_outlook(partner, name, now) for partner in partners for name in partner.feeds],
     }
 

@@ -1,4 +1,6 @@
-"""`./sealift feeds`: how every feed stands and when it runs next; `feeds explain`: why one is due or not on a day.
+"""`./sealift feeds`: how every feed stands and when it runs next, as a grid on a terminal, else as a list.
+
+`feeds explain` answers why one is due or not on a day.
 
 `feeds --backfill FROM TO` lists the batches of those days that were never planned and, after a yes, plans them; nothing older
 than a feed's `since` is ever sent without it. The app is named as for `./sealift batch`.
@@ -9,16 +11,19 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import sys
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from cli import console
 from cli.batch import Api, add_connection, connect
 from cli.console import CommandFailed
+from cli.feeds_grid import show_grid
 
 MOST_BACKFILL_DAYS = 400
+DAYS_AHEAD = 3
 
 
 class BackfillRefused(CommandFailed):
@@ -32,18 +37,29 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser("sealift feeds", description=__doc__)
     add_connection(parser)
     parser.add_argument("--days", type=int, default=7, metavar="N", help="how many business dates (7)")
+    parser.add_argument("--ahead", type=int, metavar="N", help="and how many to come (3 in the grid, else none)")
+    parser.add_argument(
+        "--grid",
+        action=argparse.BooleanOptionalAction,
+        default=sys.stdout.isatty(),
+        help="feeds by days (on a terminal)",
+    )
     parser.add_argument("--partner", help="only this partner's feeds")
     parser.add_argument("--backfill", nargs=2, type=date.fromisoformat, metavar=("FROM", "TO"), help="business dates")
     parser.add_argument("--yes", action="store_true", help="with --backfill: do not ask")
     arguments = parser.parse_args(argv)
     api = connect(arguments)
-    answer = api.get("standings", days=arguments.days)
+    is_grid = arguments.grid and not arguments.json and not arguments.backfill
+    ahead = arguments.ahead if arguments.ahead is not None else DAYS_AHEAD if is_grid else None
+    answer = api.get("standings", days=arguments.days, ahead=ahead)
     if arguments.partner:
         answer = _only(answer, arguments.partner)
     if arguments.backfill:
         return _backfill(api, answer["feeds"], arguments)
     if arguments.json:
         print(json.dumps(answer, indent=2))
+    elif is_grid:
+        show_grid(answer, datetime.now(UTC).date())
     else:
         _show(answer)
     alarming = {"late", "missing", "failed", "rejected"}

@@ -175,12 +175,13 @@ def judge_feeds(
     facts: Mapping[tuple[str, str, date], Facts],
     *,
     back_days: int = 7,
+    ahead_days: int = 0,
 ) -> list[Standing]:
-    """Judge the last `back_days` business dates of each feed, oldest first; dates without facts are judged as well."""
+    """Judge the last `back_days` business dates of each feed, and so many ahead, oldest first, also those without facts."""
     standings = []
     for expectation in expectations:
         today = now.astimezone(ZoneInfo(expectation.time_zone)).date()
-        for back in range(back_days, -1, -1):
+        for back in range(back_days, -1 - ahead_days, -1):
             day = today - timedelta(days=back)
             standings.append(judge_feed(expectation, day, now, facts.get((expectation.partner, expectation.feed, day))))
     return standings

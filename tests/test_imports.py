@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "encryption",
         "infra",
         "local",
+        "monitor",
         "partners",
     },
 }

@@ -145,7 +145,12 @@ OPERATIONS = (
         errors=(409, 422),
     ),
     Operation(
-        method="get", path="/standings", function="standings", answers="Standings", query=("days",), errors=(422,)
+        method="get",
+        path="/standings",
+        function="standings",
+        answers="Standings",
+        query=("days", "ahead"),
+        errors=(422,),
     ),
     Operation(
         method="get",
@@ -327,6 +332,7 @@ QUERY: dict[str, tuple[str, Schema, bool]] = {
     "date": ("only batches of this business date", {"type": "string", "format": "date"}, False),
     "day": ("a day at the partner; today if left out", {"type": "string", "format": "date"}, False),
     "days": ("how many business dates", {"type": "integer", "minimum": 1, "maximum": 35}, False),
+    "ahead": ("and how many to come; none if left out", {"type": "integer", "minimum": 1, "maximum": 35}, False),
     "limit": ("how many", {"type": "integer", "minimum": 1, "maximum": function_app.LIST_LIMIT}, False),
     "file": ("read this sealed file's bytes", TEXT, False),
 }

@@ -214,6 +214,11 @@ def test_feeds_are_listed_with_their_next_run_and_explained(operator: App, capsy
     assert feeds_main(["--days", "2", "--partner", "northwind"]) in (0, 1)
     listed = capsys.readouterr().out
     assert "northwind accruals: covers day, next run " in listed
+    assert feeds_main(["--days", "2", "--partner", "northwind", "--grid"]) in (0, 1)
+    title, days, line, _ = capsys.readouterr().out.split("\n", 3)
+    assert len(title.split()) == 2 + 1 + 3, "two days back, today, three to come"
+    assert days.startswith("feed")
+    assert line.startswith("northwind accruals")
     assert " UTC)" in listed
     assert "  due " in listed
 
