@@ -209,11 +209,11 @@ def test_poison_message_fails_its_file_and_batch_with_a_fix(app: App) -> None:
 
 
 def test_poison_function_that_fails_is_tried_again_until_the_batch_has_failed(
-    hosts: Hosts, app_storage: tuple[Azurite, Stores]
+    hosts: Hosts, on_disk: tuple[Azurite, Stores]
 ) -> None:
-    azurite = app_storage[0]
+    azurite = on_disk[0]  # of its own: another host on these queues would not meet the fault
     with FaultProxy(azurite.blob_url("sealiftencrypted").rpartition("/")[0]) as proxy:
-        app = hosts(EncryptedStorage=proxy.before(azurite.connection_string("sealiftencrypted")))
+        app = hosts(on=on_disk, EncryptedStorage=proxy.before(azurite.connection_string("sealiftencrypted")))
         plan = app.plan(next(DAYS))
         file = StagedFile(name=plan["files"][0], etag='"0"', size_bytes=1)
         message = SealMessage(version=1, batch=plan["batch"], files=[file], format="native", last=True)
