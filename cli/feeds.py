@@ -135,7 +135,9 @@ def _backfill(api: Api, feeds: list[dict[str, Any]], arguments: argparse.Namespa
     for feed, run in runs:
         window = {"windowStart": run["windowStart"], "windowEnd": run["windowEnd"]}
         asked = {"partner": feed["partner"], "feed": feed["feed"], **window}
-        api.post("batches", {**asked, "force": f"backfill {first} to {last}, asked by {getpass.getuser()}"})
+        # A reason also lets late rows and days outside the table pass: it is given only where nothing leaves without one.
+        reason = {"force": f"backfill {first} to {last}, asked by {getpass.getuser()}"} if run["whyNot"] else {}
+        api.post("batches", {**asked, **reason})
         parameters = " ".join(f"--param {name}={value}" for name, value in asked.items())
         console.say(f"  ./sealift run deliver_batch {parameters}")
     console.say("Planned. On Azure run deliver_batch with these parameters, in this order.")

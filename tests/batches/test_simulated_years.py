@@ -96,12 +96,17 @@ class Row(NamedTuple):
 
 
 def make_rows(chance: random.Random, days: int = 730) -> list[Row]:
-    """Return a few rows for each day: most are loaded in its night, one in ten up to a month later."""
+    """Return a few rows for each day: most are loaded in its night, one in ten up to a month later.
+
+    Loads are close to full hours, when batches are planned: some are not visible then, though their time is earlier.
+    """
     rows = []
     for number in range(3 * days):
         day = START + timedelta(days=number // 3)
-        hours = chance.uniform(24, 28) if chance.random() < 0.9 else chance.uniform(24, 720)
-        loaded = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(hours=hours)
+        hours = chance.uniform(25, 33) if chance.random() < 0.9 else chance.uniform(25, 720)
+        loaded = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(
+            hours=round(hours), minutes=chance.uniform(-10, 10)
+        )
         rows.append(Row(number, day, loaded, loaded + timedelta(minutes=chance.uniform(0, 9))))
     return rows
 
