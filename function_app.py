@@ -1,4 +1,4 @@
-"""Azure's entry: HTTP doors and queue workers. Reads a request, calls `batches`, answers a JSON object; keeps nothing.
+"""Azure's entry: HTTP endpoints and queue workers. Reads a request, calls `batches`, answers a JSON object; keeps nothing.
 
 Every route needs the function key unless it says otherwise. Errors are `{"error", "hint", "batch"}` with the right status.
 """
@@ -150,7 +150,9 @@ class PurgeRequest(_OperatorRequest):
     older_than_hours: int = Field(default=72, ge=0, le=24 * 365, alias="olderThanHours")
 
 
-def door(handle: Callable[[func.HttpRequest], Answer]) -> Callable[[func.HttpRequest, func.Context], func.HttpResponse]:
+def endpoint(
+    handle: Callable[[func.HttpRequest], Answer],
+) -> Callable[[func.HttpRequest, func.Context], func.HttpResponse]:
     """Turn what a handler returns or raises into a JSON answer; our own faults become a 500 that tells nothing."""
 
     def answer(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
@@ -180,14 +182,14 @@ def _answer(handle: Callable[[func.HttpRequest], Answer], req: func.HttpRequest,
 
 
 @app.route("feeds", methods=["GET"])
-@door
+@endpoint
 def feeds(req: func.HttpRequest) -> Answer:
     """The feeds that are due after `windowStart` and until `windowEnd`, what each covers, and those that wait for dbt."""
     return 200, batches.feeds_due(_context(req), _instant(req, "windowStart"), _instant(req, "windowEnd"))
 
 
 @app.route("batches", methods=["POST"])
-@door
+@endpoint
 def plan(req: func.HttpRequest) -> Answer:
     """Plan a batch, or return the plan that was made before."""
     request = PlanRequest.model_validate_json(_body(req))
@@ -198,7 +200,7 @@ def plan(req: func.HttpRequest) -> Answer:
 
 
 @app.route("batches/{id}/seal", methods=["POST"])
-@door
+@endpoint
 def request_sealing(req: func.HttpRequest) -> Answer:
     """Accept the raw files and queue them for sealing."""
     request = SealRequest.model_validate_json(_body(req))
@@ -209,7 +211,7 @@ def request_sealing(req: func.HttpRequest) -> Answer:
 
 
 @app.route("batches/{id}/deliver", methods=["POST"])
-@door
+@endpoint
 def request_delivery(req: func.HttpRequest) -> Answer:
     """Queue the delivery of a sealed batch that takes the route `function`."""
     request = DeliverRequest.model_validate_json(_body(req))
@@ -219,7 +221,7 @@ def request_delivery(req: func.HttpRequest) -> Answer:
 
 
 @app.route("batches/{id}/sending", methods=["POST"])
-@door
+@endpoint
 def begin_file(req: func.HttpRequest) -> Answer:
     """Answer whether the run that holds the delivery is to send a file now: what was sent is not sent again."""
     request = SendingRequest.model_validate_json(_body(req))
@@ -230,7 +232,7 @@ def begin_file(req: func.HttpRequest) -> Answer:
 
 
 @app.route("batches/{id}/sent", methods=["POST"])
-@door
+@endpoint
 def note_sent(req: func.HttpRequest) -> Answer:
     """Record that the Copy of a file was completed."""
     request = SentRequest.model_validate_json(_body(req))
@@ -241,7 +243,7 @@ def note_sent(req: func.HttpRequest) -> Answer:
 
 
 @app.route("batches/{id}/confirm", methods=["POST"])
-@door
+@endpoint
 def confirm(req: func.HttpRequest) -> Answer:
     """Compare what arrived with what was sealed, write the receipt, purge the plaintext."""
     request = ConfirmRequest.model_validate_json(_body(req))
@@ -251,7 +253,7 @@ def confirm(req: func.HttpRequest) -> Answer:
 
 
 @app.route("batches/{id}/failed", methods=["POST"])
-@door
+@endpoint
 def record_failure(req: func.HttpRequest) -> Answer:
     """Record that a run of Data Factory gave up, and why; a batch that another run works on goes on."""
     request = FailedRequest.model_validate_json(_body(req))
@@ -267,14 +269,14 @@ def record_failure(req: func.HttpRequest) -> Answer:
 
 
 @app.route("batches/{id}", methods=["GET"])
-@door
+@endpoint
 def status(req: func.HttpRequest) -> Answer:
     """The state of a batch and, once it is sealed, what must be sent."""
     return 200, batches.read_status(_context(req), _batch_id(req))
 
 
 @app.route("batches", methods=["GET"])
-@door
+@endpoint
 def list_batches(req: func.HttpRequest) -> Answer:
     """The newest batches and their states: `?partner=`, `?feed=`, `?state=`, `?date=`, `?limit=`."""
     limit = _number(req, "limit", 20, LIST_LIMIT)
@@ -289,7 +291,7 @@ def list_batches(req: func.HttpRequest) -> Answer:
 
 
 @app.route("batches/{id}/ledger", methods=["GET"])
-@door
+@endpoint
 def ledger(req: func.HttpRequest) -> Answer:
     """Every step of a batch: who, what, when, in which run."""
     batch = _batch_id(req)
@@ -297,7 +299,7 @@ def ledger(req: func.HttpRequest) -> Answer:
 
 
 @app.route("batches/{id}/verify", methods=["GET"])
-@door
+@endpoint
 def verify(req: func.HttpRequest) -> Answer:
     """Signature, records and ledger of a batch; with `?file=`, the bytes of one sealed file."""
     if file := req.params.get("file"):
@@ -306,7 +308,7 @@ def verify(req: func.HttpRequest) -> Answer:
 
 
 @app.route("batches/{id}/resend", methods=["POST"])
-@door
+@endpoint
 def resend(req: func.HttpRequest) -> Answer:
     """Make a delivered batch deliverable again, with the reason."""
     request = ResendRequest.model_validate_json(_body(req))
@@ -316,7 +318,7 @@ def resend(req: func.HttpRequest) -> Answer:
 
 
 @app.route("batches/{id}/replay", methods=["POST"])
-@door
+@endpoint
 def replay(req: func.HttpRequest) -> Answer:
     """Let a batch that failed or hangs go on from a step."""
     request = ReplayRequest.model_validate_json(_body(req))
@@ -326,7 +328,7 @@ def replay(req: func.HttpRequest) -> Answer:
 
 
 @app.route("purge", methods=["POST"])
-@door
+@endpoint
 def purge(req: func.HttpRequest) -> Answer:
     """Purge what delivered batches left in raw; name other plaintext that is too old."""
     request = PurgeRequest.model_validate_json(_body(req))
@@ -336,7 +338,7 @@ def purge(req: func.HttpRequest) -> Answer:
 
 
 @app.route("standings", methods=["GET"])
-@door
+@endpoint
 def standings(req: func.HttpRequest) -> Answer:
     """How every feed with a deadline stands for the last `?days=` business dates and `?ahead=`, and when every feed runs next."""
     days = _number(req, "days", batches.BACK_DAYS, batches.MOST_DAYS)
@@ -345,7 +347,7 @@ def standings(req: func.HttpRequest) -> Answer:
 
 
 @app.route("feeds/{partner}/{feed}", methods=["GET"])
-@door
+@endpoint
 def explain(req: func.HttpRequest) -> Answer:
     """Why a feed is due or not on a day of its partner's zone, `?day=`: its runs, what they cover and what they wait for."""
     try:
@@ -373,20 +375,20 @@ def _page(req: func.HttpRequest) -> pages.Page:
     path, key = req.route_params.get("path") or "", req.params.get("code")
     try:
         return pages.answer(_context(), path=path, query=req.params, key=key, etag=req.headers.get("if-none-match", ""))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - as in `door`: no stack, row or secret leaves the app
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - as in `endpoint`: no stack, row or secret leaves the app
         batches.log_failure("request.crashed", error=type(error).__name__)
         return pages.failed()
 
 
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-@door
+@endpoint
 def health(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demands the argument
     """The app is alive; it looks at nothing else."""
     return 200, {"status": "alive"}
 
 
 @app.route("ready", methods=["GET"])
-@door
+@endpoint
 def ready(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demands the argument
     """Storage, queue and vault can be used, and so can every partner file; `causes` names what cannot, and why."""
     needs: dict[str, batches.Need] = {

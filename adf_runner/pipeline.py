@@ -1,4 +1,4 @@
-"""The door: run one pipeline of a factory to its end, in a thread that Ctrl-C can cancel."""
+"""The entry point: run one pipeline of a factory to its end, in a thread that Ctrl-C can cancel."""
 
 from __future__ import annotations
 

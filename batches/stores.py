@@ -27,7 +27,7 @@ RANGES: dict[str, Any] = {
     "connection_data_block_size": BLOCK_BYTES,
 }
 
-# The SDK's own waits begin at 15 seconds, which an HTTP door does not have. These tries end after about 20 seconds; beyond
+# The SDK's own waits begin at 15 seconds, which an HTTP endpoint does not have. These tries end after about 20 seconds; beyond
 # that the queue tries again, or Data Factory does.
 PATIENCE: dict[str, Any] = {
     "initial_backoff": 1,

@@ -32,7 +32,7 @@ class ApiRefused(CommandFailed):
 
 
 class Api:
-    """The function app's doors."""
+    """The function app's endpoints."""
 
     def __init__(self, url: str, key: str, ca_bundle: str | None = None, token: str = "") -> None:
         self._url = url.rstrip("/")

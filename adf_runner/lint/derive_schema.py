@@ -113,7 +113,7 @@ class Deriver:
         self.models[name] = {}
         docs = documentation(cls)
         hints = hints_of(cls, self.source)
-        for attribute, field in cls.__new__(cls)._attr_to_rest_field.items():  # noqa: SLF001 - the models have no other door
+        for attribute, field in cls.__new__(cls)._attr_to_rest_field.items():  # noqa: SLF001 - the models have no other way in
             rest = field._rest_name  # noqa: SLF001
             told = docs.get(attribute, "")
             required = re.search(r"Required\.", told) is not None

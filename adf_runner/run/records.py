@@ -177,7 +177,7 @@ class Listener:
         try:
             with self._lock:
                 self._on_event(Event(kind=kind, run=run, activity=activity, depth=depth))
-        except BaseException as fault:  # noqa: BLE001 - the door raises it once the run has stopped
+        except BaseException as fault:  # noqa: BLE001 - run_pipeline raises it once the run has stopped
             self.fault = fault
             self._on_fault()
 

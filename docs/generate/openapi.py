@@ -22,7 +22,7 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One door: its function, what it takes and what it answers when all is well."""
+    """One endpoint: its function, what it takes and what it answers when all is well."""
 
     method: str
     path: str

@@ -77,7 +77,7 @@ class App:
     patient: bool = False
 
     def call(self, method: str, path: str, **more: Any) -> requests.Response:
-        """Call a door and hold what it answers against docs/openapi.json."""
+        """Call an endpoint and hold what it answers against docs/openapi.json."""
         headers = {"x-functions-key": self.host.key, **more.pop("headers", {})}
         more.setdefault("timeout", 60)
         while True:

@@ -1,4 +1,4 @@
-"""docs/openapi.json is what the app is: its doors, its requests, and (by `App.call`) every answer that these tests see."""
+"""docs/openapi.json is what the app is: its endpoints, its requests, and (by `App.call`) every answer that these tests see."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from staged_rows import staged_rows
 DAYS = days(date(2024, 1, 8))
 INDEX = """
 import json, function_app
-doors = []
+endpoints = []
 for function in function_app.app.get_functions():
     for binding in function.get_dict_repr()["bindings"]:
         if binding["type"] == "httpTrigger":
-            doors += [[str(getattr(m, "value", m)), binding["route"], str(binding["authLevel"])] for m in binding["methods"]]
-print(json.dumps(doors))
+            endpoints += [[str(getattr(m, "value", m)), binding["route"], str(binding["authLevel"])] for m in binding["methods"]]
+print(json.dumps(endpoints))
 """
 
 
 def test_document_names_every_door_and_no_other(repository: Path) -> None:
     done = subprocess.run([sys.executable, "-c", INDEX], cwd=repository, capture_output=True, text=True, check=True)
 
-    doors = {
+    endpoints = {
         (method.lower(), f"/{route}"): "ANONYMOUS" in level.upper()
         for method, route, level in json.loads(done.stdout)
         if route != "monitor/{*path}"  # pages for people: docs/monitor.md
@@ -39,7 +39,7 @@ def test_document_names_every_door_and_no_other(repository: Path) -> None:
         for path, operations in DOCUMENT["paths"].items()
         for method, operation in operations.items()
     }
-    assert described == doors
+    assert described == endpoints
 
 
 def test_every_schema_is_one() -> None:

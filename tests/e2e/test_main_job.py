@@ -6,6 +6,7 @@ import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import requests
 from nights import CANARY, NIGHT, at_partner, completes_after_the_fix, hour, run, writes
 
 from adf_runner import load_factory
@@ -38,6 +39,23 @@ def test_manifest_is_the_last_that_arrives(stack: Stack, night: Result) -> None:
     assert sorted(arrived[:4]) == [f"/inbox/{name}" for name in at_partner(stack, NIGHT)]
 
 
+def monitor_pages(stack: Stack) -> dict[str, bytes]:
+    """Return every kind of the operators' page and its JSON twin, as the browser gets them."""
+    batch = f"northwind.accruals.{NIGHT}.1"
+    pages = {}
+    for path in ("", "batches", f"batch/{batch}", "partner/northwind", "nights"):
+        for form in ("html", "json"):
+            answer = requests.get(
+                f"{stack.function.url}/api/monitor/{path}",
+                params={"code": stack.function_key, "format": form, "at": f"{NIGHT + timedelta(days=1)}T09:00:00Z"},
+                timeout=60,
+            )
+            assert answer.status_code == 200, (path, answer.text)
+            assert "northwind" in answer.text or path == "nights", path
+            pages[f"the monitor's {path or 'overview'} ({form})"] = answer.content
+    return pages
+
+
 def test_canary_row_is_nowhere_but_with_the_partner(stack: Stack, night: Result, tmp_path: Path) -> None:
     (northwind,) = [one for one in night.delivered if one.partner == "northwind"]
     opened = stack.partners["northwind"].folder / "opened" / northwind.opened.name
@@ -52,6 +70,7 @@ def test_canary_row_is_nowhere_but_with_the_partner(stack: Stack, night: Result,
         private = any(part in ("postgres", "azurite", "opened") for part in path.relative_to(stack.folder).parts)
         if path.is_file() and not private:
             places[str(path)] = path.read_bytes()
+    places |= monitor_pages(stack)
     places["Azurite's log"] = stack.azurite.log.read_bytes() if stack.azurite.log.exists() else b""
 
     assert len(places) > 15

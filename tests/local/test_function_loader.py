@@ -30,12 +30,12 @@ REFUSED = {
     "return annotation of a wrapped handler": HEAD
     + textwrap.dedent("""\
         from functools import wraps
-        def door(handle):
+        def endpoint(handle):
             @wraps(handle)
             def answer(req: func.HttpRequest) -> func.HttpResponse: ...
             return answer
         @app.route(route='a')
-        @door
+        @endpoint
         def f(req: func.HttpRequest) -> tuple[int, str]: ...
         """),
     "unresolved annotation": "from __future__ import annotations\n"
