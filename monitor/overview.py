@@ -1,4 +1,4 @@
-"""The first page: every feed by business date, what asks for somebody, certificates that expire, and what runs next."""
+"""The first page: every feed by business date, what needs attention, certificates that expire, and what runs next."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
-    """What asks for somebody: the newest business date, and how many older ones are in the same state for the same cause."""
+    """What needs attention: the newest business date, and how many older ones are in the same state for the same cause."""
 
     row: Row
     cell: Cell

@@ -38,7 +38,7 @@ LOOKS: dict[str, Look] = {
     "open": Look("○", "none", "not due yet"),
     "no batch": Look("·", "none", "no batch on record"),
 }
-# What asks for somebody comes first.
+# What needs attention comes first.
 STRIP = (
     "missing",
     "late",
