@@ -37,6 +37,7 @@ class Delivered:
     opened: Opened
     open_seconds: float
     is_compared: bool
+    is_openpgp: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,7 @@ def _play(stack: Stack, steps: ActivityRun) -> Delivered:
         opened=opened,
         open_seconds=seconds,
         is_compared=expected is not None,
+        is_openpgp=partner.desk is not None,
     )
 
 
@@ -164,13 +166,20 @@ def _show(result: Result) -> None:
         deliver_seconds = sum(_find(steps, name).seconds for name in ("By function", "Send", "Send manifest"))
         sealed = next(file["bytes"] for file in sent if file["name"].startswith(one.opened.name))
         way = "the function" if by_function else "Copy"
+        files = "1 file" if len(sent) == 1 else f"{len(sent)} files, manifest last,"
         seal_seconds = _find(steps, "Seal").seconds + _find(steps, "Await sealed").seconds
         total = console.size(sum(file["bytes"] for file in sent))
         rows += [
             ("plan", one.batch, "", "", _find(steps, "Plan").seconds),
             ("extract", "PostgreSQL to raw", f"{one.opened.rows:,}", size, _find(steps, "Extract").seconds),
-            ("seal", "raw to encrypted: AES-256-GCM, RSA-OAEP", "", console.size(sealed), seal_seconds),
-            ("deliver", f"{len(sent)} files to SFTP by {way}, manifest last", "", total, deliver_seconds),
+            (
+                "seal",
+                f"raw to encrypted: {'OpenPGP, signed' if one.is_openpgp else 'AES-256-GCM, RSA-OAEP'}",
+                "",
+                console.size(sealed),
+                seal_seconds,
+            ),
+            ("deliver", f"{files} to SFTP by {way}", "", total, deliver_seconds),
             ("confirm", "receipt written, plaintext purged", "", "", _find(steps, "Confirm").seconds),
             (
                 "open",
