@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,10 @@ for number, place in zip(high, (3, 4)):
     os.dup2(number, place)
 os.execv(sys.argv[3], sys.argv[3:])
 """
+
+
+class Refused(AssertionError):
+    """Chromium refused a call, as it does while a page gives way to the next."""
 
 
 @dataclass
@@ -53,7 +57,8 @@ class Tab:
         while True:
             answer = self._next()
             if answer.get("id") == self._number:
-                assert "error" not in answer, answer["error"]
+                if "error" in answer:
+                    raise Refused(answer["error"])
                 result: dict[str, Any] = answer["result"]
                 return result
 
@@ -94,7 +99,10 @@ class Tab:
     def wait_until(self, expression: str) -> None:
         """Wait for a condition on the page."""
         end = time.monotonic() + PATIENCE_SECONDS
-        while not self.evaluate(expression):
+        while True:
+            with suppress(Refused):  # the page that was asked went away while it answered
+                if self.evaluate(expression):
+                    return
             assert time.monotonic() < end, f"never true: {expression}"
 
     def picture(self, *, whole: bool = True) -> bytes:
