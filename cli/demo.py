@@ -68,7 +68,8 @@ def main(argv: list[str]) -> int:
         seconds = time.monotonic() - began
         count = len(result.delivered)
         console.say(
-            f"\nDone in {seconds:.0f} s: {count} batches are at their partners, whole, signed, readable only there."
+            f"\nDone in {seconds:.0f} s: {'1 batch is' if count == 1 else f'{count} batches are'} at the partners, whole, signed,"
+            " readable only there."
         )
         if arguments.keep:
             _keep(stack, result)

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import Any
 
 from delivery import wire
-from delivery.connection import ConnectionSettings, connect
 from delivery.errors import FolderMissing, RemoteReadOnly, RemoteRefused
 from delivery.session import Session, Step
-from delivery.upload import stats
 from delivery.wire import Attributes, Data, Handle, Names, Reply, Status
-
-
-def remote_sizes(settings: ConnectionSettings, folder: str, names: Sequence[str]) -> dict[str, int | None]:
-    """Look, over one connection, how big these files are; None where nothing has that name."""
-    paths = [posixpath.join(folder, name) for name in names]
-    found: list[Attributes | None] = []
-    with connect(settings) as connection:
-        for start in range(0, len(paths), 128):
-            found += connection.session.run(stats(*paths[start : start + 128]))
-    return {name: found_file.size if found_file else None for name, found_file in zip(names, found, strict=True)}
 
 
 def list_folder(path: str) -> Generator[Step, Any, dict[str, Attributes]]:

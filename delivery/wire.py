@@ -209,11 +209,6 @@ def remove(path: str) -> Request:
     return Request(REMOVE, text(path))
 
 
-def make_folder(path: str) -> Request:
-    """Ask to make a folder."""
-    return Request(MKDIR, text(path) + struct.pack(">I", 0))
-
-
 def real_path(path: str) -> Request:
     """Ask for the absolute form of a path."""
     return Request(REALPATH, text(path))

@@ -163,19 +163,6 @@ def load(
     return counts
 
 
-def add_day(dsn: str, transactions: int, *, business_date: date) -> None:
-    """Append so many transactions of one business date, numbered on from those that are there."""
-    with _connection(dsn) as connection:
-        row = connection.execute(
-            "select (select count(*) from loyalty.members), (select count(*) from loyalty.cards),"
-            " (select count(*) from loyalty.merchants), (select count(*) from loyalty.transactions)"
-        ).fetchone()
-        assert row is not None, "a select without from gives one row"
-        counts = Loaded(members=row[0], cards=row[1], merchants=row[2], transactions=row[3])
-        first = counts.transactions + 1
-        _add(connection, counts, first=first, last=first + transactions - 1, end_date=business_date, days=1)
-
-
 def _add(
     connection: psycopg.Connection[tuple[int, ...]],
     counts: Loaded,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from partners.errors import PartnerError
@@ -87,7 +87,6 @@ class FileReader:
         self._held = len(layout.at("end")) + (layout.block.lines - 1 if layout.block else 0)
         self._starts = list(layout.at("start"))
         self._line = 0
-        self._filled = 0
         self._file = self._count()
         self._group = self._count()
         self._stage = ""  # within groups: the place of the last record
@@ -438,13 +437,6 @@ class FileReader:
 
     def _no_match(self, record: RecordReader, line: str) -> Mismatch:
         return _mismatch(f"line {self._line} is no record {record.record.record}: {record.explain(line)}")
-
-
-def reread(pieces: Iterable[bytes], reader: FileReader) -> Iterator[bytes]:
-    """Yield the pieces of a file while it is read back; the figures come from `reader.close()`. Raises Mismatch."""
-    for piece in pieces:
-        reader.feed(piece)
-        yield piece
 
 
 def spans(rereader: Rereader, record: Record, line: str) -> list[int]:

@@ -15,11 +15,15 @@ from partners.naming import BatchFacts
 _MOST = 3  # repetitions of a part that may be repeated without end
 
 
+class _NoSample(Exception):
+    """A part of the pattern for which no text is invented."""
+
+
 def matching(pattern: str) -> str | None:
     """Return a short text that the pattern matches, or None when none is found."""
     try:
         text = _text(_parser.parse(pattern))
-    except (re.error, NotImplementedError, IndexError, OverflowError):
+    except (re.error, _NoSample, IndexError, OverflowError):
         return None
     return text if re.fullmatch(pattern, text, re.ASCII) else None
 
@@ -46,16 +50,15 @@ def _part(code: Any, value: Any) -> str:
         return ""
     if code is _codes.NOT_LITERAL:
         return "B" if value == ord("A") else "A"
-    raise NotImplementedError
+    raise _NoSample
 
 
 def _member(items: Any) -> str:
     if items[0][0] is _codes.NEGATE:
-        pattern = [(_codes.IN, items)]
         for letter in "A0a -":
             if not any(_is_in(letter, item) for item in items[1:]):
                 return letter
-        raise NotImplementedError(pattern)
+        raise _NoSample
     code, value = items[0]
     if code is _codes.RANGE:
         return chr(value[0] + min(1, value[1] - value[0]))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -75,17 +76,28 @@ def app_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def app(
+def start_app(
     app_storage: tuple[Azurite, Stores],
     app_code: Path,
     key_vault: KeyVault,
     app_identity: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[App]:
+) -> Iterator[Callable[..., App]]:
+    """start_app(NAME="value") starts the app with these settings beside the usual ones."""
     use_certificate(key_vault, self_signed(PARTNER_KEY, "Northwind"))
     settings = app_settings(app_storage[0], key_vault.url) | app_identity
-    with running(FunctionHost(app_code, settings, folder=tmp_path_factory.mktemp("host")), app_storage[1]) as app:
-        yield app
+    with ExitStack() as stack:
+
+        def start(**more: str) -> App:
+            host = FunctionHost(app_code, settings | more, folder=tmp_path_factory.mktemp("host"))
+            return stack.enter_context(running(host, app_storage[1]))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def app(start_app: Callable[..., App]) -> App:
+    return start_app()
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from batch_world import DAY, NOW, START, World
+from cedarway_world import sealed, send
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -50,21 +51,6 @@ def cedarway(world: World, server: PartnerSftp) -> Iterator[dict[str, dict[str, 
             path.unlink()
     yield {"cedarway": {"host": server.host, "port": server.port, "host_keys": [server.host_key_line]}}
     server.set_faults(None)
-
-
-def sealed(world: World, day: int = 0) -> Any:
-    start = START.replace(hour=12) + day * DAY
-    record = world.plan(partner="cedarway", feed="purchases", window_start=start, window_end=start + DAY)
-    world.stage(record)
-    world.request(record)
-    world.work()
-    return record
-
-
-def send(world: World, record: Any, sftp: Any) -> None:
-    delivery = batches.read(world.stores.batches, record.batch).delivery
-    body = json.dumps({"version": 1, "batch": record.batch, "delivery": delivery, "run_id": None})
-    batches.deliver_batch(world.at(sftp=sftp), body)
 
 
 def delivered(server: PartnerSftp) -> list[str]:

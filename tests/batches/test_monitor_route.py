@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import date
-from pathlib import Path
 
 import pytest
 import requests
-from app_world import App, app_settings, running
-from batch_world import PARTNER_KEY, use_certificate
-
-from batches import Stores
-from local.azurite import Azurite
-from local.functions_host.host import FunctionHost
-from local.key_vault.server import KeyVault
-from local.partner import self_signed
+from app_world import App
 
 PAGES = ("monitor", "monitor/batches", "monitor/batch/no.such.2026-11-21.1", "monitor/nothing")
 
 
 @pytest.fixture(scope="module")
-def watched(
-    app_storage: tuple[Azurite, Stores],
-    app_code: Path,
-    key_vault: KeyVault,
-    app_identity: dict[str, str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[App]:
-    use_certificate(key_vault, self_signed(PARTNER_KEY, "Northwind"))
-    settings = app_settings(app_storage[0], key_vault.url) | app_identity | {"MONITOR": "on"}
-    with running(FunctionHost(app_code, settings, folder=tmp_path_factory.mktemp("host")), app_storage[1]) as app:
-        yield app
+def watched(start_app: Callable[..., App]) -> App:
+    return start_app(MONITOR="on")
 
 
 def get(app: App, path: str, method: str = "GET", **more: str) -> requests.Response:

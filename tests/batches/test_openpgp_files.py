@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
-from batch_world import DAY, ROWS, START, World
+from batch_world import ROWS, World
+from cedarway_world import sealed, send
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 import batches
-from batches import Record
 from local.openpgp_desk import Desk
 from local.sftp import PartnerSftp
 from partners import Partner, PartnerInvalid, load_partner
@@ -59,21 +58,6 @@ def cedarway(world: World, server: PartnerSftp, tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr("batches.context.load_partner", of_test)
     return {"cedarway": {"host": server.host, "port": server.port, "host_keys": [server.host_key_line]}}
-
-
-def sealed(world: World) -> Record:
-    start = START.replace(hour=12)
-    record = world.plan(partner="cedarway", feed="purchases", window_start=start, window_end=start + DAY)
-    world.stage(record)
-    world.request(record)
-    world.work()
-    return record
-
-
-def send(world: World, record: Record, sftp: Any) -> None:
-    delivery = batches.read(world.stores.batches, record.batch).delivery
-    body = {"version": 1, "batch": record.batch, "delivery": delivery, "run_id": None}
-    batches.deliver_batch(world.at(sftp=sftp), json.dumps(body))
 
 
 def inbox(server: PartnerSftp) -> dict[str, bytes]:

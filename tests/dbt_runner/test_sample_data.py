@@ -69,15 +69,3 @@ def test_canary_member_has_a_transaction_that_reaches_the_partner(dsn: str) -> N
             " join loyalty.merchants using (merchant_id) where transaction_id = 'T00000000001'"
         ).fetchone()
     assert found == ("CANARY-NAME", "CANARY-NUMBER", "NORTHWIND", "settled", "active", sample_data.END_DATE)
-
-
-def test_another_day_can_be_added(dsn: str) -> None:
-    sample_data.load(dsn, 500)
-
-    sample_data.add_day(dsn, 200, business_date=date(2026, 11, 22))
-
-    with psycopg.connect(dsn) as connection:
-        found = connection.execute(
-            "select count(*), count(distinct transaction_id), max(transaction_at)::date from loyalty.transactions"
-        ).fetchone()
-    assert found == (700, 700, date(2026, 11, 22))

@@ -24,7 +24,6 @@ from delivery import (
     deliver,
     wire,
 )
-from delivery.folders import remote_sizes
 
 Server = OpenSsh | AsyncSsh
 SIZES = [0, 1, 32_767, 32_768, 228_899, 228_900, 1 << 20, (8 << 20) + 1]
@@ -215,15 +214,6 @@ def test_what_the_record_calls_sent_is_not_sent_again(asyncssh_server: AsyncSsh)
 
     assert {outcome.verified for outcome in outcomes} == {"record"}
     assert found(asyncssh_server) == {}
-
-
-def test_remote_sizes_are_those_of_the_files(server: Server, policy: Policy) -> None:
-    sources = made(300, size=7)
-    deliver(sources, settings=server.settings(), policy=policy)
-
-    sizes = remote_sizes(server.settings(), policy.folder, [*(source.name for source in sources), "no such file"])
-
-    assert sizes == {**{source.name: 7 for source in sources}, "no such file": None}
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "a\0b"])

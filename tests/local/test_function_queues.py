@@ -280,7 +280,7 @@ def test_host_that_a_queue_refuses_is_replaced_and_nothing_is_lost_or_done_twice
             for number in range(4):
                 scene.send({"n": number})
             wait_for(lambda: len(scene.journal("done")) == 4)
-            proxy.faults.add(Fault(path="*/work/messages", status=403, times=None))
+            proxy.faults.add(Fault(path=f"*/{scene.work.queue_name}/messages", status=403, times=None))
             wait_for(lambda: scene.host.restarts >= 2, seconds=60)
             for number in range(4, 8):
                 scene.send({"n": number})
@@ -300,7 +300,7 @@ def test_host_that_does_not_start_again_is_tried_again(tmp_path: Path, queues: A
         scene.host.environment["AzureWebJobsStorage"] = proxy.before(scene.connection)
         with scene.host:
             host_json.write_text("{")
-            proxy.faults.add(Fault(path="*/work/messages", status=403, times=None))
+            proxy.faults.add(Fault(path=f"*/{scene.work.queue_name}/messages", status=403, times=None))
             wait_for(lambda: "is not JSON" in scene.host.log.read_text(), seconds=60)
             proxy.faults.clear()
             host_json.write_text(whole)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -73,13 +73,6 @@ def as_array(function: str, value: Any, what: str = "the argument") -> list[Any]
     """Return an array. Raises WrongArguments."""
     if not isinstance(value, list):
         raise wrong(function, what, "an array", value)
-    return value
-
-
-def as_object(function: str, value: Any, what: str = "the argument") -> Mapping[str, Any]:
-    """Return an object. Raises WrongArguments."""
-    if not isinstance(value, Mapping):
-        raise wrong(function, what, "an object", value)
     return value
 
 
