@@ -133,7 +133,7 @@ def connect(arguments: argparse.Namespace) -> Api:
         return Api(kept.function_url, kept.function_key, kept.environment.get("REQUESTS_CA_BUNDLE"))
     missing = "a key" if url else "a function app"
     raise ApiRefused(
-        f"the command has not been told {missing}",
+        f"{missing} is missing",
         "give --url and --key (or SEALIFT_URL and SEALIFT_KEY), or leave services up: ./sealift demo --keep",
     )
 

@@ -223,7 +223,7 @@ def _keep(stack: Stack, result: Result) -> None:
 
 
 def _rows(text: str) -> int:
-    count = int(text.replace("_", "").replace(",", ""))
-    if not 1 <= count <= 100_000_000:
-        raise argparse.ArgumentTypeError("between 1 and 100,000,000")
-    return count
+    digits = text.replace("_", "").replace(",", "")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 9 and 1 <= int(digits) <= 100_000_000):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 100,000,000")
+    return int(digits)

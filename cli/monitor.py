@@ -54,4 +54,6 @@ def _address(arguments: argparse.Namespace) -> tuple[str, str]:
         return page_address(url), arguments.key or os.environ.get("SEALIFT_KEY") or ""
     if kept := kept_services():
         return page_address(kept.function_url), kept.function_key
-    raise NoMonitor("no app is named", "give --url or SEALIFT_URL, or leave services up: ./sealift demo --keep")
+    raise NoMonitor(
+        "a function app is missing", "give --url or SEALIFT_URL, or leave services up: ./sealift demo --keep"
+    )

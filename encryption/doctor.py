@@ -107,7 +107,7 @@ def diagnose(data: bytes, now: datetime) -> Diagnosis:
         or _der(data, now)
         or _json(text)
         or _base64(text, now)
-        or not_this("nothing that is known here", _WANTED)
+        or not_this("a file of no kind that is known here", _WANTED)
     )
 
 

@@ -121,7 +121,8 @@ def _read_rows(feed: Feed, path: Path) -> tuple[list[list[str | None]], list[str
             cells = [row for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RowsUnreadable(
-            f"{path}: {error}", "give a CSV file in UTF-8 whose first line is the columns' names"
+            f"{path}: {getattr(error, 'strerror', None) or error}",
+            "give a CSV file in UTF-8 whose first line is the columns' names",
         ) from None
     names = [column.name for column in feed.columns]
     if missing := [name for name in names if name not in titles]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.demo import main as demo
 from local.kept import AlreadyKept, keeping, kept_services
 from local.stack import Connection
 
@@ -144,3 +145,11 @@ def test_help_of_a_verb_is_that_verbs_own(tmp_path: Path) -> None:
 
     assert told.returncode == 0
     assert told.stdout.startswith("usage: sealift seal")
+
+
+@pytest.mark.parametrize("rows", ["x", "0", "-1", "100000001", "9" * 5000])
+def test_a_wrong_number_of_rows_is_refused_in_words(rows: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        demo(["--rows", rows])
+
+    assert "is no number from 1 to 100,000,000" in capsys.readouterr().err

@@ -50,7 +50,7 @@ def pkcs7_bundle(encoding: Encoding) -> bytes:
     [
         (lambda: b"", "nothing: it is empty", "BEGIN CERTIFICATE"),
         (lambda: b" \r\n\t", "nothing: it is empty", "BEGIN CERTIFICATE"),
-        (lambda: b"hello", "nothing that is known here", "BEGIN CERTIFICATE"),
+        (lambda: b"hello", "a file of no kind that is known here", "BEGIN CERTIFICATE"),
         (lambda: b"x" * 300_000, "something of 300,000 bytes", "BEGIN CERTIFICATE"),
         (lambda: pem(make_certificate()).decode().encode("utf-16"), "text in UTF-16", "save it again"),
         (lambda: private_pem(rsa_key()), "a private key", "delete it"),
@@ -71,9 +71,9 @@ def pkcs7_bundle(encoding: Encoding) -> bytes:
         (lambda: b'{"kty":"RSA","n":"AA","e":"AQAB","d":"AA"}', "a JSON web key with its private half", "delete it"),
         (lambda: b' {"keys":[1,{"kty":"EC"},{"kty":"oct","k":"AA"}]}', "a JSON web key with its private half", "delete it"),
         (lambda: b'{"keys":[{"kty":"RSA","n":"AA","e":"AQAB"}]}', "a JSON web key", "openssl req -x509"),
-        (lambda: b'{"d":"AA"}', "nothing that is known here", "BEGIN CERTIFICATE"),
-        (lambda: b'{"d":', "nothing that is known here", "BEGIN CERTIFICATE"),
-        (lambda: b'{"a":' * 10_000, "nothing that is known here", "BEGIN CERTIFICATE"),
+        (lambda: b'{"d":"AA"}', "a file of no kind that is known here", "BEGIN CERTIFICATE"),
+        (lambda: b'{"d":', "a file of no kind that is known here", "BEGIN CERTIFICATE"),
+        (lambda: b'{"a":' * 10_000, "a file of no kind that is known here", "BEGIN CERTIFICATE"),
         (lambda: pem(make_certificate()) + private_pem(rsa_key()), "a private key among 2 PEM blocks", "delete it"),
         (lambda: b"PuTTY-User-Key-File-3: ssh-rsa\n", "a PuTTY private key", "delete it"),
         (lambda: public_pem(rsa_key()), "a bare public key", "openssl req -x509"),
@@ -93,8 +93,8 @@ def pkcs7_bundle(encoding: Encoding) -> bytes:
         (lambda: b"\xfe\xed\xfe\xed\0\0\0\2", "a Java key store", "keytool -exportcert"),
         (lambda: pem(make_certificate())[:-40], "a PEM certificate that is cut", "attachment"),
         (lambda: b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "cannot be decoded", "attachment"),
-        (lambda: base64.b64encode(bytes(100)), "nothing that is known here", "BEGIN CERTIFICATE"),
-        (lambda: b"A" * 65, "nothing that is known here", "BEGIN CERTIFICATE"),
+        (lambda: base64.b64encode(bytes(100)), "a file of no kind that is known here", "BEGIN CERTIFICATE"),
+        (lambda: b"A" * 65, "a file of no kind that is known here", "BEGIN CERTIFICATE"),
     ],
 )  # fmt: skip
 def test_what_is_no_certificate_is_named_with_its_fix(make: object, kind: str, fix: str) -> None:
