@@ -19,6 +19,7 @@ from pydantic import AwareDatetime
 from batches import recipe
 from batches import record as records
 from batches.accepting import SealMessage, parse_message, parse_shape_message
+from batches.certificates import InUse, Purpose, remember_certificates
 from batches.context import Context
 from batches.errors import ForeignContent, InvalidRequest
 from batches.failing import record_failure
@@ -167,10 +168,15 @@ class _Worker:
         """The certificates that the file key is wrapped for: the only place where they are read."""
         vault, now = self._context.vault, self._context.now()
         partner = self._context.partner(self._message.batch.partner)
-        recipients = vault.recipients(partner.certificate, now)
-        if partner.escrow_certificate:
-            recipients += vault.recipients(partner.escrow_certificate, now)
-        return recipients
+        secrets: dict[Purpose, str | None] = {"partner": partner.certificate, "escrow": partner.escrow_certificate}
+        found = {purpose: (name, vault.recipients(name, now)) for purpose, name in secrets.items() if name}
+        used = [
+            InUse(purpose=purpose, secret=name, expires=each.expires)
+            for purpose, (name, recipients) in found.items()
+            for each in recipients
+        ]
+        remember_certificates(self._context, partner.name, tuple(used))
+        return [each for _, recipients in found.values() for each in recipients]
 
     def _read_back(self, file: StagedFile, pieces: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the pieces, and refuse to end when the file is not what its layout says. Raises Mismatch."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -35,6 +36,8 @@ class Receiver(Protocol):
     def thumbprint(self) -> str: ...
     @property
     def algorithm(self) -> str: ...
+    @property
+    def expires(self) -> datetime | None: ...
     def wrap(self, file_key: bytes) -> bytes: ...
 
 

@@ -12,19 +12,15 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeVar, cast
 
-from azure.core.exceptions import AzureError
-
 from batches import Context, Unreadable
+from batches.certificates import read_certificates
 from batches.recent import Seen, derive, read_recent
-from encryption import EncryptionError, Recipient
-from encryption.receiving import load_receivers, receiver_warning
 from partners import Partner
 from partners.deadlines import Facts
 
 DAYS = 35
 AT_ONCE = 16
 KEPT_SECONDS = 15.0
-CERTIFICATES_KEPT_SECONDS = 600.0
 MOST_DERIVED = 3  # feeds whose blob is missing: the timer makes them, so there are few and not for long
 
 Value = TypeVar("Value")
@@ -42,14 +38,13 @@ class FeedSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expiry:
-    """A certificate and its last day. `problem` instead of a date when it cannot be read."""
+    """A certificate in use and its last day; `days` are negative for one that expired."""
 
     partner: str
     secret: str
     purpose: str
-    expires: datetime | None
-    days: int | None
-    problem: str = ""
+    expires: datetime
+    days: int
 
 
 _kept: dict[tuple[str, ...], tuple[float, object]] = {}
@@ -111,37 +106,23 @@ def facts_of(seen: Iterable[Seen]) -> Iterator[tuple[date, list[Facts]]]:
 
 
 def read_expiries(context: Context, partners: Iterable[Partner], within_days: int = 60) -> list[Expiry]:
-    """Return the certificates that expire soon or cannot be read, the most urgent first."""
-    wanted = [
-        (partner.name, secret, purpose)
+    """Return the certificates in use that expire soon, as sealing saw them, the most urgent first."""
+    known, now = read_certificates(context), context.now()
+    found = [
+        Expiry(
+            partner=partner.name,
+            secret=each.secret,
+            purpose=each.purpose,
+            expires=each.expires,
+            days=(each.expires - now).days,
+        )
         for partner in partners
-        for secret, purpose in ((partner.certificate, "partner"), (partner.escrow_certificate, "escrow"))
-        if secret
+        for each in known.get(partner.name, ())
+        if each.expires
     ]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = list(pool.map(lambda each: _expiry(context, *each), wanted))
-    urgent = [each for each in found if each.problem or (each.days is not None and each.days <= within_days)]
-    return sorted(urgent, key=lambda each: (each.days if each.days is not None else -1, each.partner))
-
-
-def _expiry(context: Context, partner: str, secret: str, purpose: str) -> Expiry:
-    """The certificate in use counts. Of an OpenPGP key only what is urgent is known, in words."""
-    key = (context.vault.url, secret)
-    data, problem, expires = _fresh(key, CERTIFICATES_KEPT_SECONDS), "", None
-    try:
-        if not isinstance(data, bytes):
-            data = _keep(key, context.vault.certificate_pem(secret)[0])
-        (used,) = load_receivers(data, secret, context.now())
-        if isinstance(used, Recipient):
-            expires = used.expires
-        else:
-            problem = receiver_warning(data, context.now()) or ""
-    except EncryptionError as error:
-        problem = str(error)
-    except AzureError as error:
-        problem = f"the vault did not answer ({type(error).__name__})"
-    days = (expires - context.now()).days if expires else None
-    return Expiry(partner=partner, secret=secret, purpose=purpose, expires=expires, days=days, problem=problem)
+    return sorted(
+        (each for each in found if each.days <= within_days), key=lambda each: (each.days, each.partner, each.purpose)
+    )
 
 
 def _fresh(key: tuple[str, ...], seconds: float) -> object | None:

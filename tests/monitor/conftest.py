@@ -1,4 +1,4 @@
-"""The pages over real storage and a real vault, with batches in every state."""
+"""The pages over real storage, with batches in every state, and without a vault: no page may read one."""
 
 from __future__ import annotations
 
@@ -6,43 +6,23 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from azure.identity import DefaultAzureCredential
-from monitor_world import Pages, certificate, pages_on
+from monitor_world import Pages, pages_on
 
-from encryption.vault import Vault
 from local.azurite import Azurite
-from local.key_vault.identity import IdentityEndpoint
-from local.key_vault.server import KeyVault
-from local.wire.certificates import CertificateAuthority
-from partners import load_partners
-
-
-@pytest.fixture(scope="session")
-def vault(authority: CertificateAuthority, identity: IdentityEndpoint) -> Iterator[Vault]:
-    with KeyVault(authority, identity) as server, pytest.MonkeyPatch.context() as patch:
-        server.allow("function-app", secrets=("*-certificate",))
-        for partner in load_partners():
-            days = 20 if partner.name == "northwind" else 400
-            server.set_secret(partner.certificate, certificate(days=days))
-        for name, value in (authority.environment | identity.environment("function-app")).items():
-            patch.setenv(name, value)
-        opened = Vault(server.url, DefaultAzureCredential())
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
-def seeded(azurite: Azurite, vault: Vault) -> Iterator[Pages]:
+def seeded(azurite: Azurite) -> Iterator[Pages]:
     """Pages that every test of a module reads and none changes."""
-    with pages_on(azurite, vault, uuid.uuid4().hex[:8]) as pages:
+    with pages_on(azurite, uuid.uuid4().hex[:8]) as pages:
         pages.every_state()
         yield pages
 
 
 @pytest.fixture
-def pages(azurite: Azurite, vault: Vault) -> Iterator[Pages]:
+def pages(azurite: Azurite) -> Iterator[Pages]:
     """Pages over empty containers."""
-    with pages_on(azurite, vault, uuid.uuid4().hex[:8]) as pages:
+    with pages_on(azurite, uuid.uuid4().hex[:8]) as pages:
         yield pages
 
 

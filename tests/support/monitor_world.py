@@ -15,25 +15,20 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from azure.storage.blob import BlobServiceClient
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
 
 import monitor
 from batches import BatchId, Context, Record, Stores, ledger
 from batches.answers import Answer
+from batches.certificates import InUse, remember_certificates
 from batches.ledger import Note
 from batches.receipts import Receipt, ReceivedFile
 from batches.recent import complete, remember
 from batches.record import Failure, StagedFile
-from encryption.vault import Vault
 from local.azurite import Azurite
 from monitor.reading import forget
 from partners import load_partners
 
 NOW = datetime(2026, 12, 27, 12, 0, tzinfo=UTC)
-PARTNER_KEY = rsa.generate_private_key(65537, 3072)
 
 
 @dataclass(frozen=True)
@@ -108,6 +103,10 @@ class Pages:
 
     def every_state(self) -> None:
         """Write the last days of both feeds, so that each state is there."""
+        for partner in load_partners():
+            expires = NOW + timedelta(days=20 if partner.name == "northwind" else 400, hours=1)
+            used = InUse(purpose="partner", secret=partner.certificate, expires=expires)
+            remember_certificates(self.context, partner.name, (used,))
         for number in range(21, 31):
             self.delivered(f"2026-11-{number}", sequence=number)
         for ahead in range(35):
@@ -135,7 +134,7 @@ class Pages:
 
 
 @contextmanager
-def pages_on(azurite: Azurite, vault: Vault, mark: str) -> Iterator[Pages]:
+def pages_on(azurite: Azurite, mark: str) -> Iterator[Pages]:
     """Return pages over containers of their own."""
     accounts = {
         name: BlobServiceClient.from_connection_string(azurite.connection_string(name)) for name in azurite.accounts
@@ -149,26 +148,10 @@ def pages_on(azurite: Azurite, vault: Vault, mark: str) -> Iterator[Pages]:
         dbt=accounts["sealifthost"].create_container(f"dbt-{mark}"),
     )
     try:
-        yield Pages(Context(stores=stores, vault=vault, clock=lambda: NOW))
+        yield Pages(Context(stores=stores, vault=None, clock=lambda: NOW))
     finally:
         for account in accounts.values():
             account.close()
-
-
-def certificate(days: int) -> str:
-    """Return a partner's certificate (PEM) that expires so many days after the pages' clock."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "partner")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(PARTNER_KEY.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - timedelta(days=300))
-        .not_valid_after(NOW + timedelta(days=days, hours=1))
-        .sign(PARTNER_KEY, hashes.SHA256())
-    )
-    return made.public_bytes(serialization.Encoding.PEM).decode()
 
 
 class Reader(HTMLParser):
