@@ -62,22 +62,35 @@ def take(
 
     Raises Superseded, UnderWay, InvalidRequest.
     """
-    found: list[Taken] = []
+    found: list[Book] = []
 
     def rewrite(content: bytes | None) -> bytes:
         book = Book() if content is None else blobs.parse(content, name, Book)
         changed = _taken(context, timetable, batch, nominal, book)
         if limit and batch.slot not in book.taken:
             changed = _limited(changed, batch.slot, limit)
-        found[:] = [changed.taken[batch.slot]]
+        found[:] = [changed]
         return content if content and changed == book else changed.model_dump_json(indent=1).encode()
 
     if _is_from_before(timetable, nominal):
         return _of_the_past(timetable, nominal), None
     name = f"{batch.partner}/{batch.feed}/covers.json"
     blobs.update(context.stores.batches, name, rewrite)
-    (taken,) = found
+    (book,) = found
+    for slot, stopped in book.taken.items():
+        if stopped.superseded_by == batch.slot:  # again: a record may have been made since the book was read
+            _supersede(context, batch, slot, stopped)
+    taken = book.taken[batch.slot]
     return timetable.days(taken.first, taken.last), taken.loads
+
+
+def give_up_if_superseded(context: Context, batch: BatchId) -> None:
+    """Give up a record that was made after a later batch took its days, because planning it took too long. Raises Superseded."""
+    mine = read_book(context, batch.partner, batch.feed).taken.get(batch.slot)
+    if mine is None or mine.superseded_by is None:
+        return
+    _supersede(context, BatchId.of(batch.partner, batch.feed, mine.superseded_by, 1), batch.slot, mine)
+    raise _superseded(batch, mine.superseded_by)
 
 
 def preview(context: Context, timetable: Timetable, batch: BatchId) -> Cover | None:
@@ -109,10 +122,7 @@ def _taken(context: Context, timetable: Timetable, batch: BatchId, nominal: Cove
     mine = book.taken.get(batch.slot)
     if mine is not None:
         if mine.superseded_by:
-            taker = BatchId.of(batch.partner, batch.feed, mine.superseded_by, 1)
-            raise Superseded(
-                f"the days of batch {batch} are in batch {taker}", "no action needed: they leave with that"
-            )
+            raise _superseded(batch, mine.superseded_by)
         revisions = tuple(sorted({*mine.revisions, batch.revision}))
         kept = mine.model_copy(update={"revisions": revisions})
         return _with(book, batch.slot, kept)
@@ -126,6 +136,11 @@ def _taken(context: Context, timetable: Timetable, batch: BatchId, nominal: Cove
         _supersede(context, batch, slot, book.taken[slot])
         book = _with(book, slot, book.taken[slot].model_copy(update={"superseded_by": batch.slot}))
     return _with(book, batch.slot, Taken(first=cover.first, last=cover.last, at=context.now()))
+
+
+def _superseded(batch: BatchId, by: str) -> Superseded:
+    taker = BatchId.of(batch.partner, batch.feed, by, 1)
+    return Superseded(f"the days of batch {batch} are in batch {taker}", "no action needed: they leave with that")
 
 
 def _limited(book: Book, slot: str, limit: Loads) -> Book:

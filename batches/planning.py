@@ -14,7 +14,7 @@ from typing import Any
 from batches import ledger, recipe
 from batches import record as records
 from batches.context import Context
-from batches.covering import take
+from batches.covering import give_up_if_superseded, take
 from batches.errors import InvalidRequest, OtherWindow, UnknownBatch
 from batches.ledger import Note
 from batches.numbering import open_book, take_sequence
@@ -71,6 +71,8 @@ def plan(context: Context, partner: str, feed: str, window: Window, revision: in
         refuse(timetable, window, nominal, context.now())
         made = _new_record(context, whose, batch, window, nominal)
         record = records.create(context.stores.batches, made)
+        if timetable.covers == "since_last":
+            give_up_if_superseded(context, batch)
         mark_planned(context, batch)
         _refuse_other_window(timetable, record, window, nominal)
     with suppress(UnknownBatch):  # a batch that an older version sealed has no recipe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pkgutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
@@ -12,7 +13,7 @@ import pytest
 from batch_world import World
 
 import batches
-from batches import Context, InvalidRequest, Record, Superseded, UnderWay, Window
+from batches import BatchId, Context, InvalidRequest, Record, Superseded, UnderWay, Window
 from partners import Partner, load_partner
 
 WORKING_DAYS = ["mon", "tue", "wed", "thu", "fri"]
@@ -44,6 +45,11 @@ class Feed:
         (run,) = self.partner.timetable("accruals").runs(context.now() - timedelta(hours=1), context.now())
         window = Window(run.cover.start, run.cover.end, force=force)
         return batches.plan(context, "northwind", "accruals", window, revision)
+
+    @staticmethod
+    def id(day: date) -> BatchId:
+        """Return the batch of the run on a day: that of the day before."""
+        return BatchId.of("northwind", "accruals", f"{day - timedelta(days=1)}", 1)
 
     def send(self, record: Record) -> None:
         self.world.stage(record)
@@ -273,6 +279,63 @@ def test_two_batches_planned_at_once_never_take_the_same_days(world: World) -> N
     taken = sorted(days(record) for record in standing.values())
     assert next(first for first, _ in taken) == 20
     assert all(after[0] == before[1] + 1 for before, after in itertools.pairwise(taken))
+
+
+@pytest.mark.parametrize("stops_in", ["take_sequence", "records.create"])
+def test_batch_whose_planning_stood_still_for_a_day_gives_its_days_up(
+    world: World, monkeypatch: pytest.MonkeyPatch, stops_in: str
+) -> None:
+    feed = Feed(world)
+    feed.send(feed.plan(FRIDAY))
+    whole = f"batches.planning.{stops_in}"
+    before = pkgutil.resolve_name(whole)
+    later: list[Record] = []
+
+    def stand_still(*arguments: Any) -> Any:
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(whole, before)
+            later.append(feed.plan(TUESDAY))
+        return before(*arguments)
+
+    monkeypatch.setattr(whole, stand_still)
+    with pytest.raises(Superseded, match=r"are in batch northwind\.accruals\.2026-11-23\.1"):
+        feed.plan(MONDAY)
+
+    assert [days(record) for record in later] == [(20, 23)]
+    stopped = batches.read(world.stores.batches, feed.id(MONDAY))
+    assert stopped.superseded_by == later[0].batch
+
+
+def test_record_made_while_a_later_batch_takes_its_days_is_superseded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Feed(world)
+    feed.send(feed.plan(FRIDAY))
+    create, update = batches.planning.records.create, batches.covering.blobs.update
+    held: list[Record] = []
+
+    def hold(container: Any, record: Record) -> Record:
+        held.append(record)
+        raise Superseded("the test holds this record back", "no action needed")
+
+    def make_the_record_meanwhile(container: Any, name: str, rewrite: Any) -> None:
+        def slowly(content: bytes | None) -> bytes:
+            written: bytes = rewrite(content)
+            while held:
+                create(container, held.pop())
+            return written
+
+        update(container, name, slowly)
+
+    monkeypatch.setattr("batches.planning.records.create", hold)
+    with pytest.raises(Superseded, match="the test holds"):
+        feed.plan(MONDAY)
+    monkeypatch.setattr("batches.planning.records.create", create)
+    monkeypatch.setattr("batches.covering.blobs.update", make_the_record_meanwhile)
+    feed.plan(TUESDAY)
+
+    stopped = batches.read(world.stores.batches, feed.id(MONDAY))
+    assert stopped.superseded_by == feed.id(TUESDAY)
 
 
 @pytest.mark.parametrize(
