@@ -17,8 +17,9 @@ from batches.errors import ForeignContent
 from batches.ledger import Note
 from batches.log import log_event
 from batches.numbering import read_sequences
-from batches.record import BatchId, Record
-from encryption import EncryptionError, Manifest, ManifestFile, SealedFile, keys_json
+from batches.record import BatchId, Record, StagedFile
+from encryption import ColumnSum, EncryptionError, Manifest, ManifestFile, SealedFile, keys_json
+from partners.figures import as_decimal
 
 KEYS = "keys.json"
 MANIFEST = "manifest.json"
@@ -105,7 +106,7 @@ def previous_manifest(context: Context, record: Record) -> str | None:
 
 def _write_manifest(context: Context, record: Record, results: list[SealedFile], keys_sha256: str) -> bytes:
     """Write the manifest, or return the one that is there, when it says the same. Raises ForeignContent."""
-    rows = {file.name: file.rows for file in record.staged or []}
+    staged = {file.name: file for file in record.staged or []}
     manifest = Manifest(
         batch=record.batch,
         partner=record.batch.partner,
@@ -114,7 +115,14 @@ def _write_manifest(context: Context, record: Record, results: list[SealedFile],
         window_start=record.window_start,
         window_end=record.window_end,
         created=context.now(),
-        files=tuple(ManifestFile.of(result, rows=rows.get(result.name)) for result in results),
+        files=tuple(
+            ManifestFile.of(
+                result,
+                rows=staged[result.name].rows,
+                sums=_sums_of(staged[result.name]) if record.manifest_totals else None,
+            )
+            for result in results
+        ),
         keys_sha256=keys_sha256,
         previous_manifest_sha256=previous_manifest(context, record),
         record_head=ledger.head(context, record.batch),
@@ -125,6 +133,16 @@ def _write_manifest(context: Context, record: Record, results: list[SealedFile],
     if written != mine and not _says_the_same(written, manifest):
         raise ForeignContent(f"{MANIFEST} of batch {record.batch} is not the one that was built: it is not signed")
     return written
+
+
+def _sums_of(file: StagedFile) -> tuple[ColumnSum, ...]:
+    """Return a file's sums as its manifest states them: those that the reader counted again while it was sealed."""
+    if file.sums is None:
+        raise ForeignContent(
+            f"{file.name} was not made from the batch's rows, so its sums are not known",
+            "plan a correction with the next revision: it is extracted and shaped anew",
+        )
+    return tuple(ColumnSum(column=name, sum=as_decimal(int(value))) for name, value in sorted(file.sums.items()))
 
 
 def _says_the_same(written: bytes, manifest: Manifest) -> bool:

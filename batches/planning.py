@@ -195,6 +195,7 @@ def _new_record(context: Context, partner: Partner, batch: BatchId, window: Wind
         format=feed.format,
         openpgp=feed.openpgp,
         side_files=feed.side_files,
+        manifest_totals=feed.manifest_totals,
         route=feed.route,
         folder=feed.folder,
     )

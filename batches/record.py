@@ -204,6 +204,7 @@ class Record(Stored):
     format: str
     openpgp: OpenPgpFiles | None = None
     side_files: Literal["all", "none"] = "all"
+    manifest_totals: bool = False
     route: str
     folder: str
     rows: StagedRows | None = None

@@ -231,6 +231,7 @@ def describe(path: Path) -> list[tuple[str, str]]:
             ("file", f"{each.sealed_name}  {each.format}  {each.plaintext_bytes:,} bytes") for each in manifest.files
         ]
         lines = [("batch", manifest.batch), ("sequence", f"{manifest.sequence}"), ("window", window), *files]
+        lines += [("sum", f"{each.column}  {each.sum}") for each in manifest.sums]
         return [*lines, ("signing key", manifest.signing_key), ("note", "the signature was not checked: open does")]
     if path.suffix == ".cms":
         with path.open("rb") as file:

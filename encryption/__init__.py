@@ -38,7 +38,7 @@ from encryption.errors import (
     WrongUsage,
 )
 from encryption.header import FileInfo, Header
-from encryption.manifest import Manifest, ManifestFile, keys_json, read_keys_json, verify_signature
+from encryption.manifest import ColumnSum, Manifest, ManifestFile, keys_json, read_keys_json, verify_signature
 from encryption.opening import open_cms, open_detached, open_sealed, read_header
 from encryption.openpgp import OpenPgp
 from encryption.sealing import EXTENSIONS, FORMATS, RESULT_KEY, SealedFile, Sealing, seal
@@ -52,6 +52,7 @@ __all__ = [
     "CertificateExpired",
     "CertificateNotYetValid",
     "CertificateRevoked",
+    "ColumnSum",
     "EncryptionError",
     "FileInfo",
     "FileTooLarge",

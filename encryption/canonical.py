@@ -26,6 +26,9 @@ NAME: Final = re.compile(
 )
 TOKEN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 BATCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+COLUMN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+DECIMAL_DIGITS: Final = 100
+DECIMAL: Final = re.compile(rf"(?!-0$)-?(?:0|[1-9][0-9]{{0,{DECIMAL_DIGITS - 1}}})(?:\.[0-9]{{0,11}}[1-9])?")
 KID: Final = re.compile(r"[!#-\[\]-~]{1,256}")
 HASH: Final = re.compile(r"[0-9a-f]{64}")
 THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")  # 256 bits: the last two of 258 are zero

@@ -7,9 +7,10 @@ It does NOT sign: the key never leaves Key Vault (vault.py).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal, localcontext
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature
@@ -23,6 +24,8 @@ from encryption.sealing import FORMATS, LARGEST, SealedFile
 from encryption.wrapping import MAX_RECIPIENTS, WrappedKey, algorithm_of, read_recipients
 
 VERSION: Final = 1
+WITH_SUMS: Final = 2  # the manifest's version where files and totals have `sums`
+MAX_SUMS: Final = 256
 MANIFEST_TYPE: Final = "sealift-manifest"
 KEYS_TYPE: Final = "sealift-keys"
 SIGNATURE: Final = "RSA-PSS-SHA256"
@@ -76,8 +79,27 @@ class KeyId:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnSum:
+    """The sum of a number column, exact: plain decimal text without needless zeros."""
+
+    column: str
+    sum: str
+
+    def __post_init__(self) -> None:
+        canonical.text(self.column, canonical.COLUMN, "column")
+        canonical.text(self.sum, canonical.DECIMAL, "sum")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object as the manifest carries it."""
+        return {"column": self.column, "sum": self.sum}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestFile:
-    """One sealed file as the manifest lists it; the plaintext's hash stays at home (FORMAT.md, section 13)."""
+    """One sealed file as the manifest lists it; the plaintext's hash stays at home (FORMAT.md, section 13).
+
+    `sums` are in the order of their columns' names; None in a manifest of version 1, which has none.
+    """
 
     name: str
     sealed_name: str
@@ -88,6 +110,7 @@ class ManifestFile:
     rows: int | None
     recipients: tuple[KeyId, ...]
     detached: Detached | None = None
+    sums: tuple[ColumnSum, ...] | None = None
 
     def __post_init__(self) -> None:
         canonical.text(self.name, canonical.NAME, "name")
@@ -102,9 +125,17 @@ class ManifestFile:
         canonical.items(list(self.recipients), 1, MAX_RECIPIENTS, "recipients")
         if (self.format == "detached") != (self.detached is not None):
             raise InvalidValue("detached must be an object for a detached file and null for any other")
+        columns = self.columns or ()
+        if list(columns) != sorted(set(columns)):
+            raise InvalidValue("sums are not in the order of their columns, or name one twice")
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Return the columns that have sums; None without any sums."""
+        return None if self.sums is None else tuple(each.column for each in self.sums)
 
     @classmethod
-    def of(cls, sealed: SealedFile, *, rows: int | None) -> ManifestFile:
+    def of(cls, sealed: SealedFile, *, rows: int | None, sums: tuple[ColumnSum, ...] | None = None) -> ManifestFile:
         """Return the manifest's line for a sealed file."""
         detached = None
         if sealed.nonce is not None and sealed.tag is not None:
@@ -120,10 +151,12 @@ class ManifestFile:
             rows=rows,
             recipients=tuple(KeyId(kid=each.kid, thumbprint=each.thumbprint) for each in sealed.recipients),
             detached=detached,
+            sums=sums,
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the object as the manifest carries it."""
+        sums = {} if self.sums is None else {"sums": [each.to_json() for each in self.sums]}
         return {
             "detached": self.detached.to_json() if self.detached else None,
             "format": self.format,
@@ -134,24 +167,33 @@ class ManifestFile:
             "sealed_bytes": self.sealed_bytes,
             "sealed_name": self.sealed_name,
             "sealed_sha256": self.sealed_sha256,
+            **sums,
         }
 
     @classmethod
-    def from_json(cls, value: object, where: str) -> ManifestFile:
+    def from_json(cls, value: object, where: str, *, version: int = VERSION) -> ManifestFile:
         """Read one file's object strictly."""
-        found = canonical.members(value, _FILE_MEMBERS, where)
+        members = _FILE_MEMBERS | {"sums"} if version == WITH_SUMS else _FILE_MEMBERS
+        found = {"sums": None} | canonical.members(value, members, where)
         recipients: list[KeyId] = []
         for each in canonical.items(found["recipients"], 1, MAX_RECIPIENTS, f"{where}.recipients"):
             key = canonical.members(each, frozenset({"kid", "x5t#S256"}), f"{where}.recipients[{len(recipients)}]")
             recipients.append(KeyId(kid=key["kid"], thumbprint=key["x5t#S256"]))
         detached = None
         if found["detached"] is not None:
-            members = frozenset({"key_name", "key_sha256", "nonce", "tag"})
-            detached = Detached(**canonical.members(found["detached"], members, f"{where}.detached"))
+            inner = frozenset({"key_name", "key_sha256", "nonce", "tag"})
+            detached = Detached(**canonical.members(found["detached"], inner, f"{where}.detached"))
+        sums = _read_sums(found["sums"], f"{where}.sums") if version == WITH_SUMS else None
         try:
-            return cls(**found | {"recipients": tuple(recipients), "detached": detached})
+            return cls(**found | {"recipients": tuple(recipients), "detached": detached, "sums": sums})
         except InvalidValue as error:
             raise InvalidValue(f"{where}.{error}") from error
+
+
+def _read_sums(value: object, where: str) -> tuple[ColumnSum, ...]:
+    found = canonical.items(value, 0, MAX_SUMS, where)
+    inner = frozenset({"column", "sum"})
+    return tuple(ColumnSum(**canonical.members(each, inner, f"{where}[{index}]")) for index, each in enumerate(found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,19 +235,38 @@ class Manifest:
                 canonical.text(getattr(self, member), canonical.HASH, member)
         canonical.text(self.signing_key, canonical.KID, "signing_key")
         for member, total in self.totals.items():
-            if total is not None:
+            if isinstance(total, int):
                 canonical.integer(total, f"totals.{member}")
+        if len({each.columns for each in self.files}) > 1:
+            raise InvalidValue("the files have sums of different columns")
 
     @property
-    def totals(self) -> dict[str, int | None]:
+    def version(self) -> int:
+        """Return 2 where the files have sums, else 1: a batch without them has the same bytes as ever."""
+        return WITH_SUMS if self.files and self.files[0].sums is not None else VERSION
+
+    @property
+    def totals(self) -> dict[str, Any]:
         """Return the sums over all files; rows are unknown as soon as one file's are."""
         rows = [each.rows for each in self.files]
-        return {
+        totals = {
             "files": len(self.files),
             "plaintext_bytes": sum(each.plaintext_bytes for each in self.files),
             "rows": None if None in rows else sum(each or 0 for each in rows),
             "sealed_bytes": sum(each.sealed_bytes for each in self.files),
         }
+        if self.version == WITH_SUMS:
+            return totals | {"sums": [each.to_json() for each in self.sums]}
+        return totals
+
+    @property
+    def sums(self) -> tuple[ColumnSum, ...]:
+        """Return the sum of each column over all files."""
+        by_file = [each.sums or () for each in self.files]
+        return tuple(
+            ColumnSum(column=column[0].column, sum=_add(each.sum for each in column))
+            for column in zip(*by_file, strict=True)
+        )
 
     def to_bytes(self) -> bytes:
         """Return the canonical JSON that gets signed."""
@@ -224,7 +285,7 @@ class Manifest:
                 "signing_key": self.signing_key,
                 "totals": self.totals,
                 "type": MANIFEST_TYPE,
-                "version": VERSION,
+                "version": self.version,
                 "window_end": canonical.write_time(self.window_end),
                 "window_start": canonical.write_time(self.window_start),
             }
@@ -236,9 +297,10 @@ class Manifest:
         try:
             found = canonical.members(canonical.parse(data, max_bytes=MAX_BYTES), _MANIFEST_MEMBERS, "it")
             canonical.constant(found["type"], MANIFEST_TYPE, "type")
-            canonical.constant(found["version"], VERSION, "version")
+            version = WITH_SUMS if found["version"] == WITH_SUMS else VERSION
+            canonical.constant(found["version"], version, "version")
             canonical.constant(found["signature"], SIGNATURE, "signature")
-            files = canonical.items(found["files"], 0, MAX_FILES, "files")
+            files = canonical.items(found["files"], version - VERSION, MAX_FILES, "files")
             manifest = cls(
                 batch=found["batch"],
                 partner=found["partner"],
@@ -247,7 +309,9 @@ class Manifest:
                 window_start=canonical.read_time(found["window_start"], "window_start"),
                 window_end=canonical.read_time(found["window_end"], "window_end"),
                 created=canonical.read_time(found["created"], "created"),
-                files=tuple(ManifestFile.from_json(each, f"files[{index}]") for index, each in enumerate(files)),
+                files=tuple(
+                    ManifestFile.from_json(each, f"files[{index}]", version=version) for index, each in enumerate(files)
+                ),
                 keys_sha256=found["keys_sha256"],
                 previous_manifest_sha256=found["previous_manifest_sha256"],
                 record_head=found["record_head"],
@@ -259,7 +323,12 @@ class Manifest:
         return manifest
 
 
-def _compare_totals(found: object, wanted: dict[str, int | None]) -> None:
+def _add(sums: Iterable[str]) -> str:
+    with localcontext(prec=2 * canonical.DECIMAL_DIGITS):
+        return f"{sum(map(Decimal, sums), Decimal()).normalize():f}"
+
+
+def _compare_totals(found: object, wanted: dict[str, Any]) -> None:
     # As text, because in Python True == 1 == 1.0.
     if canonical.write({"totals": found}) != canonical.write({"totals": wanted}):
         raise InvalidValue("totals are not the sums of its files")

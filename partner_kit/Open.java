@@ -19,6 +19,7 @@ import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.math.BigDecimal;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
@@ -274,12 +275,31 @@ public final class Open {
         "detached", orNull(DETACHED), "format", text("native|detached|cms|openpgp"), "name", NAME, "plaintext_bytes", INTEGER,
         "recipients", array(object("kid", KID, "x5t#S256", THUMBPRINT), 1, MAX_RECIPIENTS), "rows", orNull(INTEGER),
         "sealed_bytes", INTEGER, "sealed_name", NAME, "sealed_sha256", HASH);
-    static final Predicate<Object> MANIFEST = object(
-        "batch", BATCH, "created", TIME, "feed", WORD, "files", array(FILE, 0, MAX_FILES), "keys_sha256", HASH, "partner", WORD,
-        "previous_manifest_sha256", orNull(HASH), "record_head", orNull(HASH), "sequence", INTEGER,
-        "signature", only("RSA-PSS-SHA256"), "signing_key", KID,
-        "totals", object("files", INTEGER, "plaintext_bytes", INTEGER, "rows", orNull(INTEGER), "sealed_bytes", INTEGER),
-        "type", only("sealift-manifest"), "version", only(1L), "window_end", TIME, "window_start", TIME);
+    static final Predicate<Object> TOTALS = object(
+        "files", INTEGER, "plaintext_bytes", INTEGER, "rows", orNull(INTEGER), "sealed_bytes", INTEGER);
+    static final Predicate<Object> SUMS = array(
+        object("column", text("[A-Za-z_][A-Za-z0-9_]{0,127}"), "sum", text("(?!-0$)-?(0|[1-9][0-9]{0,99})(\\.[0-9]{0,11}[1-9])?")), 0, 256);
+    static final Predicate<Object> MANIFEST = manifest(1L, array(FILE, 0, MAX_FILES), TOTALS)
+        .or(manifest(2L, array(and("sums", SUMS, FILE), 1, MAX_FILES), and("sums", SUMS, TOTALS)));
+
+    static Predicate<Object> manifest(long version, Predicate<Object> files, Predicate<Object> totals) {
+        return object(
+            "batch", BATCH, "created", TIME, "feed", WORD, "files", files, "keys_sha256", HASH, "partner", WORD,
+            "previous_manifest_sha256", orNull(HASH), "record_head", orNull(HASH), "sequence", INTEGER,
+            "signature", only("RSA-PSS-SHA256"), "signing_key", KID, "totals", totals,
+            "type", only("sealift-manifest"), "version", only(version), "window_end", TIME, "window_start", TIME);
+    }
+
+    /** An object that has one member more than another rule says. */
+    static Predicate<Object> and(String name, Predicate<Object> more, Predicate<Object> rule) {
+        return value -> {
+            if (!(value instanceof Map<?, ?> map) || !more.test(map.get(name))) return false;
+            Map<Object, Object> rest = new HashMap<>(map);
+            rest.remove(name);
+            return rule.test(rest);
+        };
+    }
+
     static final Predicate<Object> KEYS = object(
         "batch", BATCH,
         "files", array(
@@ -425,7 +445,8 @@ public final class Open {
         }
         Doc totals = manifest.object("totals");
         if (totals.number("files") != files.size() || totals.number("plaintext_bytes") != plaintext
-            || totals.number("sealed_bytes") != sealed || !Objects.equals(totals.number("rows"), rows)) {
+            || totals.number("sealed_bytes") != sealed || !Objects.equals(totals.number("rows"), rows)
+            || manifest.number("version") == 2 && !sumsAddUp(files, totals.objects("sums"))) {
             throw new Refused("manifest", "its totals are not the sums of its files");
         }
         if (!prefix.isEmpty() && !prefix.equals(manifest.text("batch") + ".")) {
@@ -434,6 +455,19 @@ public final class Open {
         if (manifest.text("window_start").compareTo(manifest.text("window_end")) > 0) {
             throw new Refused("manifest", "its window ends before it starts");
         }
+    }
+
+    /** Tell whether every file has the sums of the same columns, in the order of their names, and the totals are exactly their sums. */
+    static boolean sumsAddUp(List<Doc> files, List<Doc> totals) {
+        List<String> columns = totals.stream().map(each -> each.text("column")).toList();
+        boolean sound = columns.equals(columns.stream().sorted().distinct().toList());
+        List<BigDecimal> left = new ArrayList<>(totals.stream().map(each -> new BigDecimal(each.text("sum"))).toList());
+        for (Doc file : files) {
+            List<Doc> sums = file.objects("sums");
+            if (!sums.stream().map(each -> each.text("column")).toList().equals(columns)) return false;
+            for (int i = 0; i < sums.size(); i++) left.set(i, left.get(i).subtract(new BigDecimal(sums.get(i).text("sum"))));
+        }
+        return sound && left.stream().allMatch(each -> each.signum() == 0);
     }
 
     static void checkKeys(Doc keys, Doc manifest) throws Refused {

@@ -82,7 +82,7 @@ bits=$(openssl pkey -pubin -in "$work/sender.pub" -noout -text 2>/dev/null | sed
 awk '{ gsub(/\{"detached":/, "\n&"); print }' "$work/manifest" >"$work/lines"
 head=$(grep -v '^{"detached":' "$work/lines")$(tail -n 1 "$work/lines" | sed 's/.*\],"keys_sha256"/,"keys_sha256"/')
 grep '^{"detached":' "$work/lines" >"$work/files" || true
-case $head in *'"type":"sealift-manifest","version":1,'*) ;; *) die "manifest: this is not a manifest of version 1" ;; esac
+case $head in *'"type":"sealift-manifest","version":'[12],*) ;; *) die "manifest: this is not a manifest of version 1 or 2" ;; esac
 [ -z "$base" ] || [ "$base" = "$(text_of batch "$head")." ] || die "manifest: it is that of batch $(text_of batch "$head")"
 own=$(text_of partner "$head").$(text_of feed "$head")
 sequence=$(number_of sequence "$head") previous=$(text_of previous_manifest_sha256 "$head")

@@ -48,6 +48,8 @@ const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const KID = /^[!#-\[\]-~]{1,256}$/;
 const HASH = /^[0-9a-f]{64}$/;
 const THUMBPRINT = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/; // 256 bits: the last two of 258 are zero
+const COLUMN = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
+const DECIMAL = /^(?!-0$)-?(0|[1-9][0-9]{0,99})(\.[0-9]{0,11}[1-9])?$/;
 const TIME_FORM = /^(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$/;
 
 // A time of the calendar: there is no 30 February.
@@ -98,6 +100,11 @@ const MANIFEST = {
   previous_manifest_sha256: orNull(HASH), record_head: orNull(HASH), sequence: integer, signature: "RSA-PSS-SHA256",
   signing_key: KID, totals: TOTALS, type: "sealift-manifest", version: 1, window_end: TIME, window_start: TIME,
 };
+const SUMS = array({ column: COLUMN, sum: DECIMAL }, 0, 256);
+const WITH_SUMS = {
+  ...MANIFEST, files: array({ ...FILE, sums: SUMS }, 1, MAX_FILES), totals: { ...TOTALS, sums: SUMS }, version: 2,
+};
+const ANY_MANIFEST = (value) => follows(value, MANIFEST) || follows(value, WITH_SUMS);
 const PGP_RECIPIENTS = array(PGP_RECIPIENT, 1, MAX_RECIPIENTS);
 const KEYS_RECIPIENTS = (value) => follows(value, RECIPIENTS) || follows(value, PGP_RECIPIENTS);
 const KEYS_FILE = { name: NAME, recipients: KEYS_RECIPIENTS, sealed_name: NAME, sealed_sha256: HASH };
@@ -194,7 +201,7 @@ function readBatch(folder, prefix, sender) {
   if (!isSigned(signed, signature, sender)) {
     throw new Refused("signature", "the manifest was not signed by this sender, or was changed");
   }
-  const manifest = parse(signed, MANIFEST, "manifest", "the manifest");
+  const manifest = parse(signed, ANY_MANIFEST, "manifest", "the manifest");
   checkManifest(manifest, prefix);
   const keysBytes = readSmall(path.join(folder, prefix + "keys.json"), MAX_DOCUMENT, "keys");
   if (sha256(keysBytes) !== manifest.keys_sha256) {
@@ -215,6 +222,7 @@ function checkManifest(manifest, prefix) {
   const stored = files.flatMap((f) => (f.detached ? [f.sealed_name, f.detached.key_name] : [f.sealed_name]));
   const rows = files.some((f) => f.rows === null) ? null : sum("rows");
   const sums = { files: files.length, plaintext_bytes: sum("plaintext_bytes"), rows, sealed_bytes: sum("sealed_bytes") };
+  if (manifest.version === 2) sums.sums = sumsAddUp(manifest) ? totals.sums : null;
   for (const [wrong, text] of [
     [prefix && prefix !== manifest.batch + ".", `the manifest is that of batch ${manifest.batch}`],
     [manifest.window_start > manifest.window_end, "its window ends before it starts"],
@@ -225,6 +233,21 @@ function checkManifest(manifest, prefix) {
   ]) {
     if (wrong) throw new Refused("manifest", text);
   }
+}
+
+// Tell whether every file has the sums of the same columns, in the order of their names, and the totals are exactly their sums.
+function sumsAddUp({ files, totals }) {
+  const columnsOf = (sums) => sums.map((each) => each.column);
+  const columns = columnsOf(totals.sums);
+  const inOrder = columns.every((column, i) => i === 0 || columns[i - 1] < column);
+  if (!inOrder || files.some((file) => canonical(columnsOf(file.sums)) !== canonical(columns))) return false;
+  return totals.sums.every((total, i) => units(total.sum) === files.reduce((all, file) => all + units(file.sums[i].sum), 0n));
+}
+
+// Return a decimal text as a whole number of 10^-12.
+function units(text) {
+  const [whole, part = ""] = text.split(".");
+  return BigInt(whole + part.padEnd(12, "0"));
 }
 
 function checkKeys(keys, manifest) {

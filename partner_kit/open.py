@@ -29,6 +29,7 @@ import signal
 import stat
 import sys
 import tempfile
+from fractions import Fraction
 from pathlib import Path
 
 from cryptography import x509
@@ -72,6 +73,8 @@ WORD = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 KID = r"[!#-\[\]-~]{1,256}"
 HASH = r"[0-9a-f]{64}"
 THUMBPRINT = r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"  # 256 bits: the last two of 258 are zero
+COLUMN = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
+DECIMAL = r"(?!-0$)-?(0|[1-9][0-9]{0,99})(\.[0-9]{0,11}[1-9])?"
 TIME_FORM = r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z"
 BASE64 = r"[A-Za-z0-9+/]*={0,2}"
 
@@ -139,12 +142,16 @@ FILE = {
     "recipients": array({"kid": KID, "x5t#S256": THUMBPRINT}, 1, MAX_RECIPIENTS), "rows": or_null(integer),
     "sealed_bytes": integer, "sealed_name": NAME, "sealed_sha256": HASH,
 }  # fmt: skip
+SUMS = array({"column": COLUMN, "sum": DECIMAL}, 0, 256)
 TOTALS = {"files": integer, "plaintext_bytes": integer, "rows": or_null(integer), "sealed_bytes": integer}
 MANIFEST = {
     "batch": BATCH, "created": moment, "feed": WORD, "files": array(FILE, 0, MAX_FILES), "keys_sha256": HASH,
     "partner": WORD, "previous_manifest_sha256": or_null(HASH), "record_head": or_null(HASH), "sequence": integer,
     "signature": "RSA-PSS-SHA256", "signing_key": KID, "totals": TOTALS, "type": "sealift-manifest",
     "version": exactly(1), "window_end": moment, "window_start": moment,
+}  # fmt: skip
+WITH_SUMS = {
+    **MANIFEST, "files": array({**FILE, "sums": SUMS}, 1, MAX_FILES), "totals": {**TOTALS, "sums": SUMS}, "version": exactly(2),
 }  # fmt: skip
 KEYS_RECIPIENTS = either(RECIPIENTS, array(PGP_RECIPIENT, 1, MAX_RECIPIENTS))
 KEYS_FILE = {"name": NAME, "recipients": KEYS_RECIPIENTS, "sealed_name": NAME, "sealed_sha256": HASH}
@@ -226,7 +233,7 @@ def read_batch(folder, prefix, sender):
         sender.verify(signature, signed, PSS, hashes.SHA256())
     except InvalidSignature:
         raise Refused("signature", "the manifest was not signed by this sender, or was changed") from None
-    manifest = parse(signed, MANIFEST, "manifest", "the manifest")
+    manifest = parse(signed, either(MANIFEST, WITH_SUMS), "manifest", "the manifest")
     check_manifest(manifest, prefix)
     keys_bytes = read_small(folder / (prefix + "keys.json"), MAX_DOCUMENT, "keys")
     if hashlib.sha256(keys_bytes).hexdigest() != manifest["keys_sha256"]:
@@ -250,11 +257,16 @@ def check_manifest(manifest, prefix) -> None:
         "rows": None if None in rows else sum(rows),
         "sealed_bytes": sum(f["sealed_bytes"] for f in files),
     }
+    if manifest["version"] == 2:
+        totals["sums"] = manifest["totals"]["sums"]
     for wrong, text in (
         (prefix and prefix != manifest["batch"] + ".", "the manifest is that of batch {}".format(manifest["batch"])),
         (manifest["window_start"] > manifest["window_end"], "its window ends before it starts"),
         (len(set(names)) != len(names) or len(set(stored)) != len(stored), "it names a file twice"),
-        (totals != manifest["totals"], "its totals are not the sums of its files"),
+        (
+            totals != manifest["totals"] or (manifest["version"] == 2 and not sums_add_up(manifest)),
+            "its totals are not the sums of its files",
+        ),
         (
             any((f["format"] == "detached") != (f["detached"] is not None) for f in files),
             "a detached file lacks its tag",
@@ -266,6 +278,17 @@ def check_manifest(manifest, prefix) -> None:
     ):
         if wrong:
             raise Refused("manifest", text)
+
+
+def sums_add_up(manifest):
+    """Every file has the sums of the same columns, in the order of their names, and the totals are exactly their sums."""
+    totals, files = manifest["totals"]["sums"], [f["sums"] for f in manifest["files"]]
+    columns = [each["column"] for each in totals]
+    if columns != sorted(set(columns)) or any([each["column"] for each in sums] != columns for sums in files):
+        return False
+    return all(
+        Fraction(total["sum"]) == sum(Fraction(sums[i]["sum"]) for sums in files) for i, total in enumerate(totals)
+    )
 
 
 def check_keys(keys, manifest) -> None:

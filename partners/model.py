@@ -273,6 +273,10 @@ class Feed(_Model):
         default="all",
         description="none: only the files go to the partner, no manifest, signature and keys.json; with format: openpgp.",
     )
+    manifest_totals: bool = Field(
+        default=False,
+        description="Write the sum of every number column into the signed manifest, beside the rows; its version is then 2.",
+    )
     route: Literal["adf", "function"] = Field(
         default="adf", description="Who delivers: Data Factory's Copy, or the function."
     )
@@ -327,6 +331,16 @@ class Feed(_Model):
             raise ValueError(
                 f"side_files: none needs format: openpgp; a {self.format} file proves its sender by the manifest"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_manifest_totals(self) -> Feed:
+        if not self.manifest_totals:
+            return self
+        if self.side_files == "none":
+            raise ValueError("manifest_totals needs the manifest at the partner: leave out side_files: none")
+        if not any(column.is_number for column in self.columns):
+            raise ValueError("manifest_totals needs a number column: give one of columns a type, such as decimal")
         return self
 
     @model_validator(mode="after")

@@ -128,6 +128,8 @@ def test_route_adf_is_given_the_files_alone(world: World, cedarway: Any, tmp_pat
     [
         ({"format": "native", "openpgp": {"sign": False}}, "openpgp says how files of format: openpgp are written"),
         ({"format": "native", "side_files": "none"}, "side_files: none needs format: openpgp"),
+        ({"format": "openpgp", "side_files": "none", "manifest_totals": True}, "manifest_totals needs the manifest"),
+        ({"columns": ["transaction_id"], "control": None, "manifest_totals": True}, "manifest_totals needs a number"),
         ({"format": "openpgp", "openpgp": {"extension": ".zip"}}, "extension"),
         ({"format": "openpgp", "openpgp": {"armor": True}}, "armor"),
     ],

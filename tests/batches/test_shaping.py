@@ -19,8 +19,9 @@ from batch_world import DAY, PARTNER_KEY, START, World
 
 import batches
 from batches import Record
+from batches import record as records
 from batches.record import ROWS
-from encryption import open_sealed
+from encryption import ColumnSum, Manifest, open_sealed
 from partners.loading import FOLDER, load_partner
 
 LAYOUT = """
@@ -93,6 +94,50 @@ def test_rows_become_sealed_files_and_no_staged_row_is_left(world: World, feed: 
     assert batches.verify(world.context, record.batch)["ok"]
     assert world.confirm(batches.read(world.stores.batches, record.batch)).files
     assert world.raw_versions() == []
+
+
+def manifest_of(world: World, record: Record) -> Manifest:
+    return Manifest.from_bytes(world.blob(record, "manifest.json"))
+
+
+def test_the_signed_manifest_carries_the_sums_that_the_partner_file_asks_for(world: World, feed: Any) -> None:
+    feed(more="    manifest_totals: true\n")
+    record = world.plan()
+    feed()  # what the batch was planned with counts
+    extract(world, record, ["1.00", "-2.50", "3.25"])
+    finish(world, record)
+
+    manifest = manifest_of(world, record)
+
+    assert manifest.version == 2
+    assert manifest.sums == (ColumnSum(column="amount", sum="1.75"),)
+    assert [each.sums for each in manifest.files] == [(ColumnSum(column="amount", sum=s),) for s in ("-1.5", "3.25")]
+    assert manifest.totals["rows"] == 3
+    assert batches.verify(world.context, record.batch)["ok"]
+
+
+def test_a_manifest_without_the_wish_is_one_of_version_1(world: World, feed: Any) -> None:
+    record = world.plan()
+    extract(world, record, ["1.00"])
+    finish(world, record)
+
+    assert manifest_of(world, record).version == 1
+    assert b"sums" not in world.blob(record, "manifest.json")
+
+
+def test_files_that_were_not_shaped_here_have_no_sums_to_sign(world: World, feed: Any) -> None:
+    feed(more="    manifest_totals: true\n")
+    record = world.plan()
+    records.update(
+        world.stores.batches, record.batch, lambda r: r.model_copy(update={"files": ["X_20261121_0001.txt"]})
+    )
+    world.stores.raw.upload_blob(f"{record.batch.folder}/X_20261121_0001.txt", b"by hand\n")
+
+    status = finish(world, record)
+
+    assert status["state"] == "failed"
+    assert "its sums are not known" in status["failure"]["cause"]
+    assert list(world.stores.encrypted.list_blob_names(name_starts_with=f"{record.batch.folder}/manifest")) == []
 
 
 def test_the_next_batch_takes_the_next_numbers_and_a_repeated_window_keeps_its_own(world: World, feed: Any) -> None:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encryption import (
+    ColumnSum,
     InvalidValue,
     MalformedManifest,
     Manifest,
@@ -66,6 +67,36 @@ def test_a_manifest_is_read_back_and_written_to_the_same_bytes() -> None:
 def test_unknown_rows_make_the_total_unknown() -> None:
     assert make(rows=None).totals["rows"] is None
     assert Manifest.from_bytes(make(rows=None).to_bytes()).files[0].rows is None
+
+
+def with_sums(*sums: tuple[str, ...], columns: tuple[str, ...] = ("amount", "fee")) -> Manifest:
+    """Return a manifest of version 2 with the sums of these files."""
+    by_file = [tuple(ColumnSum(column=c, sum=s) for c, s in zip(columns, each, strict=True)) for each in sums]
+    files = [ManifestFile.of(file, rows=7, sums=each) for file, each in zip(FILES, by_file, strict=True)]
+    return make(files=files)
+
+
+def test_sums_of_files_are_added_exactly_in_a_manifest_of_version_2() -> None:
+    manifest = with_sums(("0.1", "-1"), ("0.2", "1"), ("9" * 40, "-0.000000000001"))
+
+    text = manifest.to_bytes()
+
+    assert json.loads(text)["version"] == 2
+    assert json.loads(text)["totals"]["sums"] == [
+        {"column": "amount", "sum": "9" * 40 + ".3"},
+        {"column": "fee", "sum": "-0.000000000001"},
+    ]
+    assert Manifest.from_bytes(text) == manifest
+
+
+def test_sums_that_cancel_are_0_and_whole_ones_have_no_exponent() -> None:
+    assert [each.sum for each in with_sums(("1", "100"), ("-1", "900"), ("0", "0")).sums] == ["0", "1000"]
+
+
+@pytest.mark.parametrize("columns", [("fee", "amount"), ("amount", "amount")])
+def test_columns_are_named_once_and_in_order(columns: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidValue, match="order of their columns"):
+        with_sums(("1", "2"), ("1", "2"), ("1", "2"), columns=columns)
 
 
 def test_an_empty_batch_is_a_batch() -> None:

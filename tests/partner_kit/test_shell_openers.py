@@ -58,7 +58,7 @@ def opened(work: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("kind", ["detached", "cms"])
-@pytest.mark.parametrize("case", ["size_0", "size_1", "size_16385", "two_recipients", "rsa_4096"])
+@pytest.mark.parametrize("case", ["size_0", "size_1", "size_16385", "two_recipients", "rsa_4096", "with_sums"])
 def test_a_good_batch_opens_in_every_shell(kind: str, case: str, shell: str, tmp_path: Path) -> None:
     name = f"{kind}_{case}"
 

@@ -9,6 +9,7 @@ import gzip
 import io
 import subprocess
 import sys
+import uuid
 import zipfile
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 from partners.loading import FOLDER
 
+EXAMPLES = Path(__file__).parents[2] / "partners" / "examples"
 HEAD = (FOLDER / "cedarway.yaml").read_text().split("feeds:")[0].replace("name: cedarway", "name: trial")
 
 
@@ -60,6 +62,21 @@ def render(
     return done
 
 
+def render_example(
+    folder: Path, example: str, columns: str, rows: list[list[str]], code: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Render an example's own partner file from rows, made on 28 November 2026 at 03:04:05 UTC."""
+    with (folder / "rows.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([columns.split(), *rows])
+    partner, feed = example.split(".")
+    command = [sys.executable, "-m", "cli", "partner", "render", str(EXAMPLES / f"{partner}.yaml"), feed]
+    given = ["--business-date", "2026-11-27", "--made", "2026-11-28T03:04:05Z", "--sequence", "9"]
+    paths = ["--rows", str(folder / "rows.csv"), "--out", str(folder / "out")]
+    done = subprocess.run([*command, *given, *paths], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == code, done.stderr
+    return done
+
+
 LLOYDS = """
     order_by: [e2e]
     columns: [name, account, sort, ref, {name: amount, type: decimal, scale: 2}, asap, {name: pay_on, type: date}, e2e]
@@ -91,13 +108,17 @@ def some_credits(count: int) -> list[dict[str, str]]:
     ]
 
 
-def test_lloyds_totals_stand_in_the_header_of_each_part(tmp_path: Path) -> None:
-    rows = some_credits(60)
+def test_lloyds_files_are_those_of_their_specification_byte_for_byte(tmp_path: Path) -> None:
+    """Of developer.lloydsbanking.com/lbg-support/batch-file-template: every field, the totals in the header of each file of 25 credits.
+    Inferred: ASCII, CR LF, no quotes, amounts with two decimals, one file identifier a file."""
+    paid = some_credits(60)
+    columns = "payment_id beneficiary account_number sort_code reference amount asap pay_on end_to_end"
+    rows = [[f"{n:03d}", *credit.values()] for n, credit in enumerate(paid)]
 
-    render(tmp_path, LLOYDS, rows)
+    render_example(tmp_path, "lloyds.credits", columns, rows)
 
     for part in range(3):
-        mine = rows[part * 25 : part * 25 + 25]
+        mine = paid[part * 25 : part * 25 + 25]
         total = sum(Decimal(row["amount"]) for row in mine)
         lines = [f"H,20261127,{9 + part:010d},{len(mine)},{total}", "D,SEALIFT PAYMENTS,123456-12345678"]
         for row in mine:
@@ -125,48 +146,43 @@ def test_rows_that_do_not_fit_are_reported_and_leave_no_file(tmp_path: Path) -> 
     assert list((tmp_path / "out").iterdir()) == []
 
 
-VIVA = """
-    order_by: [presentment]
-    columns: [presentment, token, auth, kind, reversal, indicator, {name: amount, type: decimal, scale: 2}]
-    file_name: "Clearing_VivaBank_{made:%Y%m%d%H%M%S}.txt"
-    layout:
-      delimited: ";"
-      quote: never
-      line_end: crlf
-      records:
-        - {record: H, at: start, fields: [{constant: H}, {name: file id, guid: file}]}
-        - {record: R, at: row, fields: [{constant: R}, {column: presentment, length: 36}, {column: token, length: 40}, {column: auth, length: 36, optional: true},
-            {name: type, column: kind, values: ["00", "18", "01", "09", "12", "20", "28"]}, {column: reversal, values: ["R"], optional: true}, {column: indicator, values: [C, D]},
-            {column: amount, scale: 2, implied: true, length: 12, sign: none}]}
-        - {record: T, at: end, fields: [{name: record type, constant: T}, {name: total transactions, count: rows, length: 12},
-            {name: total debit amount, sum: amount, where: {indicator: D}, scale: 2, implied: true, length: 16, sign: none},
-            {name: total credit amount, sum: amount, where: {indicator: C}, scale: 2, implied: true, length: 16, sign: none}]}
-"""
+VIVA = "presentment_id card_token authorization_id transaction_type reversal indicator amount"
 
 
-def test_viva_totals_by_indicator_stand_in_the_trailer(tmp_path: Path) -> None:
+def test_viva_s_file_is_that_of_its_specification_byte_for_byte(tmp_path: Path) -> None:
+    """Of developer.viva.com/issuing/clearing-file-specification: the name, UTF-8, `;`, each field of H and T, fields 1 to 7 of R, and
+    212.50 EUR as 000000021250. Inferred, since the page that was read does not show it: that the amount is field 8 and the last,
+    CR LF, no quotes. The page gives no GUID of a file either; ours is derived from the batch, so it is the same each time.
+    """
+    presentments = [f"00000000-0000-4000-8000-{n:012d}" for n in range(7)]
+    kinds = ["00", "18", "01", "09", "12", "20", "28"]
+    authorization = "10000000-0000-4000-8000-00000000000a"
     rows = [
-        {
-            "presentment": f"00000000-0000-4000-8000-{n:012d}",
-            "token": f"{n:040d}",
-            "auth": "" if n % 2 else f"10000000-0000-4000-8000-{n:012d}",
-            "kind": "00",
-            "reversal": "R" if n == 3 else "",
-            "indicator": "CD"[n % 3 == 0],
-            "amount": f"{212 + n}.50",
-        }
-        for n in range(10)
+        [presentments[n], f"{n:040d}", "" if n == 2 else authorization, kinds[n], "R" if n == 3 else "", "DC"[n % 2], a]
+        for n, a in enumerate(["212.50", "0.01", "0.00", "9999999999.99", "1.00", "12", "0.5"])
     ]
 
-    render(tmp_path, VIVA, rows)
+    render_example(tmp_path, "viva.clearing", VIVA, rows)
 
-    lines = (tmp_path / "out" / "Clearing_VivaBank_20261128050405.txt").read_text(encoding="utf-8").splitlines()
-    assert lines[0].startswith("H;")
-    assert len(lines[0]) == 38
-    assert lines[4] == f"R;00000000-0000-4000-8000-{3:012d};{3:040d};;00;R;D;000000021550"
-    debit = sum(21250 + 100 * n for n in range(10) if n % 3 == 0)
-    credit = sum(21250 + 100 * n for n in range(10) if n % 3)
-    assert lines[-1] == f"T;000000000010;{debit:016d};{credit:016d}"
+    file_id = str(uuid.uuid5(uuid.UUID("5f0c1a0e-6a5b-5d0c-9d5e-3f6f2b7c4e11"), "viva.clearing.2026-11-27.1/1"))
+    expected = [
+        f"H;{file_id}",
+        f"R;{presentments[0]};{0:040d};{authorization};00;;D;000000021250",
+        f"R;{presentments[1]};{1:040d};{authorization};18;;C;000000000001",
+        f"R;{presentments[2]};{2:040d};;01;;D;000000000000",
+        f"R;{presentments[3]};{3:040d};{authorization};09;R;C;999999999999",
+        f"R;{presentments[4]};{4:040d};{authorization};12;;D;000000000100",
+        f"R;{presentments[5]};{5:040d};{authorization};20;;C;000000001200",
+        f"R;{presentments[6]};{6:040d};{authorization};28;;D;000000000050",
+        "T;000000000007;0000000000021400;0001000000001200",
+    ]
+    (written,) = (tmp_path / "out").iterdir()
+    assert written.name == "Clearing_VivaBank_20261128050405.txt"
+    assert written.read_bytes() == "".join(line + "\r\n" for line in expected).encode("utf-8")
+
+
+def test_viva_s_count_starts_at_1_so_a_day_without_rows_is_refused(tmp_path: Path) -> None:
+    assert "no rows" in render_example(tmp_path, "viva.clearing", VIVA, [], code=1).stderr
 
 
 PUNCHED = """

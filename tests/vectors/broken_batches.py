@@ -65,7 +65,8 @@ def broken_manifests() -> Iterator[Scenario]:
         ("of_another_batch", "another batch's manifest under this name", setting("batch", "northwind.accruals.2026-11-20.1")),
         ("unknown_member", "a member that version 1 does not have", setting("note", "x")),
         ("member_missing", "record_head is missing", without("record_head")),
-        ("version_2", "version 2", setting("version", 2)),
+        ("version_2", "version 2 without sums", setting("version", 2)),
+        ("version_3", "version 3", setting("version", 3)),
         ("type_foreign", "the type of another document", setting("type", "sealift-file")),
         ("signature_foreign", "another signature algorithm", setting("signature", "Ed25519")),
         ("window_backwards", "the window ends before it starts", setting("window_end", "2026-11-20T00:00:00Z")),
@@ -96,6 +97,28 @@ def broken_manifests() -> Iterator[Scenario]:
         scenario = Scenario(f"manifest_{name}", comment, "manifest").native()
         scenario.change_manifest = change
         yield scenario
+
+    two = {"amount": "3", "fee": "-1.5"}
+    for name, comment, totals, sums in (
+        ("wrong", "a total that is not the sum of its files", two | {"amount": "4"}, two),
+        ("wrong_in_last_digit", "a total that is wrong by 10^-12", two | {"amount": "3.000000000001"}, two),
+        ("unordered", "columns out of order", dict(reversed(two.items())), dict(reversed(two.items()))),
+        ("other_columns", "a file without one of the columns", two, {"amount": "3"}),
+        ("needless_zero", "a sum with a needless zero", two | {"fee": "-1.50"}, two | {"fee": "-1.50"}),
+        ("negative_zero", "a sum of -0", two | {"fee": "-0"}, two | {"fee": "-0"}),
+        ("exponent", "a sum with an exponent", two | {"fee": "1e3"}, two | {"fee": "1e3"}),
+        ("number", "a sum without quotes", two | {"fee": 1}, two | {"fee": 1}),
+        ("column_with_blank", "a column that is no name", {"a b": "1"}, {"a b": "1"}),
+    ):
+        yield Scenario(f"manifest_sums_{name}", comment, "manifest").native().summing(totals, sums)  # type: ignore[arg-type]  # one is no text
+    doubled = (
+        Scenario("manifest_sums_column_twice", "a column that is there twice", "manifest").native().summing({}, {})
+    )
+    doubled.sums = doubled.lines[0]["sums"] = [{"column": "amount", "sum": "1"}, {"column": "amount", "sum": "1"}]
+    yield doubled
+    earlier = Scenario("manifest_sums_in_version_1", "sums in a manifest of version 1", "manifest").native()
+    earlier.summing(two, two).change_manifest = setting("version", 1)
+    yield earlier
 
     def inflate(manifest: Document) -> None:
         for sizes in (manifest["files"][0], manifest["totals"]):

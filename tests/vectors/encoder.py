@@ -221,6 +221,7 @@ class Scenario:
         self.keys: list[dict[str, Any]] = []
         self.opened: dict[str, str] = {}
         self.opened_by_openpgp: dict[str, str] | None = None
+        self.sums: list[dict[str, str]] | None = None
         self.change_keys: Callable[[dict[str, Any]], object] = lambda _: None
         self.change_manifest: Callable[[dict[str, Any]], object] = lambda _: None
         self.encode_manifest: Callable[[dict[str, Any]], bytes] = canonical
@@ -270,6 +271,17 @@ class Scenario:
         )
         if self.expect == "ok":
             self.opened[file] = sha256(plaintext)
+
+    def summing(self, totals: dict[str, str], *by_file: dict[str, str]) -> Scenario:
+        """Make the manifest one of version 2: sums by column, of each file and of the batch."""
+
+        def as_list(sums: dict[str, str]) -> list[dict[str, str]]:
+            return [{"column": column, "sum": total} for column, total in sums.items()]
+
+        for line, sums in zip(self.lines, by_file, strict=True):
+            line["sums"] = as_list(sums)
+        self.sums = as_list(totals)
+        return self
 
     def native(
         self,
@@ -436,6 +448,9 @@ class Scenario:
             "window_end": "2026-11-22T00:00:00Z",
             "window_start": "2026-11-21T00:00:00Z",
         }
+        if self.sums is not None:
+            manifest["totals"]["sums"] = self.sums
+            manifest["version"] = 2
         self.change_manifest(manifest)
         manifest_bytes = self.encode_manifest(manifest)
         stored = self.stored | {

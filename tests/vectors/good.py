@@ -48,3 +48,15 @@ def good_batches() -> Iterator[Scenario]:
     first = Scenario("manifest_first_of_feed", "no previous manifest, a record head").native()
     first.change_manifest = lambda m: m.update(previous_manifest_sha256=None, record_head=sha256(b"head"), sequence=1)
     yield first
+    sums = Scenario("manifest_with_sums", "version 2: sums of number columns, of two files and of the batch")
+    sums.native().native(file="b.csv")
+    yield sums.summing(
+        {"amount": "0.3", "fee": "-12.000000000001", "units": "10000000000000000000000"},
+        {"amount": "0.1", "fee": "-12", "units": "9999999999999999999999"},
+        {"amount": "0.2", "fee": "-0.000000000001", "units": "1"},
+    )
+    for format in ("detached", "cms"):  # noqa: A001  # the field's word
+        one = Scenario(f"{format}_with_sums", "a manifest of version 2, with a sum")
+        getattr(one, format)()
+        yield one.summing({"amount": "-7.5"}, {"amount": "-7.5"})
+    yield Scenario("manifest_without_columns", "version 2, and no column has a sum").native().summing({}, {})
