@@ -89,6 +89,10 @@ class DeliverRequest(_Request):
     """Nothing but who asks."""
 
 
+class IndexRequest(_Request):
+    """Nothing but who asks."""
+
+
 class SendingRequest(_Request):
     """A file that a run is about to send: its name at the partner, its size, and the size of what is there under that name."""
 
@@ -357,6 +361,15 @@ def explain(req: func.HttpRequest) -> Answer:
     if day and not FIRST_YEAR <= day.year <= LAST_YEAR:
         raise batches.InvalidRequest("?day= is outside the calendar", f"years from {FIRST_YEAR} to {LAST_YEAR}")
     return 200, batches.explain(_context(req), req.route_params["partner"], req.route_params["feed"], day)
+
+
+@app.route("feeds/{partner}/{feed}/index", methods=["POST"])
+@endpoint
+def rebuild_index(req: func.HttpRequest) -> Answer:
+    """Make a feed's index of newest batches from their records, whatever it holds now."""
+    context = _context(req, IndexRequest.model_validate_json(_body(req)))
+    partner, feed = req.route_params["partner"], req.route_params["feed"]
+    return 200, {"partner": partner, "feed": feed, "batches": batches.reindex(context, partner, feed)}
 
 
 @app.route("monitor/{*path}", methods=["GET"])

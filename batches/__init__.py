@@ -33,6 +33,8 @@ from batches.errors import (
 from batches.expecting import BACK_DAYS, alert, read_standings, usable_partners
 from batches.explaining import MOST_DAYS, explain, overview
 from batches.failing import record_failure, record_run_failure
+from batches.joined import complete as complete_recent
+from batches.joined import reindex
 from batches.log import log_failure, step
 from batches.manifest import signing_key
 from batches.operating import Wanted, history, list_batches, replay, resend
@@ -41,7 +43,6 @@ from batches.planning import Window, describe, plan
 from batches.poison import put_off
 from batches.purging import Sweep, sweep
 from batches.receipts import Receipt
-from batches.recent import complete as complete_recent
 from batches.record import BatchId, Record, read
 from batches.sealing import give_up, seal_files
 from batches.sending import begin_file, note_sent
@@ -105,6 +106,7 @@ __all__ = [
     "read_status",
     "record_failure",
     "record_run_failure",
+    "reindex",
     "remote_files",
     "replay",
     "request_delivery",

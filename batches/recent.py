@@ -1,4 +1,4 @@
-"""The newest batches of a feed in one small blob, `<partner>/<feed>/recent.json`: what an overview of many feeds reads.
+"""The newest batches of a feed in one small blob, `_recent/<partner>/<feed>.json`: what pages about many batches read.
 
 It is derived from records, receipts and answers, and holds nothing that they do not. Each step that writes to the ledger writes
 the batch's line anew; a blob that is missing or unreadable is made again from the records by the next step or by the timer, so
@@ -8,7 +8,6 @@ deleting it is safe at any time. No step fails because of it: what it cannot rea
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from datetime import date, timedelta
 
 from pydantic import AwareDatetime, Field
@@ -21,6 +20,7 @@ from batches.errors import UnknownBatch, Unreadable
 from batches.receipts import read_receipt
 from batches.record import BatchId, Record, Stored, shown
 
+FOLDER = "_recent/"
 KEPT_DAYS = 100
 MOST_KEPT = 400  # a feed that covers hours has several batches a day
 _CAUSE_LETTERS = 300
@@ -56,12 +56,17 @@ class Recent(Stored):
         return sorted(self.seen.values(), key=lambda each: (each.batch.slot, each.batch.revision), reverse=True)
 
 
+def blob_name(partner: str, feed: str) -> str:
+    """Return where a feed's blob is. No partner's name begins with an underscore, so no batch's folder is there."""
+    return f"{FOLDER}{partner}/{feed}.json"
+
+
 def read_recent(context: Context, partner: str, feed: str, *, since: date) -> Recent | None:
     """Return a feed's batches from a business date on, None where nobody has written them yet. Raises Unreadable.
 
     Only what is wanted becomes a value: an overview reads hundreds of these blobs.
     """
-    name = _name(partner, feed)
+    name = blob_name(partner, feed)
     content = blobs.read(context.stores.batches, name)
     if content is None:
         return None
@@ -74,7 +79,7 @@ def read_recent(context: Context, partner: str, feed: str, *, since: date) -> Re
 
 def remember(context: Context, batch: BatchId) -> None:
     """Write the batch's line anew; make the blob from the records where it is missing or unreadable."""
-    container, name = context.stores.batches, _name(batch.partner, batch.feed)
+    container, name = context.stores.batches, blob_name(batch.partner, batch.feed)
     try:
         mine = see(context, batch)
     except UnknownBatch:
@@ -89,23 +94,18 @@ def remember(context: Context, batch: BatchId) -> None:
     blobs.update(container, name, change)
 
 
-def complete(context: Context, feeds: Iterable[tuple[str, str]]) -> int:
-    """Make the blobs that are missing or unreadable; return how many that were. A feed without batches gets an empty one."""
-    made = 0
+def rebuild(context: Context, partner: str, feed: str) -> Recent:
+    """Make a feed's blob from its records, whatever the blob holds now, and return it."""
     first = context.now().date() - timedelta(days=KEPT_DAYS)
-    for partner, feed in feeds:
-        name = _name(partner, feed)
+    made = Recent()
 
-        def change(content: bytes | None, partner: str = partner, feed: str = feed, name: str = name) -> bytes:
-            if content is not None and _parse(content, name) is not None:
-                return content
-            derived = derive(context, partner, feed, first=first)
-            return _cut(derived.seen).model_dump_json(exclude_defaults=True).encode()
+    def change(_content: bytes | None) -> bytes:
+        # A step that writes its batch's line meanwhile changes the ETag: then this is asked again, and sees that step's record.
+        nonlocal made
+        made = _cut(derive(context, partner, feed, first=first).seen)
+        return made.model_dump_json(exclude_defaults=True).encode()
 
-        before = blobs.read(context.stores.batches, name)
-        if before is None or _parse(before, name) is None:
-            blobs.update(context.stores.batches, name, change)
-            made += 1
+    blobs.update(context.stores.batches, blob_name(partner, feed), change)
     return made
 
 
@@ -187,7 +187,3 @@ def _prefix(partner: str, feed: str, first: date, last: date | None) -> str:
     ends = (str(first), str(last or date.max))
     same = next((at for at in range(10) if ends[0][at] != ends[1][at]), 10) if last else 0
     return f"{partner}/{feed}/{ends[0][:same]}"
-
-
-def _name(partner: str, feed: str) -> str:
-    return f"{partner}/{feed}/recent.json"

@@ -17,7 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "test": ("cli.develop:test_main", "the tests (all arguments go to pytest; --slow adds the slow ones)"),
     "lint": ("cli.develop:lint_main", "the linters, the type checker and the pipeline checks"),
     "run": ("cli.run:main", "run a pipeline of adf/ on local services"),
-    "batch": ("cli.batch:main", "list | show | resend | replay | verify | purge: the operator's verbs"),
+    "batch": ("cli.batch:main", "list | show | resend | replay | verify | purge | reindex: the operator's verbs"),
     "feeds": ("cli.feeds:main", "how every feed stands and when it runs next; explain: why one is due or not"),
     "monitor": ("cli.monitor:main", "open the operators' page of a kept demo or of a deployed app"),
     "census": ("cli.census:main", "look for a canary, or for plaintext that is too old, wherever the product writes"),

@@ -107,6 +107,11 @@ def main(argv: list[str]) -> int:
     verbs.choices["replay"].add_argument("--from", dest="start", required=True, choices=("seal", "deliver"))
     purge = verb("purge", _purge, "delete plaintext that delivered batches left; name other plaintext that is too old")
     purge.add_argument("--hours", type=int, default=72, help="the age from which undelivered plaintext is named (72)")
+    reindex = verb(
+        "reindex", _reindex, "make the pages' index of the last 100 days anew, from records; safe at any time"
+    )
+    reindex.add_argument("--partner", help="only this partner's feeds")
+    reindex.add_argument("--feed", help="only feeds of this name")
     arguments = parser.parse_args(argv)
     code: int = arguments.run(connect(arguments), arguments)
     return code
@@ -226,6 +231,23 @@ def _purge(api: Api, arguments: argparse.Namespace) -> int:
         for name in answer["overdue"]:
             console.say(f"overdue, not delivered, kept: raw/{name}")
     return 1 if answer["overdue"] else 0
+
+
+def _reindex(api: Api, arguments: argparse.Namespace) -> int:
+    """Ask for one feed at a time: each takes seconds, and no call of the app may take minutes."""
+    feeds = [
+        (each["partner"], each["feed"])
+        for each in api.get("standings", days=1)["feeds"]
+        if arguments.partner in (None, each["partner"]) and arguments.feed in (None, each["feed"])
+    ]
+    if not feeds:
+        raise CommandFailed("no feed has that name", "./sealift feeds lists partners and their feeds")
+    answers = [api.post(f"feeds/{partner}/{feed}/index", {}) for partner, feed in feeds]
+    if arguments.json:
+        return _print_json({"feeds": answers})
+    for each in answers:
+        console.say(f"{each['partner']} {each['feed']}: {each['batches']} batches indexed")
+    return 0
 
 
 def _say_how_to_go_on(api: Api, batch: str) -> int:

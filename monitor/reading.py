@@ -14,12 +14,14 @@ from typing import TypeVar, cast
 
 from batches import Context, Unreadable
 from batches.certificates import read_certificates
-from batches.recent import Seen, derive, read_recent
+from batches.joined import JOINED_DAYS, read_joined
+from batches.recent import Seen, blob_name, derive, read_recent
 from partners import Partner
 from partners.deadlines import Facts
 
 DAYS = 35
-AT_ONCE = 16
+AT_ONCE = 8  # more threads than that only wait for each other
+FEW = 3  # so many feeds are read one by one
 KEPT_SECONDS = 15.0
 MOST_DERIVED = 3  # feeds whose blob is missing: the timer makes them, so there are few and not for long
 
@@ -62,33 +64,53 @@ def recently(key: tuple[str, ...], read: Callable[[], Value]) -> Value:
 
 
 def read_feeds(context: Context, feeds: Iterable[tuple[str, str]], *, days: int = DAYS) -> list[FeedSeen]:
-    """Return the batches of the last days of each feed: one request a feed."""
+    """Return the batches of the last days of each feed: a listing and a blob for all, and one for each feed that changed."""
     wanted = list(feeds)
     first = context.now().date() - timedelta(days=days)
+    found = {each: kept for each in wanted if (kept := _kept_feed(context, each, first))}
+    if days < JOINED_DAYS and len(wanted) - len(found) > FEW:
+        found |= _read_joined(context, [each for each in wanted if each not in found], first)
+    rest = [each for each in wanted if each not in found]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = list(pool.map(lambda each: _read_feed(context, each[0], each[1], first), wanted))
-    missing = [at for at, each in enumerate(found) if each is None]
-    for at in missing[:MOST_DERIVED]:
-        found[at] = _derived(context, *wanted[at], first)
-    return [
-        each or FeedSeen(partner=wanted[at][0], feed=wanted[at][1], problem="not indexed yet: look again in 15 minutes")
-        for at, each in enumerate(found)
-    ]
+        read = list(pool.map(lambda each: _read_feed(context, each, first), rest))
+    found |= {each: seen for each, seen in zip(rest, read, strict=True) if seen}
+    for each in [each for each in wanted if each not in found][:MOST_DERIVED]:
+        found[each] = _derived(context, *each, first)
+    missing = "not indexed yet: look again in 15 minutes"
+    return [found.get(each) or FeedSeen(partner=each[0], feed=each[1], problem=missing) for each in wanted]
 
 
-def _read_feed(context: Context, partner: str, feed: str, first: date) -> FeedSeen | None:
-    key = (context.stores.batches.url, partner, feed, str(first))
-    kept = _fresh(key, KEPT_SECONDS)
-    if isinstance(kept, FeedSeen):
-        return kept
+def _read_joined(context: Context, wanted: list[tuple[str, str]], first: date) -> dict[tuple[str, str], FeedSeen]:
+    _, fresh = read_joined(context)
+    return {
+        each: _keep(_key(context, each, first), _since(each, fresh[blob_name(*each)].seen, first))
+        for each in wanted
+        if blob_name(*each) in fresh
+    }
+
+
+def _read_feed(context: Context, feed: tuple[str, str], first: date) -> FeedSeen | None:
     try:
-        recent = read_recent(context, partner, feed, since=first)
+        recent = read_recent(context, *feed, since=first)
     except Unreadable:
         return None
     if recent is None:
         return None
-    seen = tuple(each for each in recent.newest_first if each.batch.business_date >= first)
-    return _keep(key, FeedSeen(partner=partner, feed=feed, seen=seen))
+    return _keep(_key(context, feed, first), _since(feed, recent.newest_first, first))
+
+
+def _since(feed: tuple[str, str], seen: Iterable[Seen], first: date) -> FeedSeen:
+    wanted = tuple(each for each in seen if each.batch.business_date >= first)
+    return FeedSeen(partner=feed[0], feed=feed[1], seen=wanted)
+
+
+def _kept_feed(context: Context, feed: tuple[str, str], first: date) -> FeedSeen | None:
+    kept = _fresh(_key(context, feed, first), KEPT_SECONDS)
+    return kept if isinstance(kept, FeedSeen) else None
+
+
+def _key(context: Context, feed: tuple[str, str], first: date) -> tuple[str, ...]:
+    return (context.stores.batches.url, *feed, str(first))
 
 
 def _derived(context: Context, partner: str, feed: str, first: date) -> FeedSeen:

@@ -160,6 +160,14 @@ OPERATIONS = (
         query=("day",),
         errors=(404, 422),
     ),
+    Operation(
+        method="post",
+        path="/feeds/{partner}/{feed}/index",
+        function="rebuild_index",
+        answers="Indexed",
+        request=function_app.IndexRequest,
+        errors=(404, 422),
+    ),
     Operation(method="get", path="/health", function="health", answers="Health", open=True),
     Operation(method="get", path="/ready", function="ready", answers="Ready", errors=()),
 )
@@ -313,6 +321,7 @@ ANSWERS: dict[str, Schema] = {
     "Verdict": members(batch=BATCH, ok={"type": "boolean"}, checks=array(CHECK), files=array(TEXT)),
     "Standings": members(standings=array(STANDING), feeds=array(OUTLOOK)),
     "Explained": members(**OUTLOOK_MEMBERS, day=TEXT, whyNone=TEXT, runs=array(EXPLAINED_RUN)),
+    "Indexed": members(partner=TEXT, feed=TEXT, batches=COUNT),
     "Swept": members(purged=array(BATCH), overdue=array(TEXT)),
     "Health": members(status={"const": "alive"}),
     "Ready": members(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -79,6 +79,23 @@ def test_replay_goes_on_after_a_failure(operator: App, capsys: pytest.CaptureFix
     assert main(["replay", batch, "--from", "deliver"]) == 0
     assert "./sealift run deliver_batch --param partner=northwind" in capsys.readouterr().out
     assert operator.state(batch) == "sealed"
+
+
+def test_reindex_makes_the_index_of_each_feed_that_is_named(operator: App, capsys: pytest.CaptureFixture[str]) -> None:
+    batch = operator.plan(datetime.now(UTC).date() - timedelta(days=2))["batch"]
+    operator.stores.batches.upload_blob("_recent/northwind/accruals.json", b"cut", overwrite=True)
+
+    assert main(["reindex", "--partner", "northwind", "--json"]) == 0
+
+    (made,) = json.loads(capsys.readouterr().out)["feeds"]
+    assert (made["partner"], made["feed"]) == ("northwind", "accruals")
+    content = json.loads(operator.stores.batches.download_blob("_recent/northwind/accruals.json").readall())
+    assert batch in content["seen"]
+    assert len(content["seen"]) == made["batches"]
+    assert main(["reindex"]) == 0
+    assert "cedarway purchases: " in capsys.readouterr().out
+    with pytest.raises(CommandFailed, match="no feed has that name"):
+        main(["reindex", "--partner", "nobody"])
 
 
 def test_purge_names_plaintext_that_nobody_delivered(operator: App, capsys: pytest.CaptureFixture[str]) -> None:

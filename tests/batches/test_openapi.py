@@ -73,6 +73,9 @@ def test_every_schema_is_one() -> None:
         ("POST", "batches/northwind.accruals.1999-01-01.1/replay", {"who": "ana", "from": "extract"}, 422),
         ("POST", "purge", {"who": "ana"}, 200),
         ("POST", "purge", {}, 422),
+        ("POST", "feeds/northwind/accruals/index", {}, 200),
+        ("POST", "feeds/northwind/nothing/index", {}, 404),
+        ("POST", "feeds/nobody/accruals/index", {}, 404),
     ],
 )
 def test_answers_follow_the_document(app: App, method: str, path: str, body: Any, status: int) -> None:

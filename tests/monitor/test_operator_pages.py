@@ -104,8 +104,8 @@ def test_unreadable_record_is_shown_and_breaks_no_page(seeded: Pages) -> None:
 @pytest.mark.parametrize("name", ["receipt.json", "answer.json", "recent.json"])
 def test_any_blob_that_is_cut_is_shown_as_unreadable(pages: Pages, name: str) -> None:
     record = pages.delivered("2026-12-02", answer="acknowledged")
-    folder = "northwind/accruals" if name == "recent.json" else record.batch.folder
-    pages.write(f"{folder}/{name}", b"\x00{")
+    blob = "_recent/northwind/accruals.json" if name == "recent.json" else f"{record.batch.folder}/{name}"
+    pages.write(blob, b"\x00{")
 
     assert pages.get().status == pages.get("batches").status == 200
     state = pages.json(f"batch/{record.batch}")["state"]

@@ -20,9 +20,10 @@ import monitor
 from batches import BatchId, Context, Record, Stores, ledger
 from batches.answers import Answer
 from batches.certificates import InUse, remember_certificates
+from batches.joined import complete
 from batches.ledger import Note
 from batches.receipts import Receipt, ReceivedFile
-from batches.recent import complete, remember
+from batches.recent import remember
 from batches.record import Failure, StagedFile
 from local.azurite import Azurite
 from monitor.reading import forget
