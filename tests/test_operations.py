@@ -59,5 +59,5 @@ def test_every_verb_is_named(text: str, capsys: pytest.CaptureFixture[str]) -> N
         main(["--help"])
 
     verbs = re.findall(r"^    ([a-z]+) {2,}", capsys.readouterr().out, re.MULTILINE)
-    assert len(verbs) == 6
+    assert len(verbs) == 7
     assert [verb for verb in verbs if f"./sealift batch {verb}" not in text] == []
