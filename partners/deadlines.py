@@ -32,6 +32,7 @@ State = Literal[
     "acknowledged",
     "rejected",
     "empty",
+    "superseded",
 ]
 
 
@@ -153,6 +154,8 @@ def judge_feed(expectation: Expectation, business_date: date, now: datetime, fac
         if late > timedelta(0):
             return standing("delivered late", f"{_span(late)} late")
         return standing(_ARRIVED.get(facts.state, "delivered"))
+    if facts.state == "superseded":  # its days are late or not with the later batch, which has a date of its own
+        return standing("superseded", facts.failure)
     state, reason = expectation.why_not_expected(business_date)
     if state != "open":
         return standing(state, reason)

@@ -99,6 +99,22 @@ def test_same_window_planned_again_covers_the_same_whatever_left_meanwhile(world
     )
 
 
+def test_day_of_a_superseded_batch_is_not_missing_but_with_the_batch_that_took_it(world: World) -> None:
+    feed = Feed(world, expected={"by": "08:00"})
+    feed.send(feed.plan(FRIDAY))
+    failed = feed.plan(MONDAY)
+    feed.fail(failed)
+    later = feed.plan(TUESDAY)
+
+    standings = batches.read_standings(feed.at(TUESDAY, 23), [feed.partner])
+
+    by_day = {each.business_date: each for each in standings}
+    day = by_day[failed.batch.business_date]
+    assert (day.state, day.batch) == ("superseded", failed.batch)
+    assert day.reason == f"it never left: its days are in batch {later.batch}"
+    assert by_day[later.batch.business_date].state == "missing"
+
+
 def test_days_of_a_batch_that_failed_go_with_the_next_and_never_twice(world: World) -> None:
     feed = Feed(world)
     feed.send(feed.plan(FRIDAY))

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from html import unescape
 
 import pytest
@@ -26,7 +26,16 @@ def test_overview_shows_every_state_by_word_and_glyph(seeded: Pages) -> None:
     shown = Reader(seeded.get().body)
 
     titles = {title.partition(": ")[2].partition(",")[0] for title in shown.attributes("title")}
-    assert titles >= {"delivered", "delivered late", "acknowledged", "rejected", "empty", "missing", "unreadable"}
+    assert titles >= {
+        "delivered",
+        "delivered late",
+        "acknowledged",
+        "rejected",
+        "empty",
+        "missing",
+        "unreadable",
+        "superseded",
+    }
     assert titles >= {"closed", "open"}
     for look in LOOKS.values():
         assert look.glyph.strip()
@@ -44,6 +53,24 @@ def test_states_are_those_of_the_standings(seeded: Pages) -> None:
     for key, standing in judged.items():
         if key in cells and standing.state != "open" and cells[key]["state"] != "unreadable":
             assert cells[key]["state"] == standing.state, key
+
+
+def test_batch_whose_days_a_later_one_took_is_superseded_here_and_in_the_standings(seeded: Pages) -> None:
+    from batches import read_standings
+    from batches.expecting import usable_partners
+
+    day, why = date(2026, 12, 7), "it never left: its days are in batch northwind.accruals.2026-12-08.1"
+    standings = read_standings(seeded.context, usable_partners(seeded.context), back_days=34)
+    (standing,) = [each for each in standings if (each.feed, each.business_date) == ("accruals", day)]
+    (cell,) = [
+        cell
+        for row in seeded.json()["rows"]
+        for cell in row["cells"]
+        if row["feed"] == "accruals" and cell["day"] == str(day)
+    ]
+
+    assert (standing.state, standing.reason) == (cell["state"], cell["reason"]) == ("superseded", why)
+    assert str(day) not in [each["cell"]["day"] for each in seeded.json()["attention"]]
 
 
 def test_overview_names_what_asks_for_somebody_with_its_cause(seeded: Pages) -> None:

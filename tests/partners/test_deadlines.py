@@ -234,3 +234,12 @@ def test_what_became_of_a_batch_is_its_state(state: str, shown: str) -> None:
     facts = Facts(batch="b", state=state, delivered_at=at("2026-11-24 05:00"))
 
     assert judge_feed(expectation(), DAY, at("2026-11-25 00:00"), facts).state == shown
+
+
+def test_batch_whose_days_a_later_one_took_is_superseded_and_alarms_nobody() -> None:
+    facts = Facts(batch="b", state="superseded", failure="it never left: its days are in batch c")
+
+    standing = judge_feed(expectation(), DAY, at("2026-11-25 12:00"), facts)
+
+    assert (standing.state, standing.reason) == ("superseded", "it never left: its days are in batch c")
+    assert not standing.is_alarming
