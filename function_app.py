@@ -33,6 +33,17 @@ from partners import load_partners
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 
+
+def _is_sign_in_in_front() -> bool:
+    """Whether who reaches the pages has signed in: the template asked for it, and the platform states that it does it.
+
+    Either alone changes nothing: then the pages need their key, so a mistake closes them and never opens them.
+    """
+    asked = os.environ.get("MONITOR_SIGN_IN") == "platform"
+    return asked and os.environ.get("WEBSITE_AUTH_ENABLED", "").lower() == "true"
+
+
+PAGES_LEVEL = func.AuthLevel.ANONYMOUS if _is_sign_in_in_front() else func.AuthLevel.FUNCTION
 Answer = tuple[int, dict[str, Any]]
 BODY_LIMIT_BYTES = 4 * 1024 * 1024  # room for what arrived of a batch of 10,000 files
 LIST_LIMIT = 500
@@ -372,9 +383,12 @@ def rebuild_index(req: func.HttpRequest) -> Answer:
     return 200, {"partner": partner, "feed": feed, "batches": batches.reindex(context, partner, feed)}
 
 
-@app.route("monitor/{*path}", methods=["GET"])
+@app.route("monitor/{*path}", methods=["GET"], auth_level=PAGES_LEVEL)
 def monitor(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    """The operators' pages, behind a function key of their own; a 404 unless MONITOR=on. Neither key nor address is logged."""
+    """The operators' pages, behind a function key of their own or the platform's sign-in; a 404 unless MONITOR=on.
+
+    Neither key nor address is logged.
+    """
     with batches.step(
         "request", traceparent=_traceparent(context), route="monitor", invocation_id=context.invocation_id
     ):
@@ -386,6 +400,9 @@ def monitor(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
 
 def _page(req: func.HttpRequest) -> pages.Page:
     path, key = req.route_params.get("path") or "", req.params.get("code")
+    # The platform sets this header for who has signed in, and removes it from any other request.
+    if PAGES_LEVEL is func.AuthLevel.ANONYMOUS and not req.headers.get("x-ms-client-principal-id"):
+        return pages.not_signed_in()
     try:
         return pages.answer(_context(), path=path, query=req.params, key=key, etag=req.headers.get("if-none-match", ""))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - as in `endpoint`: no stack, row or secret leaves the app

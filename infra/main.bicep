@@ -142,6 +142,12 @@ param entraClientId string = ''
 @description('Object ids of the people and programs that may call the app beside the factory and who deploys; only with entraClientId.')
 param operatorPrincipalIds string[] = []
 
+@description('true: the operators\' pages are on, at /api/monitor.')
+param monitor bool = false
+
+@description('The address under which people reach the app, for the links of alerts: https://... Empty: Azure\'s own name.')
+param publicUrl string = ''
+
 @description('No deletion of vault and sealed files by mistake.')
 param deleteLock bool = false
 
@@ -470,6 +476,8 @@ module app 'modules/function_app.bicep' = {
     restricted: network == 'private'
     operatorIpRanges: operatorIpRanges
     entraClientId: entraClientId
+    monitor: monitor
+    publicUrl: publicUrl
     callerIds: concat([factory.outputs.principalId], empty(principalId) ? [] : [principalId], operatorPrincipalIds)
   }
   // The app's grants come first: an app that starts without them has to be started again.

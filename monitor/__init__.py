@@ -7,6 +7,6 @@ Reads what `batches` knows, changes nothing, needs no JavaScript and no other ho
 
 from __future__ import annotations
 
-from monitor.answering import Page, answer, failed, is_on
+from monitor.answering import Page, answer, failed, is_on, not_signed_in
 
-__all__ = ["Page", "answer", "failed", "is_on"]
+__all__ = ["Page", "answer", "failed", "is_on", "not_signed_in"]

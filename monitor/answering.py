@@ -84,6 +84,16 @@ def failed() -> Page:
     return Page(status=500, mimetype=HTML, body=body, headers=_headers(body))
 
 
+def not_signed_in() -> Page:
+    """Return the page for a request that no sign-in stands behind."""
+    values = {
+        "error": "you are not signed in",
+        "hint": "sign in at /.auth/login/aad of this app, then open the page again",
+    }
+    body = render("problem.html", Links(), page=values, query={})
+    return Page(status=401, mimetype=HTML, body=body, headers=_headers(body))
+
+
 def _read(context: Context, path: str, query: _Query) -> tuple[str, Any]:
     if not is_on():
         raise _NoPage("there is no such page", "set MONITOR=on in the app's settings to switch the pages on")

@@ -25,6 +25,10 @@ param operatorIpRanges array
 param entraClientId string
 @description('Object ids of who may call the app where there is an app registration.')
 param callerIds array
+@description('true: the operators\' pages are on; behind the sign-in where there is an app registration, else behind their key.')
+param monitor bool
+@description('The address under which people reach the app, for links in alerts; empty: Azure\'s own name.')
+param publicUrl string
 
 var operatorRules = [for (range, index) in operatorIpRanges: {
   name: 'operator-${index}'
@@ -148,6 +152,12 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
       PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
     }, empty(partnerSftp) ? {} : {
       PARTNER_SFTP: string(partnerSftp)
+    }, monitor ? {
+      MONITOR: 'on'
+    } : {}, monitor && !empty(entraClientId) ? {
+      MONITOR_SIGN_IN: 'platform'
+    } : {}, empty(publicUrl) ? {} : {
+      PUBLIC_URL: publicUrl
     })
   }
 

@@ -48,6 +48,23 @@ def test_pages_need_a_key(watched: App) -> None:
     assert watched.session.get(f"{watched.host.url}/api/monitor?code=wrong", timeout=60).status_code == 401
 
 
+def test_behind_the_platforms_sign_in_the_pages_need_no_key_and_all_else_does(start_app: Callable[..., App]) -> None:
+    app = start_app(MONITOR="on", MONITOR_SIGN_IN="platform", WEBSITE_AUTH_ENABLED="True")
+    address, who = f"{app.host.url}/api/monitor", {"x-ms-client-principal-id": "33333333-3333-3333-3333-333333333333"}
+
+    assert requests.get(address, headers=who, timeout=60).status_code == 200
+    assert requests.get(address, timeout=60).status_code == 401
+    assert requests.get(f"{app.host.url}/api/batches", headers=who, timeout=60).status_code == 401
+
+
+@pytest.mark.parametrize("half", [{"MONITOR_SIGN_IN": "platform"}, {"WEBSITE_AUTH_ENABLED": "True"}])
+def test_half_a_sign_in_leaves_the_key_needed(start_app: Callable[..., App], half: dict[str, str]) -> None:
+    app = start_app(MONITOR="on", **half)
+    headers = {"x-ms-client-principal-id": "33333333-3333-3333-3333-333333333333"}
+
+    assert requests.get(f"{app.host.url}/api/monitor", headers=headers, timeout=60).status_code == 401
+
+
 def test_key_is_in_no_log_and_no_text(watched: App) -> None:
     answer = get(watched, "monitor")
 

@@ -27,6 +27,13 @@ def test_whole_address_is_printed_on_request(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out.strip() == "https://app.example/api/monitor?code=k"
 
 
+def test_sign_in_leads_to_the_page_and_takes_no_key_along(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--url", "https://app.example/", "--key", "k", "--sign-in", "--no-open"]) == 0
+
+    expected = "https://app.example/.auth/login/aad?post_login_redirect_uri=%2Fapi%2Fmonitor"
+    assert capsys.readouterr().out.strip() == expected
+
+
 @pytest.mark.parametrize(
     "url", ["app.example", "ftp://app.example", "http://app.example", "https://app.example?code=1"]
 )

@@ -16,7 +16,10 @@ import pytest
 import yaml
 from infra_templates import ROOT, Template
 
-DEPLOYED = ["function_app.py", *(f"{name}/**/*.py" for name in ("batches", "delivery", "encryption", "partners"))]
+DEPLOYED = [
+    "function_app.py",
+    *(f"{name}/**/*.py" for name in ("batches", "delivery", "encryption", "monitor", "partners")),
+]
 # Read by the Functions host, by azure-identity or by OpenTelemetry, not by our code.
 READ_BY_THE_PLATFORM = {
     "AzureWebJobsStorage__blobServiceUri",
@@ -30,8 +33,8 @@ READ_BY_THE_PLATFORM = {
 # Connection strings for `func start` with Azurite: never set in Azure, see test_no_output_and_no_setting_holds_a_secret.
 LAPTOP_ONLY = {"AzureWebJobsStorage", "RawStorage", "EncryptedStorage", "PARTNERS_FOLDER"}
 # Set by an operator who wants another value; the README says which is the default.
-OPTIONAL = {"SENDING_EXPIRES_MINUTES", "MONITOR", "PUBLIC_URL"}
-SET_BY_THE_PLATFORM = {"WEBSITE_HOSTNAME"}
+OPTIONAL = {"SENDING_EXPIRES_MINUTES", "MONITOR", "MONITOR_SIGN_IN", "PUBLIC_URL"}
+SET_BY_THE_PLATFORM = {"WEBSITE_HOSTNAME", "WEBSITE_AUTH_ENABLED"}
 
 
 def sources() -> list[Path]:
@@ -71,7 +74,7 @@ def _text(key: ast.expr, path: Path) -> str:
 def test_every_setting_that_infra_writes_is_read(templates: dict[str, Template]) -> None:
     read = [re.escape(name).replace(re.escape("{…}"), ".+") for name in settings_read() if name != "{…}"]
 
-    for name in settings_of(templates["long-name"]):
+    for name in settings_of(templates["long-name"]) | settings_of(templates["entra"]):
         assert name in READ_BY_THE_PLATFORM or any(re.fullmatch(pattern, name) for pattern in read), name
 
 
@@ -99,6 +102,22 @@ def test_the_app_opens_its_stores_with_these_settings_and_no_others(templates: d
     )
 
     assert done.returncode == 0, done.stderr
+
+
+def test_pages_are_on_where_they_are_asked_for_and_need_no_key_only_behind_the_sign_in(
+    templates: dict[str, Template],
+) -> None:
+    names = ("MONITOR", "MONITOR_SIGN_IN", "PUBLIC_URL")
+    found = {
+        stage: tuple(settings_of(templates[stage]).get(name) for name in names)
+        for stage in ("dev", "long-name", "entra")
+    }
+
+    assert found == {
+        "dev": (None, None, None),
+        "long-name": ("on", None, None),
+        "entra": ("on", "platform", "https://sealift.example.com"),
+    }
 
 
 def test_what_belongs_to_laptops_only_is_not_set_in_azure(template: Template) -> None:
