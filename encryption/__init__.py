@@ -39,9 +39,11 @@ from encryption.errors import (
 )
 from encryption.header import FileInfo, Header
 from encryption.manifest import ColumnSum, Manifest, ManifestFile, keys_json, read_keys_json, verify_signature
-from encryption.opening import open_cms, open_detached, open_sealed, read_header
+from encryption.opening import open_cms, open_detached, open_sealed, open_smime, read_header
 from encryption.openpgp import OpenPgp
 from encryption.sealing import EXTENSIONS, FORMATS, RESULT_KEY, SealedFile, Sealing, seal
+from encryption.signed_data import FileSigner
+from encryption.smime import Smime
 from encryption.wrapping import WrappedKey
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "ColumnSum",
     "EncryptionError",
     "FileInfo",
+    "FileSigner",
     "FileTooLarge",
     "Header",
     "InvalidValue",
@@ -75,6 +78,7 @@ __all__ = [
     "SeveralOwners",
     "SignatureInvalid",
     "SizeMismatch",
+    "Smime",
     "UnreadableCertificate",
     "UnsupportedKey",
     "VaultError",
@@ -89,6 +93,7 @@ __all__ = [
     "open_cms",
     "open_detached",
     "open_sealed",
+    "open_smime",
     "read_header",
     "read_keys_json",
     "seal",

@@ -33,8 +33,8 @@ from encryption.errors import (
     UnreadableCertificate,
     WrongUsage,
 )
-from encryption.rsa_numbers import OAEP, check_rsa_key, check_rsa_numbers, refuse_published_modulus
-from encryption.wrapping import ALGORITHM
+from encryption.rsa_numbers import check_rsa_key, check_rsa_numbers, refuse_published_modulus
+from encryption.wrapping import ALGORITHM, SCHEMES
 
 MAX_PEM_BYTES: Final = 262_144
 WARN_DAYS: Final = (30, 7)
@@ -49,6 +49,7 @@ class Recipient:
 
     key_id: str
     certificate: x509.Certificate
+    algorithm: str = ALGORITHM  # how a file key is wrapped; S/MIME files may have another
     public_key: RSAPublicKey = field(init=False, repr=False, compare=False)  # the RSA key that wraps
     thumbprint: str = field(init=False)  # the `x5t#S256` of RFC 7515
 
@@ -59,14 +60,9 @@ class Recipient:
         object.__setattr__(self, "public_key", public_key_of(self.certificate))
         object.__setattr__(self, "thumbprint", thumbprint(self.certificate))
 
-    @property
-    def algorithm(self) -> str:
-        """Return how a file key is wrapped for this recipient."""
-        return ALGORITHM
-
     def wrap(self, file_key: bytes) -> bytes:
         """Return the file key under this certificate's RSA key."""
-        return self.public_key.encrypt(file_key, OAEP)
+        return self.public_key.encrypt(file_key, SCHEMES[self.algorithm])
 
     @property
     def expires(self) -> datetime:

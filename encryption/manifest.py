@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from encryption import canonical
 from encryption.errors import InvalidValue, MalformedManifest, SignatureInvalid
 from encryption.sealing import FORMATS, LARGEST, SealedFile
-from encryption.wrapping import MAX_RECIPIENTS, WrappedKey, algorithm_of, read_recipients
+from encryption.wrapping import MAX_RECIPIENTS, WrappedKey, algorithms_of, read_recipients
 
 VERSION: Final = 1
 WITH_SUMS: Final = 2  # the manifest's version where files and totals have `sums`
@@ -383,7 +383,7 @@ def _read_keys_of(value: object, file: ManifestFile, where: str) -> tuple[Wrappe
     found = canonical.members(value, _KEYS_FILE_MEMBERS, where)
     for member in ("name", "sealed_name", "sealed_sha256"):
         canonical.constant(found[member], getattr(file, member), f"{where}.{member}")
-    wrapped = read_recipients(found["recipients"], f"{where}.recipients", algorithm_of(file.format))
+    wrapped = read_recipients(found["recipients"], f"{where}.recipients", algorithms_of(file.format))
     if tuple(KeyId(kid=each.kid, thumbprint=each.thumbprint) for each in wrapped) != file.recipients:
         raise InvalidValue(f"{where}.recipients are not those of the manifest")
     if file.detached and hashlib.sha256(wrapped[0].wrapped_key).hexdigest() != file.detached.key_sha256:

@@ -1,25 +1,29 @@
-"""Open what sealing.py sealed: read the header, unwrap the file key, decrypt (docs/FORMAT.md, sections 4 to 7 and 10).
+"""Open what sealing.py sealed: read the header, unwrap the file key, decrypt (docs/FORMAT.md, sections 4 to 7, 10 and 18).
 
 `open_sealed` releases only authenticated bytes. `open_detached` and `open_cms` are single GCM messages whose tag comes
 last: everything they yield is unauthenticated until they end without an error, so write it to a temporary name.
-A wrong key, a changed and a cut file raise the same CannotOpen. It does NOT look at the manifest: manifest.py does, and
-must have been asked before a detached file is opened.
+`open_smime` has no tag at all: what the manifest says of the file's bytes is its only proof. A wrong key, a changed and a cut
+file raise the same CannotOpen. It does NOT look at the manifest: manifest.py does, and must have been asked before a detached
+or an S/MIME file is opened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from cryptography.cobblestone import Cobblestone256Decryptor
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from encryption import cms
+from encryption import cms, signed_data, smime
+from encryption.asn1 import END, OCTETS, SEGMENT_BYTES, head
 from encryption.errors import CannotOpen, MalformedHeader
 from encryption.header import PREFIX_BYTES, Header, context, header_bytes, parse_header
 from encryption.sealing import PIECE_BYTES
-from encryption.wrapping import WrappedKey, unwrap
+from encryption.smime_armour import Unarmoured
+from encryption.wrapping import SCHEMES, WrappedKey, unwrap
 
 
 class _Reader:
@@ -150,3 +154,77 @@ def _decrypt_message(
         message.finalize_with_tag(tag or tail[-cms.TAG_BYTES :])
     except InvalidTag:
         raise CannotOpen from None
+
+
+_MAX_SIGNATURE_BYTES: Final = 65_536  # of a signed file: our certificate and the signature
+
+
+def open_smime(
+    chunks: Iterable[bytes], private_key: RSAPrivateKey, *, sealed_bytes: int, plaintext_bytes: int
+) -> Iterator[bytes]:
+    """Yield an S/MIME file's plaintext, which only its manifest authenticates; MalformedHeader is raised by the call.
+
+    The caller has compared size and SHA-256 of the file with a verified manifest, which also says the sizes. A signature
+    inside is taken off and not verified: the manifest is signed over more.
+    """
+    source = Unarmoured(_Reader(chunks).read, sealed_bytes)
+    envelope = smime.read_smime_envelope(source.read)
+    scheme = SCHEMES[smime.Smime(key_transport=envelope.key_transport).algorithm]
+    cipher = Cipher(algorithms.AES(unwrap(envelope.wrapped_keys, private_key, scheme)), modes.CBC(envelope.iv))
+    content = _unpadded(cipher.decryptor().update, _segments(source.read, is_last=True))
+    if envelope.is_signed(source.file_bytes, plaintext_bytes):
+        content = _signed_content(_Reader(content))
+    return _exactly(content, plaintext_bytes)
+
+
+def _segments(read: Callable[[int], bytes], *, is_last: bool) -> Iterator[bytes]:
+    """Yield the segments up to their END, in whole; with `is_last` the stream ends with them."""
+    size = SEGMENT_BYTES
+    while (start := read(2)) != END:
+        first = start[-1] if len(start) == 2 else 0x80
+        size_before, size = size, int.from_bytes(read(first & 0x7F), "big") if first & 0x80 else first
+        sound = start[:1] == bytes([OCTETS]) and first <= 0x83 and 0 < size <= SEGMENT_BYTES == size_before
+        piece = read(size) if sound else b""
+        if not piece or len(piece) != size or len(head(OCTETS, size)) != 2 + (first & 0x7F if first & 0x80 else 0):
+            raise CannotOpen
+        yield piece
+    if is_last and read(len(smime.TAIL)) != smime.TAIL[len(END) :]:
+        raise CannotOpen
+
+
+def _unpadded(decrypt: Callable[[bytes], bytes], segments: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the content of CBC segments without its padding."""
+    last = b""
+    for piece in segments:
+        content = last + decrypt(piece)
+        last = content[-smime.BLOCK_BYTES :]
+        yield content[: -smime.BLOCK_BYTES]
+        if len(piece) % smime.BLOCK_BYTES:
+            raise CannotOpen
+    count = last[-1] if len(last) == smime.BLOCK_BYTES else 0
+    if not 1 <= count <= smime.BLOCK_BYTES or not last.endswith(bytes([count]) * count):
+        raise CannotOpen
+    yield last[:-count]
+
+
+def _signed_content(source: _Reader) -> Iterator[bytes]:
+    """Yield what a SignedData holds."""
+    if source.read(len(signed_data.HEAD)) != signed_data.HEAD:
+        raise CannotOpen
+    yield from _segments(source.read, is_last=False)
+    rest = source.read(_MAX_SIGNATURE_BYTES + 1)
+    if len(rest) > _MAX_SIGNATURE_BYTES or not rest.startswith(END * 2) or not rest.endswith(END * 3):
+        raise CannotOpen
+
+
+def _exactly(pieces: Iterable[bytes], count: int) -> Iterator[bytes]:
+    """Yield the pieces, and refuse when they are more or fewer bytes than promised."""
+    missing = count
+    for piece in pieces:
+        missing -= len(piece)
+        if missing < 0:
+            raise CannotOpen
+        if piece:
+            yield piece
+    if missing:
+        raise CannotOpen

@@ -1,4 +1,4 @@
-"""Seal one file: stream, encrypt, hash; four formats, one path (docs/FORMAT.md, sections 5 to 7 and 17).
+"""Seal one file: stream, encrypt, hash; five formats, one path (docs/FORMAT.md, sections 5 to 7, 17 and 18).
 
 A `Sealing` is one attempt: it makes its own file key, which nothing else ever sees, so the data of one attempt can
 never meet the key of another. Memory stays constant. SHA-256 costs more than AES on every CPU with AES instructions, so
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, get_args
 
 from cryptography.cobblestone import Cobblestone256Encryptor
@@ -25,14 +25,27 @@ from encryption.errors import FileTooLarge, InvalidValue, SizeMismatch
 from encryption.hashing import InlineHash, ThreadedHash
 from encryption.header import FileInfo, Header, context
 from encryption.openpgp import Message, OpenPgp
-from encryption.wrapping import FILE_KEY_BYTES, Receiver, WrappedKey, algorithm_of, read_recipients, wrap_for_all
+from encryption.smime import EXTENSIONS as SMIME_EXTENSIONS
+from encryption.smime import Smime, SmimeMessage, transport_of
+from encryption.wrapping import (
+    FILE_KEY_BYTES,
+    OPENPGP,
+    Receiver,
+    WrappedKey,
+    algorithms_of,
+    read_recipients,
+    wrap_for_all,
+)
 
-Format = Literal["native", "detached", "cms", "openpgp"]
+Format = Literal["native", "detached", "cms", "openpgp", "smime"]
 FORMATS: Final[tuple[str, ...]] = get_args(Format)
-EXTENSIONS: Final[dict[str, str]] = {"native": ".sealed", "detached": ".enc", "cms": ".cms", "openpgp": ".pgp"}
+EXTENSIONS: Final[dict[str, str]] = {
+    "native": ".sealed", "detached": ".enc", "cms": ".cms", "openpgp": ".pgp", "smime": ".p7m",
+}  # fmt: skip
 OPENPGP_EXTENSIONS: Final = (".pgp", ".gpg", ".asc", "")
 LARGEST: Final[dict[str, int]] = {
     "native": 2**52, "detached": 2**36 - 32, "cms": cms.MAX_PLAINTEXT_BYTES, "openpgp": 2**52,
+    "smime": 2**52,
 }  # fmt: skip
 # AES is fastest while a piece fits the cache; and a piece of 128 KiB or more is no longer taken from the heap but mapped and
 # given back by the system every time, which costs more than the encryption itself.
@@ -71,8 +84,9 @@ class SealedFile:
             canonical.text(self.tag, canonical.TAG, "tag")
         elif self.nonce is not None or self.tag is not None:
             raise InvalidValue("only detached files carry nonce and tag outside")
-        if any(each.alg != algorithm_of(self.format) for each in self.recipients):
-            raise InvalidValue(f"a file of the format {self.format} has its key wrapped as {algorithm_of(self.format)}")
+        if len(ways := {each.alg for each in self.recipients}) > 1 or not ways <= set(algorithms_of(self.format)):
+            wanted = " or ".join(algorithms_of(self.format))
+            raise InvalidValue(f"a file of the format {self.format} has its key wrapped as {wanted}")
 
     @property
     def key_name(self) -> str:
@@ -103,7 +117,7 @@ class SealedFile:
     def from_json(cls, value: object) -> SealedFile:
         """Read back what `to_json` wrote, strictly."""
         found = dict(canonical.members(value, _SEALED_MEMBERS, "the result of sealing"))
-        found["recipients"] = read_recipients(found["recipients"], "recipients", algorithm_of(found["format"]))
+        found["recipients"] = read_recipients(found["recipients"], "recipients", algorithms_of(found["format"]))
         return cls(**found)
 
     @classmethod
@@ -123,14 +137,14 @@ def seal(
     *,
     file: FileInfo,
     recipients: Sequence[Receiver],
-    format: str | OpenPgp = "native",  # noqa: A002  # the field's word; nothing here formats text
+    format: str | OpenPgp | Smime = "native",  # noqa: A002  # the field's word; nothing here formats text
     hash_threads: bool = True,
 ) -> Sealing:
     """Return an iterator over the sealed bytes of `chunks`; errors show at once, except a wrong plaintext size.
 
-    `format` is a format's name; an `OpenPgp` says in detail how that format is wished, and who signs.
+    `format` is a format's name; an `OpenPgp` or `Smime` says in detail how that format is wished, and who signs.
     `hash_threads` hashes a large file in a thread of its own: faster where a core is idle, at the price of more CPU.
-    Raises InvalidValue, FileTooLarge; while iterating, SizeMismatch and, at the end, what the signer of an OpenPGP file raises.
+    Raises InvalidValue, FileTooLarge; while iterating, SizeMismatch and, at the end, what a file's signer raises.
     """
     return Sealing(chunks, file, recipients, format, hash_threads)
 
@@ -143,17 +157,15 @@ class Sealing(Iterator[bytes]):
         chunks: Iterable[bytes],
         file: FileInfo,
         recipients: Sequence[Receiver],
-        format: str | OpenPgp,  # noqa: A002
+        format: str | OpenPgp | Smime,  # noqa: A002
         hash_threads: bool,
     ) -> None:
-        options, format = (format, "openpgp") if isinstance(format, OpenPgp) else (OpenPgp(), format)  # noqa: A001
+        options, format = _wish(format)  # noqa: A001
         if format not in FORMATS:
             raise InvalidValue(f"there is no format {format!r}", hint=f"choose one of {', '.join(FORMATS)}")
         if file.plaintext_bytes > LARGEST[format]:
             raise FileTooLarge(f"{file.name} has {file.plaintext_bytes:,} bytes; {format} holds {LARGEST[format]:,}")
-        _check_kinds(recipients, format)
-        if options.extension not in OPENPGP_EXTENSIONS:
-            raise InvalidValue("an OpenPGP file's name ends in .pgp, .gpg, .asc or in nothing more")
+        recipients = _fitting(recipients, format, options)
         file_key = os.urandom(FILE_KEY_BYTES)
         wrapped = wrap_for_all(file_key, recipients)
         unique = {each.thumbprint: each for each in recipients}
@@ -167,7 +179,7 @@ class Sealing(Iterator[bytes]):
         self.file = file
         self.format = format
         self.recipients = wrapped
-        self.sealed_name = file.name + (options.extension if format == "openpgp" else EXTENSIONS[format])
+        self.sealed_name = file.name + (options.extension if options else EXTENSIONS[format])
         attempt = _Attempt(file, file_key, wrapped, [unique[each.thumbprint] for each in wrapped], options)
         self._body = _BODIES[format](attempt)
         self._hash = ThreadedHash if hash_threads and file.plaintext_bytes >= THREADS_FROM_BYTES else InlineHash
@@ -264,15 +276,32 @@ def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes | memoryview]:
         yield b"".join(waiting)
 
 
-def _check_kinds(recipients: Sequence[Receiver], format: str) -> None:  # noqa: A002
-    """Refuse a certificate of the other kind before anything is written."""
+def _wish(format: str | OpenPgp | Smime) -> tuple[OpenPgp | Smime | None, str]:  # noqa: A002
+    """Return how the files of a format are wished, and its name. Raises InvalidValue for a name that nobody can have wished."""
+    if isinstance(format, str):
+        return OpenPgp() if format == "openpgp" else Smime() if format == "smime" else None, format
+    name, allowed = ("openpgp", OPENPGP_EXTENSIONS) if isinstance(format, OpenPgp) else ("smime", SMIME_EXTENSIONS)
+    if format.extension not in allowed:
+        raise InvalidValue(f"the name of an {name} file ends in {', '.join(filter(None, allowed))} or in nothing more")
+    return format, name
+
+
+def _fitting(
+    recipients: Sequence[Receiver],
+    format: str,  # noqa: A002
+    options: OpenPgp | Smime | None,
+) -> list[Receiver]:
+    """Return the recipients as the format wraps for them; refuse a certificate of the other kind before anything is written."""
     for each in recipients:
-        if each.algorithm != algorithm_of(format):
+        if (each.algorithm == OPENPGP) != (format == "openpgp"):
             found, wanted = ("an OpenPGP", "an X.509") if format != "openpgp" else ("an X.509", "an OpenPGP")
             raise InvalidValue(
                 f"'{each.key_id}' is {found} certificate; the format {format} needs {wanted} one",
                 hint="ask the partner for that kind of certificate, or choose the format that fits the one they have",
             )
+    if not isinstance(options, Smime):
+        return list(recipients)
+    return [replace(each, algorithm=options.algorithm) for each in recipients if isinstance(each, Recipient)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +312,15 @@ class _Attempt:
     file_key: bytes = field(repr=False)
     wrapped: tuple[WrappedKey, ...]
     recipients: list[Receiver]
-    options: OpenPgp
+    options: OpenPgp | Smime | None
+
+    def recipient_infos(self) -> list[bytes]:
+        """Return the wrapped keys as CMS carries them."""
+        certificates = [each.certificate for each in self.recipients if isinstance(each, Recipient)]
+        return [
+            cms.recipient_info(each, key.wrapped_key, transport_of(key.alg))
+            for each, key in zip(certificates, self.wrapped, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,20 +352,27 @@ def _detached(attempt: _Attempt) -> _Body:
 
 def _cms(attempt: _Attempt) -> _Body:
     nonce, message = _gcm(attempt.file_key)
-    certificates = [each.certificate for each in attempt.recipients if isinstance(each, Recipient)]
-    infos = [cms.recipient_info(each, key.wrapped_key) for each, key in zip(certificates, attempt.wrapped, strict=True)]
 
     def finish() -> bytes:
         assert message.finalize() == b"", "GCM is a stream: nothing is held back"
         return cms.MAC_HEAD + message.tag
 
-    return _Body(cms.envelope_head(infos, nonce, attempt.file.plaintext_bytes), message.update, finish)
+    return _Body(
+        cms.envelope_head(attempt.recipient_infos(), nonce, attempt.file.plaintext_bytes), message.update, finish
+    )
 
 
 def _openpgp(attempt: _Attempt) -> _Body:
+    assert isinstance(attempt.options, OpenPgp), "the options belong to the format"
     wrapped = [each.wrapped_key for each in attempt.wrapped]
     message = Message(attempt.file_key, wrapped, attempt.file.name, attempt.file.created, attempt.options)
     return _Body(message.head, message.update, message.finish)
 
 
-_BODIES: Final = {"native": _native, "detached": _detached, "cms": _cms, "openpgp": _openpgp}
+def _smime(attempt: _Attempt) -> _Body:
+    assert isinstance(attempt.options, Smime), "the options belong to the format"
+    made = SmimeMessage(attempt.file_key, attempt.recipient_infos(), attempt.file.created, attempt.options)
+    return _Body(made.head, made.update, made.finish)
+
+
+_BODIES: Final = {"native": _native, "detached": _detached, "cms": _cms, "openpgp": _openpgp, "smime": _smime}

@@ -1,7 +1,8 @@
 """A wrapped file key, and unwrapping it with a private key (docs/FORMAT.md, section 4).
 
 Why RSA-OAEP with SHA-256 for both hashes: PKCS#1 v1.5 has been an oracle for 25 years, and openssl, Java, Node and .NET
-all have this form. It does NOT make the file key: sealing.py does, anew for every attempt.
+all have this form. S/MIME files alone may have the old one, for the programs that know no other (section 18). It does NOT make
+the file key: sealing.py does, anew for every attempt.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from encryption import canonical
@@ -19,12 +21,15 @@ from encryption.errors import InvalidValue
 from encryption.rsa_numbers import MAX_BITS, MIN_BITS, OAEP
 
 ALGORITHM: Final = "RSA-OAEP-256"
+PKCS1: Final = "RSA1_5"
 OPENPGP: Final = "OpenPGP-PKESK"  # the wrapped key is the body of a version 3 PKESK packet
 FILE_KEY_BYTES: Final = 32
 MAX_RECIPIENTS: Final = 8
 
+SCHEMES: Final[dict[str, padding.AsymmetricPadding]] = {ALGORITHM: OAEP, PKCS1: padding.PKCS1v15()}
+
 _MEMBERS: Final = frozenset({"alg", "kid", "wrapped_key", "x5t#S256"})
-_BYTES: Final = {ALGORITHM: (MIN_BITS // 8, MAX_BITS // 8), OPENPGP: (64, 12 + MAX_BITS // 8)}
+_BYTES: Final = {**dict.fromkeys((ALGORITHM, PKCS1), (MIN_BITS // 8, MAX_BITS // 8)), OPENPGP: (64, 12 + MAX_BITS // 8)}
 
 
 class Receiver(Protocol):
@@ -51,7 +56,7 @@ class WrappedKey:
     alg: str = ALGORITHM
 
     def __post_init__(self) -> None:
-        if self.alg != OPENPGP:
+        if self.alg not in (OPENPGP, PKCS1):
             canonical.constant(self.alg, ALGORITHM, "alg")
         canonical.text(self.kid, canonical.KID, "kid")
         canonical.text(self.thumbprint, canonical.THUMBPRINT, "x5t#S256")
@@ -76,14 +81,16 @@ class WrappedKey:
             raise InvalidValue(f"{where}.{error}") from error
 
 
-def algorithm_of(format: str) -> str:  # noqa: A002  # the field's word
-    """Return how the file key of a format is wrapped."""
-    return OPENPGP if format == "openpgp" else ALGORITHM
+def algorithms_of(format: str) -> tuple[str, ...]:  # noqa: A002  # the field's word
+    """Return how the file key of a format may be wrapped."""
+    return {"openpgp": (OPENPGP,), "smime": (PKCS1, ALGORITHM)}.get(format, (ALGORITHM,))
 
 
-def read_recipients(value: object, where: str, algorithm: str = ALGORITHM) -> tuple[WrappedKey, ...]:
-    """Read an array of 1 to 8 recipients, none of them twice, all wrapped in one way."""
+def read_recipients(value: object, where: str, algorithms: tuple[str, ...] = (ALGORITHM,)) -> tuple[WrappedKey, ...]:
+    """Read an array of 1 to 8 recipients, none of them twice, all wrapped in the same of these ways."""
     found = canonical.items(value, 1, MAX_RECIPIENTS, where)
+    first = found[0].get("alg") if isinstance(found[0], dict) else None
+    algorithm = first if first in algorithms else algorithms[0]
     wrapped = tuple(WrappedKey.from_json(each, f"{where}[{index}]", algorithm) for index, each in enumerate(found))
     if len({each.thumbprint for each in wrapped}) != len(wrapped):
         raise InvalidValue(f"{where} names a certificate twice")
@@ -101,7 +108,9 @@ def wrap_for_all(file_key: bytes, recipients: Iterable[Receiver]) -> tuple[Wrapp
     )
 
 
-def unwrap(wrapped_keys: Iterable[bytes], private_key: RSAPrivateKey) -> bytes:
+def unwrap(
+    wrapped_keys: Iterable[bytes], private_key: RSAPrivateKey, scheme: padding.AsymmetricPadding = OAEP
+) -> bytes:
     """Return the file key, or 32 random bytes when this private key unwraps none.
 
     With random bytes the opening fails later, at the same place and with the same error as for a changed file, so
@@ -110,7 +119,7 @@ def unwrap(wrapped_keys: Iterable[bytes], private_key: RSAPrivateKey) -> bytes:
     for wrapped in wrapped_keys:
         if len(wrapped) == (private_key.key_size + 7) // 8:
             try:
-                file_key = private_key.decrypt(wrapped, OAEP)
+                file_key = private_key.decrypt(wrapped, scheme)
             except ValueError:
                 continue
             if len(file_key) == FILE_KEY_BYTES:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import struct
 from collections.abc import Iterator
 from typing import Final
 
+from encryption.base64_lines import Lines
 from encryption.openpgp.packets import Unreadable
 
 MESSAGE: Final = "MESSAGE"
@@ -21,7 +21,6 @@ _CRC_START: Final = 0xB704CE
 _CRC_POLYNOMIAL: Final = 0x1864CFB
 _BLOCK: Final = re.compile(rb"-----BEGIN PGP ([A-Z0-9 ,/]{1,40})-----[ \t]*\r?\n(.*?)-----END PGP \1-----", re.DOTALL)
 _HEADER: Final = re.compile(rb"[A-Za-z][A-Za-z-]{0,39}: ?.*")
-LINE_BYTES: Final = 48  # of data: 64 characters
 
 
 def _make_table() -> tuple[int, ...]:
@@ -62,33 +61,20 @@ class Armour:
     def __init__(self, kind: str) -> None:
         self._kind = kind.encode()
         self._head = b"-----BEGIN PGP " + self._kind + b"-----\n\n"
-        self._waiting = b""
+        self._lines = Lines()
         self._crc = _CRC_START
 
     def update(self, piece: bytes) -> bytes:
         """Return the lines that are whole by now."""
-        data = self._waiting + piece
-        whole = len(data) - len(data) % LINE_BYTES
-        self._waiting, data = data[whole:], data[:whole]
-        self._crc = crc24(data, self._crc)
+        self._crc = crc24(piece, self._crc)
         head, self._head = self._head, b""
-        return head + _lines(data)
+        return head + self._lines.update(piece)
 
     def finish(self) -> bytes:
         """Return what is left, the checksum and the last line."""
-        last, head = self._waiting, self._head
-        self._crc = crc24(last, self._crc)
+        head, self._head = self._head, b""
         checksum = b"=" + base64.b64encode(self._crc.to_bytes(3, "big")) + b"\n"
-        short = base64.b64encode(last) + b"\n" if last else b""
-        return head + short + checksum + b"-----END PGP " + self._kind + b"-----\n"
-
-
-def _lines(data: bytes) -> bytes:
-    """Return whole lines of armour."""
-    if not data:
-        return b""
-    text = binascii.b2a_base64(data, newline=False)
-    return b"\n".join(struct.unpack("64s" * (len(text) // 64), text)) + b"\n"
+        return head + self._lines.finish() + checksum + b"-----END PGP " + self._kind + b"-----\n"
 
 
 def armoured(kind: str, data: bytes) -> bytes:

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encryption import InvalidValue, MalformedHeader, Recipient, open_cms, seal
-from encryption.cms import MAX_PLAINTEXT_BYTES, _element, envelope_head, read_envelope, recipient_info, tlv
+from encryption.asn1 import element, tlv
+from encryption.cms import MAX_PLAINTEXT_BYTES, envelope_head, read_envelope, recipient_info
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
@@ -128,8 +129,8 @@ def test_openssl_parses_the_whole_structure(tmp_path: Path) -> None:
 def test_a_version_1_certificate_is_named_as_well() -> None:
     # Version 1 leaves out the version's element, so serial number and issuer stand one place earlier.
     whole = der(make_certificate(usage=None))
-    _, certificate, _ = _element(whole, 0)
-    _, tbs, end = _element(certificate, 0)
+    _, certificate, _ = element(whole, 0)
+    _, tbs, end = element(certificate, 0)
     marker = bytes.fromhex("a003020102")
     assert tbs.startswith(marker)
     old = x509.load_der_x509_certificate(tlv(0x30, tlv(0x30, tbs[len(marker) :]), certificate[end:]))
@@ -216,7 +217,7 @@ def test_a_missing_null_in_the_parameters_is_accepted() -> None:
         .replace(bytes.fromhex("303c0609"), bytes.fromhex("30380609"))
         .replace(bytes.fromhex("302fa0"), bytes.fromhex("302ba0"))
     )
-    _, content, _ = _element(info, 0)
+    _, content, _ = element(info, 0)
     shorter = tlv(0x30, shorter[-(len(content) - 4) :])
 
     assert read_envelope(reader(envelope_head([shorter], b"n" * 12, 5))).wrapped_keys == (b"k" * 384,)
