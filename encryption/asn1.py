@@ -55,31 +55,28 @@ RSA_ENCRYPTION: Final = tlv(SEQUENCE, oid("2a864886f70d010101"), NOTHING)
 
 
 class Segments:
-    """Cut a stream into OCTET STRINGs of SEGMENT_BYTES; the last one may be shorter, and of nothing there is none."""
+    """Cut a stream into OCTET STRINGs of SEGMENT_BYTES; the last one may be shorter. Of nothing there is one that is empty."""
 
     def __init__(self) -> None:
         self._waiting = b""
+        self._is_begun = False
 
     def update(self, data: bytes | memoryview) -> bytes:
         """Return the segments that are whole by now."""
         if not self._waiting and len(data) == SEGMENT_BYTES:  # as most pieces are
+            self._is_begun = True
             return _SEGMENT_HEAD + data
         data, made = self._waiting + data, []
         whole = len(data) - len(data) % SEGMENT_BYTES
         for start in range(0, whole, SEGMENT_BYTES):
             made += [_SEGMENT_HEAD, data[start : start + SEGMENT_BYTES]]
         self._waiting = data[whole:]
+        self._is_begun |= whole > 0
         return b"".join(made)
 
     def finish(self) -> bytes:
         """Return the last segment."""
-        return tlv(OCTETS, self._waiting) if self._waiting else b""
-
-
-def segmented_bytes(content_bytes: int) -> int:
-    """Return how many bytes the segments of so much content take."""
-    whole, rest = divmod(content_bytes, SEGMENT_BYTES)
-    return whole * (len(_SEGMENT_HEAD) + SEGMENT_BYTES) + (len(head(OCTETS, rest)) + rest if rest else 0)
+        return b"" if self._is_begun and not self._waiting else tlv(OCTETS, self._waiting)
 
 
 def element(data: bytes, position: int) -> tuple[int, bytes, int]:

@@ -179,15 +179,19 @@ def open_smime(
 
 def _segments(read: Callable[[int], bytes], *, is_last: bool) -> Iterator[bytes]:
     """Yield the segments up to their END, in whole; with `is_last` the stream ends with them."""
-    size = SEGMENT_BYTES
+    before: int | None = None
     while (start := read(2)) != END:
         first = start[-1] if len(start) == 2 else 0x80
-        size_before, size = size, int.from_bytes(read(first & 0x7F), "big") if first & 0x80 else first
-        sound = start[:1] == bytes([OCTETS]) and first <= 0x83 and 0 < size <= SEGMENT_BYTES == size_before
-        piece = read(size) if sound else b""
-        if not piece or len(piece) != size or len(head(OCTETS, size)) != 2 + (first & 0x7F if first & 0x80 else 0):
+        length = read(first & 0x7F) if 0x80 < first < 0x84 else b""
+        size = int.from_bytes(length, "big") if length else first
+        # Each is whole but the last, and an empty one stands alone.
+        fits = size <= SEGMENT_BYTES if before is None else 0 < size <= SEGMENT_BYTES == before
+        if not fits or start + length != head(OCTETS, size):
+            raise CannotOpen
+        if len(piece := read(size)) != size:
             raise CannotOpen
         yield piece
+        before = size
     if is_last and read(len(smime.TAIL)) != smime.TAIL[len(END) :]:
         raise CannotOpen
 

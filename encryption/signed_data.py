@@ -47,7 +47,7 @@ _MESSAGE_DIGEST: Final = oid("2a864886f70d010904")
 _SIGNING_TIME: Final = oid("2a864886f70d010905")
 _SHA256_WITH_RSA: Final = tlv(SEQUENCE, oid("2a864886f70d01010b"), NOTHING)
 _COMMON_NAME: Final = oid("550403")
-_BASIC_CONSTRAINTS, _KEY_USAGE, _PURPOSES = oid("551d13"), oid("551d0f"), oid("551d25")
+_BASIC_CONSTRAINTS, _KEY_USAGE, _PURPOSES, _KEY_ID = oid("551d13"), oid("551d0f"), oid("551d25"), oid("551d0e")
 _EMAIL_PROTECTION: Final = oid("2b06010505070304")
 _TRUE: Final = b"\x01\x01\xff"
 _DIGITAL_SIGNATURE: Final = tlv(BITS, b"\x07\x80")
@@ -120,6 +120,7 @@ def own_smime_certificate(
         tlv(SEQUENCE, _BASIC_CONSTRAINTS, _TRUE, tlv(OCTETS, tlv(SEQUENCE))),
         tlv(SEQUENCE, _KEY_USAGE, _TRUE, tlv(OCTETS, _DIGITAL_SIGNATURE)),
         tlv(SEQUENCE, _PURPOSES, tlv(OCTETS, tlv(SEQUENCE, _EMAIL_PROTECTION))),
+        tlv(SEQUENCE, _KEY_ID, tlv(OCTETS, tlv(OCTETS, serial))),
     ]
     body = tlv(
         SEQUENCE, tlv(EXPLICIT_0, tlv(INTEGER, b"\2")), tlv(INTEGER, serial), _SHA256_WITH_RSA, owner,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 from cryptography.cobblestone import Cobblestone256Encryptor
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from encryption_support import (
     NOW,
     file_info,
@@ -40,6 +41,7 @@ from encryption import (
     open_cms,
     open_detached,
     open_sealed,
+    open_smime,
     read_header,
     seal,
 )
@@ -51,6 +53,13 @@ MIB = 1024 * 1024
 SIZES = (0, 1, 16383, 16384, 16385, 32768, MIB - 1, MIB, MIB + 1, 4 * MIB, 4 * MIB + 7)
 
 
+def open_checked_smime(data: bytes, result: SealedFile, key: RSAPrivateKey) -> bytes:
+    """Open as whoever has a verified manifest does: nothing is decrypted but the bytes that it names."""
+    if hashlib.sha256(data).hexdigest() != result.sealed_sha256:
+        raise CannotOpen
+    return b"".join(open_smime([data], key, sealed_bytes=len(data), plaintext_bytes=result.plaintext_bytes))
+
+
 def open_any(data: bytes, result: SealedFile, owner: str = "partner") -> bytes:
     key = rsa_key(owner)
     if result.format == "openpgp":
@@ -59,6 +68,8 @@ def open_any(data: bytes, result: SealedFile, owner: str = "partner") -> bytes:
         return b"".join(open_sealed([data], key))
     if result.format == "cms":
         return b"".join(open_cms([data], key))
+    if result.format == "smime":
+        return open_checked_smime(data, result, key)
     assert result.nonce is not None
     assert result.tag is not None
     pieces = open_detached(
@@ -104,6 +115,8 @@ def test_how_the_plaintext_and_the_ciphertext_are_cut_changes_nothing(
         opened = open_cms(cut(data), key)
     elif kind == "openpgp":
         opened = iter([open_openpgp(data)])
+    elif kind == "smime":
+        opened = open_smime(cut(data), key, sealed_bytes=len(data), plaintext_bytes=len(plaintext))
     else:
         assert result.nonce
         assert result.tag

@@ -8,10 +8,11 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 
-from encryption import CannotOpen, FileInfo, Recipient, SealedFile, Sealing, seal
+from encryption import CannotOpen, FileInfo, FileSigner, Recipient, SealedFile, Sealing, seal
 from encryption.openpgp import PgpRecipient, load_openpgp_recipients
+from encryption.signed_data import own_smime_certificate
 from encryption.wrapping import Receiver
 from local.openpgp_desk import Desk, NotOpened
 
@@ -99,6 +100,19 @@ def desk(owner: str = "partner") -> Desk:
 def pgp_recipient(owner: str = "partner") -> PgpRecipient:
     key_id = f"https://vault.example/secrets/{owner}/1"
     return load_openpgp_recipients(desk(owner).certificate(), key_id, NOW)[0]
+
+
+def sign_digest(digest: bytes) -> bytes:
+    """Sign as Key Vault does for RS256."""
+    return rsa_key("smime sender").sign(digest, padding.PKCS1v15(), utils.Prehashed(hashes.SHA256()))
+
+
+@functools.cache
+def smime_signer() -> FileSigner:
+    """Whoever signs S/MIME files; programs look at the clock of the machine, so the key is of yesterday."""
+    made = dt.datetime.now(dt.UTC).replace(microsecond=0) - dt.timedelta(days=1)
+    public_key = rsa_key("smime sender").public_key()
+    return FileSigner(own_smime_certificate(public_key, "sealift-smime", made, sign_digest), sign_digest)
 
 
 def receiver(owner: str, format: str) -> Receiver:  # noqa: A002
