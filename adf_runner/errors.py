@@ -13,17 +13,28 @@ FactoryError
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+Kind = Literal["error", "not run", "advice"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One broken rule; `path` leads from the top of the file to the fault. Advice (not blocking) stops no run."""
+    """One thing to say of a file; `path` leads from its top to the place.
+
+    `error`: Azure refuses it, or the run goes wrong. `not run`: Azure's, but this runner does not execute it. `advice`:
+    neither; it stops no run.
+    """
 
     file: str
     path: str
     message: str
-    blocking: bool = True
+    kind: Kind = "error"
+
+    @property
+    def blocking(self) -> bool:
+        """Whether a run that reaches this place is refused."""
+        return self.kind != "advice"
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.file, self.path, self.message) if part)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adf_runner import read_factory
 from adf_runner.errors import Finding
+from adf_runner.lint.lint import findings
 
 ADF = Path(__file__).resolve().parent.parent / "adf"
 USAGE = """usage: sealift adf VERB ...
@@ -49,10 +50,5 @@ def check_main(argv: list[str]) -> int:
 
 def check(folder: Path) -> tuple[list[Finding], int]:
     """Return every finding about a factory folder, and how many files it holds."""
-    from adf_runner.lint.azure_schema import schema_findings
-    from adf_runner.lint.lint import lint
-
     factory = read_factory(folder)
-    found = schema_findings(factory, [*factory.findings, *lint(factory)])
-    unique = {(finding.file, finding.path, finding.message): finding for finding in found}
-    return sorted(unique.values(), key=lambda finding: finding.file), len(factory.documents)
+    return findings(factory), len(factory.documents)

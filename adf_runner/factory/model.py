@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,12 @@ class Activity:
     outputs: tuple[Mapping[str, Any], ...] = ()
     branches: Mapping[str, tuple[Activity, ...]] = field(default_factory=dict)
     user_properties: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def own_properties(self) -> Mapping[str, Any]:
+        """The typeProperties without the activities inside."""
+        inner = {*BRANCHES.get(self.type, ()), *(("cases",) if self.type == "Switch" else ())}
+        return {key: value for key, value in self.properties.items() if key not in inner}
 
     def walk(self) -> Iterator[Activity]:
         """Yield this activity and all inside it."""
@@ -99,7 +105,7 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factory:
-    """Everything in adf/. `findings` holds what reading found; `load_factory` refuses a factory that has any that block."""
+    """Everything in adf/. `findings` holds what reading found; `load_factory` refuses what has any that block."""
 
     name: str
     root: str
@@ -110,6 +116,53 @@ class Factory:
     triggers: Mapping[str, Trigger] = field(default_factory=dict)
     documents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def declares_globals(self) -> bool:
+        """Whether there is a file in factory/: without one, nobody knows the global parameters."""
+        return any(name.startswith("factory/") for name in self.documents)
+
+    def reached(self, pipelines: Iterable[str], scripted: Collection[str] = ()) -> tuple[set[str], set[tuple[str, str]]]:
+        """Return what runs of some pipelines touch: files, and the places in them of activities that do not run.
+
+        `scripted` names activities whose outcome is given, as `Activity` or `pipeline/Activity`: what only they refer to
+        is not reached. Raises UnknownPipeline.
+        """
+        files: set[str] = {f"{self.root}/{name}" for name in self.documents if name.startswith("factory/")}
+        passed: set[tuple[str, str]] = set()
+        todo: list[Pipeline | Dataset | LinkedService] = [self.pipeline(name) for name in pipelines]
+        while todo:
+            item = todo.pop()
+            if item.file in files:
+                continue
+            files.add(item.file)
+            if isinstance(item, Pipeline):
+                values = []
+                for activity in item.walk():
+                    if activity.inactive or {activity.name, f"{item.name}/{activity.name}"} & set(scripted):
+                        passed.add((item.file, activity.path))
+                    elif not any(activity.path.startswith(f"{path} ") for file, path in passed if file == item.file):
+                        values += [activity.own_properties, activity.inputs, activity.outputs, activity.linked_service]
+            else:
+                values = [item.properties, item.linked_service if isinstance(item, Dataset) else None]
+            todo += [target for value in values for target in self._referred(value)]
+        return files, passed
+
+    def _referred(self, value: Any) -> Iterator[Pipeline | Dataset | LinkedService]:
+        """Yield what the references in a value lead to; one that leads nowhere is a finding of its own."""
+        if isinstance(value, Mapping):
+            known: Mapping[str, Pipeline | Dataset | LinkedService] = {
+                "PipelineReference": self.pipelines,
+                "DatasetReference": self.datasets,
+                "LinkedServiceReference": self.linked_services,
+            }.get(str(value.get("type")), {})  # type: ignore[assignment] # three mappings to three types
+            name = value.get("referenceName")
+            if isinstance(name, str) and name in known:
+                yield known[name]
+            value = list(value.values())
+        if isinstance(value, list | tuple):
+            for item in value:
+                yield from self._referred(item)
 
     def pipeline(self, name: str) -> Pipeline:
         if name not in self.pipelines:

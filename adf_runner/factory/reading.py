@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from adf_runner.errors import Finding
+from adf_runner.errors import Finding, Kind
 from adf_runner.factory import subset
 from adf_runner.factory.model import BRANCHES, Activity, Dataset, Dependency, Factory, LinkedService, Pipeline, Trigger
-from adf_runner.factory.shapes import Shape, check, check_fields, join, nearest
+from adf_runner.factory.shapes import NOT_RUN, Shape, check_fields, join, nearest
 
 ARM_TYPES = {
     "pipeline": "Microsoft.DataFactory/factories/pipelines",
@@ -19,6 +19,8 @@ ARM_TYPES = {
     "trigger": "Microsoft.DataFactory/factories/triggers",
     "factory": "Microsoft.DataFactory/factories",
 }
+# Synapse writes the same files under another name.
+FACTORIES, SYNAPSE = "microsoft.datafactory/factories", "microsoft.synapse/workspaces"
 NO_FOLDER_FILES = {"publish_config.json", "arm-template-parameters-definition.json"}
 
 
@@ -40,16 +42,21 @@ def read_folder(folder: Path, shown: str) -> tuple[dict[str, Any], list[Finding]
         if file.is_dir() or relative in NO_FOLDER_FILES:
             continue
         top = relative.split("/")[0]
-        if top in subset.FOLDERS_NOT_RUN:
+        if top not in (*ARM_TYPES, *subset.FOLDERS_NOT_RUN):
+            near = nearest(top, [*ARM_TYPES, *subset.FOLDERS_NOT_RUN]) if "/" in relative else ""
+            if near:
+                findings.append(
+                    Finding(file=place, path="", message=f"{top!r} is no folder of a factory{near}", kind="advice")
+                )
             continue
-        if top not in ARM_TYPES or relative.count("/") != 1 or file.suffix != ".json":
+        if relative.count("/") != 1 or file.suffix != ".json":
             findings.append(
-                Finding(file=place, path="", message=f"does not belong here; known folders: {', '.join(ARM_TYPES)}")
+                Finding(file=place, path="", message=f"is no file {top}/*.json: Data Factory does not read it", kind="advice")
             )
             continue
         try:
             documents[relative] = json.loads(
-                file.read_text("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
+                file.read_text("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_no_constant
             )
         except (ValueError, UnicodeDecodeError) as error:
             findings.append(Finding(file=place, path="", message=f"is not JSON: {error}"))
@@ -76,8 +83,8 @@ class _Reader:
         self.root = root
         self.findings = findings
 
-    def find(self, file: str, path: str, message: str) -> None:
-        self.findings.append(Finding(file=file, path=path, message=message))
+    def find(self, file: str, path: str, message: str, kind: Kind = "error") -> None:
+        self.findings.append(Finding(file=file, path=path, message=message, kind=kind))
 
     def fields(self, file: str, value: Any, fields: Mapping[str, Shape], path: str = "") -> bool:
         """Check an object and say whether it can be used at all."""
@@ -85,13 +92,9 @@ class _Reader:
             self.find(file, path, "must be an object")
             return False
         problems = list(check_fields(value, fields, path))
-        for place, message in problems:
-            self.find(file, place, message)
+        for place, message, kind in problems:
+            self.find(file, place, message, kind)
         return not problems
-
-    def shape(self, file: str, value: Any, shape: Shape, path: str) -> None:
-        for place, message in check(value, shape, path):
-            self.find(file, place, message)
 
     def envelope(self, folder: str, file: str, stem: str, document: Any) -> dict[str, Any] | None:
         """Check {"name", "properties", "type"} around a resource and return its properties."""
@@ -103,9 +106,12 @@ class _Reader:
         )
         for key in sorted(set(document) - known):
             self.find(file, key, f"unknown property {key!r}{nearest(key, sorted(known))}")
-        if document.get("name") != stem:
-            self.find(file, "name", f"{document.get('name')!r} must equal the file's name {stem!r}")
-        if document.get("type", ARM_TYPES[folder]).lower() != ARM_TYPES[folder].lower():
+        name = document.get("name")
+        if name != stem:
+            same = isinstance(name, str) and name.lower() == stem.lower()
+            self.find(file, "name", f"{name!r} must equal the file's name {stem!r}", "advice" if same else "error")
+        written = str(document.get("type", ARM_TYPES[folder])).lower().replace(SYNAPSE, FACTORIES)
+        if written != ARM_TYPES[folder].lower():
             self.find(file, "type", f"{document['type']!r} must be {ARM_TYPES[folder]!r}")
         properties = document.get("properties", {} if folder == "factory" else None)
         if not isinstance(properties, dict):
@@ -145,9 +151,8 @@ class _Reader:
         path = f"{path} {name!r}"
         kind = subset.ACTIVITIES.get(kind_name)
         if kind is None:
-            hint = nearest(kind_name, list(subset.ACTIVITIES))
-            self.find(file, path, f"activity type {kind_name!r} is not one that the local executor runs{hint}")
-            return None
+            self.find(file, f"{path} type", f"activity type {kind_name!r} {NOT_RUN}", "not run")
+            return self.made(file, value, path, {})
         fields = dict(subset.ACTIVITY_FIELDS)
         if kind.policy != "none":
             fields["policy"] = Shape(kind="object", fields=subset.POLICIES[kind.policy], dynamic=False)
@@ -162,15 +167,21 @@ class _Reader:
                 required=True,
                 dynamic=False,
             )
-        for place, message in check_fields(value, fields, ""):
-            self.find(file, f"{path} {place}".rstrip(), message)
+        for place, message, what in check_fields(value, fields, ""):
+            self.find(file, f"{path} {place}".rstrip(), message, what)
         properties = value.get("typeProperties") or {}
         branches: dict[str, tuple[Activity, ...]] = {}
         if self.type_properties(file, properties, kind, path):
             branches = self.branches(file, kind_name, properties, path)
+        return self.made(file, value, path, branches)
+
+    def made(
+        self, file: str, value: dict[str, Any], path: str, branches: Mapping[str, tuple[Activity, ...]]
+    ) -> Activity:
+        properties = value.get("typeProperties") or {}
         return Activity(
-            name=name,
-            type=kind_name,
+            name=value["name"],
+            type=value["type"],
             file=file,
             path=path,
             depends_on=tuple(
@@ -195,8 +206,8 @@ class _Reader:
         if not isinstance(properties, dict):
             self.find(file, path, "'typeProperties' must be an object")
             return False
-        for place, message in check_fields(properties, kind.properties, ""):
-            self.find(file, f"{path} {place}".rstrip(), message)
+        for place, message, what in check_fields(properties, kind.properties, ""):
+            self.find(file, f"{path} {place}".rstrip(), message, what)
         return True
 
     def branches(
@@ -240,9 +251,7 @@ class _Reader:
         kind = str(properties.get("type"))
         wanted = subset.LINKED_SERVICE_VERSIONS.get(kind)
         if wanted and properties.get("version") != wanted:
-            self.find(
-                file, "version", f"must be {wanted!r} for {kind}; older versions are retired or use connection strings"
-            )
+            self.find(file, "version", f"only version {wanted!r} of {kind} is run here", "not run")
         return LinkedService(
             name=stem,
             file=file,
@@ -257,15 +266,11 @@ class _Reader:
         """Check the typeProperties that the `type` beside them chooses."""
         kind = str(properties.get("type"))
         if kind not in known:
-            self.find(
-                file,
-                "type",
-                f"{what} type {kind!r} is not one that the local executor knows{nearest(kind, list(known))}",
-            )
-        elif not isinstance(properties.get("typeProperties"), dict):
+            self.find(file, "type", f"{what} type {kind!r} {NOT_RUN}", "not run")
+        elif not isinstance(properties.get("typeProperties", {}), dict):
             self.find(file, "", "'typeProperties' must be an object")
         else:
-            self.fields(file, properties["typeProperties"], known[kind])
+            self.fields(file, properties.get("typeProperties", {}), known[kind])
 
     def trigger(self, file: str, stem: str, properties: dict[str, Any]) -> Trigger:
         self.fields(file, properties, subset.TRIGGER_FIELDS)
@@ -298,7 +303,6 @@ def read_documents(documents: dict[str, Any], root: str, findings: list[Finding]
         file = f"{root}/{relative}"
         stem = name.removesuffix(".json")
         if folder not in ARM_TYPES:
-            reader.find(file, "", f"does not belong here; known folders: {', '.join(ARM_TYPES)}")
             continue
         properties = reader.envelope(folder, file, stem, document)
         if properties is None:
@@ -313,7 +317,9 @@ def read_documents(documents: dict[str, Any], root: str, findings: list[Finding]
                     "trigger": reader.trigger}[folder]  # fmt: skip
             found[folder][stem] = read(file, stem, properties)
     if len(found["factory"]) > 1:
-        reader.find(f"{root}/factory", "", f"holds {len(found['factory'])} factories; one is allowed")
+        declare = any(values for values in found["factory"].values())
+        message = f"holds {len(found['factory'])} factories: keep the one that is deployed"
+        reader.find(f"{root}/factory", "", message, "not run" if declare else "advice")
     name, global_parameters = next(iter(found["factory"].items()), (Path(root).name, {}))
     return Factory(
         name=name,

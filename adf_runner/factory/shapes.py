@@ -10,10 +10,21 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-TIMESPAN = re.compile(r"^(?:(\d+)\.)?(\d{1,2}):(\d{1,2}):(\d{1,2})$")
-Problem = tuple[str, str]
+from adf_runner.errors import Kind
+
+NOT_RUN = "is not run here"
+TIMESPAN = re.compile(r"^(?:(\d+)\.)?(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.\d{1,7})?$")
+
+
+class Problem(NamedTuple):
+    """What a shape does not allow: an `error` breaks a documented rule, `not run` is only wider than the shape."""
+
+    path: str
+    message: str
+    kind: Kind = "not run"
+
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +32,7 @@ class Shape:
     """One property: `kind` is its JSON type or a word below; the rest narrows it.
 
     kinds: string integer number boolean array object any timespan secret reference expression activities
+    `as_text`: a number may be written as its digits, a time span as ''.
     """
 
     kind: str
@@ -35,6 +47,7 @@ class Shape:
     high: int | None = None
     dynamic: bool = True
     note: str = ""
+    as_text: bool = False
 
 
 def text(**options: Any) -> Shape:
@@ -124,10 +137,10 @@ def is_dynamic(value: Any) -> bool:
     return isinstance(value, str) and ((value.startswith("@") and not value.startswith("@@")) or "@{" in value)
 
 
-def nearest(name: str, known: Iterator[str] | list[str]) -> str:
+def nearest(name: str, known: Iterator[str] | list[str], cutoff: float = 0.7) -> str:
     """Say '; did you mean ...?' when a known name is near, else ''."""
     lower = {item.lower(): item for item in known}
-    found = difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=0.7)
+    found = difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=cutoff)
     return f"; did you mean {lower[found[0]]!r}?" if found else ""
 
 
@@ -146,22 +159,22 @@ def json_type(value: Any) -> str:
 
 
 def check(value: Any, shape: Shape, path: str, *, evaluated: bool = False) -> Iterator[Problem]:
-    """Yield (path, what is wrong) for everything in `value` that `shape` does not allow.
+    """Yield everything in `value` that `shape` does not allow.
 
     `evaluated` says that expressions were already replaced: text that reads as a number or boolean then passes for
     one, because interpolation only ever makes text.
     """
     if shape.kind == "expression" and not is_expression_object(value):
-        yield path, 'must be an expression object: {"value": "@...", "type": "Expression"}'
+        yield Problem(path, 'must be an expression object: {"value": "@...", "type": "Expression"}', "error")
         return
     if shape.kind == "expression" and isinstance(value["value"], str) and not is_dynamic(value["value"]):
-        yield path, f"{value['value']!r} is text; an expression begins with @"
+        yield Problem(path, f"{value['value']!r} is text; an expression begins with @")
         return
     if not evaluated and is_dynamic(value):
         if is_expression_object(value) and not isinstance(value["value"], str):
-            yield path, "an expression's value must be a string"
+            yield Problem(path, "an expression's value must be a string", "error")
         elif not shape.dynamic:
-            yield path, "takes no expression, only a constant"
+            yield Problem(path, "takes no expression here, only a constant")
         return
     match shape.kind:
         case "string":
@@ -184,56 +197,60 @@ def check(value: Any, shape: Shape, path: str, *, evaluated: bool = False) -> It
 
 def _check_text(value: Any, shape: Shape, path: str) -> Iterator[Problem]:
     if not isinstance(value, str):
-        yield path, f"must be a string, not {json_type(value)}"
+        yield Problem(path, f"must be a string, not {json_type(value)}")
     elif shape.choices and value not in shape.choices:
         known = ", ".join(str(item) for item in shape.choices)
-        yield path, f"{value!r} is not one of {known}{nearest(value, [str(item) for item in shape.choices])}"
+        yield Problem(path, f"{value!r} is not one of {known}{nearest(value, [str(item) for item in shape.choices])}")
 
 
 def _check_number(value: Any, shape: Shape, path: str, *, evaluated: bool) -> Iterator[Problem]:
     whole = shape.kind == "integer"
     if (
-        evaluated
+        (evaluated or shape.as_text)
         and isinstance(value, str)
         and re.fullmatch(r"\s*-?\d+\s*" if whole else r"\s*-?\d+(\.\d+)?\s*", value)
     ):
         value = float(value) if "." in value else int(value)
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-        yield path, f"must be {'an integer' if whole else 'a number'}, not {json_type(value)}"
+        yield Problem(path, f"must be {'an integer' if whole else 'a number'}, not {json_type(value)}")
         return
     if shape.choices and value not in shape.choices:
-        yield path, f"{value} is not one of {', '.join(str(item) for item in shape.choices)}"
+        yield Problem(path, f"{value} is not one of {', '.join(str(item) for item in shape.choices)}")
     if shape.low is not None and value < shape.low:
-        yield path, f"{value} is below {shape.low}"
+        yield Problem(path, f"{value} is below {shape.low}", "error")
     if shape.high is not None and value > shape.high:
-        yield path, f"{value} is above {shape.high}"
+        yield Problem(path, f"{value} is above {shape.high}", "error")
 
 
 def _check_boolean(value: Any, shape: Shape, path: str, *, evaluated: bool) -> Iterator[Problem]:
     if evaluated and isinstance(value, str) and value.lower() in {"true", "false"}:
         value = value.lower() == "true"
     if not isinstance(value, bool):
-        yield path, f"must be true or false, not {json_type(value)}"
+        yield Problem(path, f"must be true or false, not {json_type(value)}")
     elif shape.choices and value not in shape.choices:
-        yield path, f"{str(value).lower()} is refused: {shape.note}"
+        yield Problem(path, f"{str(value).lower()} is refused: {shape.note}")
 
 
 def _check_timespan(value: Any, shape: Shape, path: str) -> Iterator[Problem]:
-    if not isinstance(value, str) or not TIMESPAN.match(value):
-        yield path, "must be a time span d.hh:mm:ss"
+    if value == "" and shape.as_text:
         return
-    _, hours, minutes, secs = value.replace(".", ":").rjust(11, ":").split(":")[-4:]
+    if not isinstance(value, str) or not TIMESPAN.match(value):
+        yield Problem(path, "must be a time span d.hh:mm:ss", "error")
+        return
+    found = TIMESPAN.match(value)
+    assert found
+    hours, minutes, secs = found.groups()[1:]
     if int(hours) > 23 or int(minutes) > 59 or int(secs) > 59:
-        yield path, f"{value!r} is not a time span d.hh:mm:ss"
+        yield Problem(path, f"{value!r} is not a time span d.hh:mm:ss", "error")
     elif shape.high is not None and seconds(value) > shape.high:
-        yield path, f"{value!r} is longer than Azure allows"
+        yield Problem(path, f"{value!r} is longer than Azure allows", "error")
     elif shape.low is not None and seconds(value) < shape.low:
-        yield path, f"{value!r} is shorter than Azure allows"
+        yield Problem(path, f"{value!r} is shorter than Azure allows", "error")
 
 
 def _check_array(value: Any, shape: Shape, path: str, *, evaluated: bool) -> Iterator[Problem]:
     if not isinstance(value, list):
-        yield path, f"must be an array, not {json_type(value)}"
+        yield Problem(path, f"must be an array, not {json_type(value)}")
         return
     for index, item in enumerate(value):
         if shape.items is not None:
@@ -242,9 +259,9 @@ def _check_array(value: Any, shape: Shape, path: str, *, evaluated: bool) -> Ite
 
 def _check_object(value: Any, shape: Shape, path: str, *, evaluated: bool) -> Iterator[Problem]:
     if not isinstance(value, dict):
-        yield path, f"must be an object, not {json_type(value)}"
+        yield Problem(path, f"must be an object, not {json_type(value)}")
     elif shape.choices and value not in shape.choices:
-        yield path, f"{value} is refused: {shape.note}"
+        yield Problem(path, f"{value} is refused: {shape.note}")
     elif shape.values is not None:
         for key, item in value.items():
             yield from check(item, shape.values, join(path, key), evaluated=evaluated)
@@ -253,9 +270,9 @@ def _check_object(value: Any, shape: Shape, path: str, *, evaluated: bool) -> It
         if isinstance(kind, str) and kind in shape.by_type:
             yield from check_fields(value, {"type": text(), **shape.by_type[kind]}, path, evaluated=evaluated)
         elif kind is None:
-            yield path, f"lacks 'type' (one of {', '.join(shape.by_type)})"
+            yield Problem(path, f"lacks 'type' (one of {', '.join(shape.by_type)})", "error")
         else:
-            yield join(path, "type"), f"unknown type {kind!r}{nearest(str(kind), list(shape.by_type))}"
+            yield Problem(join(path, "type"), f"type {kind!r} {NOT_RUN}")
     elif shape.fields:
         yield from check_fields(value, shape.fields, path, evaluated=evaluated)
 
@@ -268,15 +285,19 @@ def check_fields(
         if key in fields:
             yield from check(item, fields[key], join(path, key), evaluated=evaluated)
         else:
-            yield join(path, key), f"unknown property {key!r}{nearest(key, list(fields))}"
+            yield Problem(join(path, key), f"property {key!r} {NOT_RUN}")
     for key, shape in fields.items():
         if shape.required and value.get(key) is None:
-            yield path, f"lacks the property {key!r}"
+            yield Problem(path, f"lacks the property {key!r}")
 
 
 def _check_secret(value: Any, path: str, *, evaluated: bool) -> Iterator[Problem]:
+    if isinstance(value, dict) and value.get("type") == "SecureString":
+        yield Problem(path, "holds a secret inline; name one in Key Vault instead (type AzureKeyVaultSecret)", "advice")
+        yield from check_fields(value, {"type": text(), "value": text(required=True)}, path, evaluated=evaluated)
+        return
     if not isinstance(value, dict) or value.get("type") != "AzureKeyVaultSecret":
-        yield path, "holds a secret inline; name one in Key Vault instead (type AzureKeyVaultSecret)"
+        yield Problem(path, "is no secret of Key Vault (type AzureKeyVaultSecret) and no SecureString")
         return
     fields = {"type": text(), "store": reference("LinkedServiceReference", required=True),
               "secretName": text(required=True), "secretVersion": text()}  # fmt: skip
@@ -285,7 +306,7 @@ def _check_secret(value: Any, path: str, *, evaluated: bool) -> Iterator[Problem
 
 def _check_reference(value: Any, shape: Shape, path: str, *, evaluated: bool) -> Iterator[Problem]:
     if not isinstance(value, dict):
-        yield path, f"must be a reference object, not {json_type(value)}"
+        yield Problem(path, f"must be a reference object, not {json_type(value)}")
         return
     fields = {
         "referenceName": text(required=True, dynamic=False),

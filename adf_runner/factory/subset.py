@@ -51,34 +51,63 @@ class ActivityKind:
     note: str = ""
 
 
+KNOB = "without meaning for the local executor"
+CONNECTIONS = integer(low=0, as_text=True, note=KNOB)
 BLOB_READ = {
     "recursive": boolean(),
     "wildcardFolderPath": text(),
     "wildcardFileName": text(),
     "deleteFilesAfterCompletion": boolean(),
+    "enablePartitionDiscovery": boolean(choices=(False,), note="columns out of folder names need Azure"),
+    "modifiedDatetimeStart": text(),
+    "modifiedDatetimeEnd": text(),
+    "maxConcurrentConnections": CONNECTIONS,
 }
+BLOB_PREFIX_READ = {**BLOB_READ, "prefix": text(note="of the blob's whole name in its container")}
 SFTP_READ = {
     **BLOB_READ,
     "disableChunking": boolean(note="without meaning for the local executor: it always reads ahead"),
 }
 BLOB_WRITE = {
     "blockSizeInMB": integer(low=1, high=100),
-    "copyBehavior": choice("PreserveHierarchy", "FlattenHierarchy"),
+    "copyBehavior": choice("PreserveHierarchy", "FlattenHierarchy", "MergeFiles", ""),
     "metadata": array(record({"name": text(required=True), "value": text(required=True)})),
+    "maxConcurrentConnections": CONNECTIONS,
 }
 SFTP_WRITE = {
     "operationTimeout": timespan(high=DAY),
     "useTempFileRename": boolean(),
-    "copyBehavior": choice("PreserveHierarchy", "FlattenHierarchy"),
+    "copyBehavior": choice("PreserveHierarchy", "FlattenHierarchy", "MergeFiles", ""),
+    "maxConcurrentConnections": CONNECTIONS,
 }
 HTTP_READ = {
     "requestMethod": choice("GET", "POST"),
     "additionalHeaders": text(),
     "requestBody": text(),
-    "requestTimeout": timespan(),
+    "requestTimeout": timespan(as_text=True),
+    "maxConcurrentConnections": CONNECTIONS,
 }
-READS = union({"AzureBlobStorageReadSettings": BLOB_READ, "SftpReadSettings": SFTP_READ, "HttpReadSettings": HTTP_READ})
-WRITES = union({"AzureBlobStorageWriteSettings": BLOB_WRITE, "SftpWriteSettings": SFTP_WRITE})
+STORE_READS = {
+    "AzureBlobStorageReadSettings": BLOB_PREFIX_READ,
+    "AzureBlobFSReadSettings": BLOB_READ,
+    "SftpReadSettings": SFTP_READ,
+    "HttpReadSettings": HTTP_READ,
+}
+READS = union(STORE_READS)
+WRITES = union(
+    {
+        "AzureBlobStorageWriteSettings": BLOB_WRITE,
+        "AzureBlobFSWriteSettings": BLOB_WRITE,
+        "SftpWriteSettings": SFTP_WRITE,
+    }
+)
+UNZIP = union(
+    {
+        "ZipDeflateReadSettings": {"preserveZipFileNameAsFolder": boolean(choices=(False,), note="rows have no folder")},
+        "TarGZipReadSettings": {"preserveCompressionFileNameAsFolder": boolean(choices=(False,), note="rows have no folder")},
+    }
+)
+SOURCE_KNOBS = {"maxConcurrentConnections": CONNECTIONS}
 POSTGRES_SOURCE = {
     "query": text(note="one SELECT, WITH, VALUES or TABLE statement"),
     "queryTimeout": timespan(),
@@ -86,13 +115,29 @@ POSTGRES_SOURCE = {
 }
 DELIMITED_SOURCE = {
     "storeSettings": READS,
-    "formatSettings": union({"DelimitedTextReadSettings": {"skipLineCount": integer(low=0)}}),
+    "formatSettings": union(
+        {"DelimitedTextReadSettings": {"skipLineCount": integer(low=0, as_text=True), "compressionProperties": UNZIP}}
+    ),
 }
-JSON_SOURCE = {"storeSettings": READS, "formatSettings": union({"JsonReadSettings": {}})}
+JSON_SOURCE = {
+    "storeSettings": READS,
+    "formatSettings": union({"JsonReadSettings": {"compressionProperties": UNZIP}}),
+}
+PARQUET_SOURCE = {"storeSettings": READS, "formatSettings": union({"ParquetReadSettings": {}})}
+REST_SOURCE = {
+    "requestMethod": choice("GET", "POST"),
+    "requestBody": text(),
+    "additionalHeaders": anything(note="an object, or lines 'name: value'"),
+    "paginationRules": anything(note="AbsoluteUrl, QueryParameters.*, Headers.*, EndCondition:*, MaxRequestNumber, supportRFC5988"),
+    "httpRequestTimeout": timespan(),
+    "requestInterval": timespan(),
+}
 SOURCES = {
     "AzurePostgreSqlSource": POSTGRES_SOURCE,
     "DelimitedTextSource": DELIMITED_SOURCE,
     "JsonSource": JSON_SOURCE,
+    "ParquetSource": PARQUET_SOURCE,
+    "RestSource": REST_SOURCE,
     "BinarySource": {"storeSettings": READS, "formatSettings": union({"BinaryReadSettings": {}})},
 }
 SINKS = {
@@ -113,13 +158,22 @@ SINKS = {
         "writeBatchSize": integer(low=1, note="without meaning for the local executor: COPY streams"),
         "writeBatchTimeout": timespan(note="without meaning for the local executor"),
     },
+    "ParquetSink": {"storeSettings": WRITES, "formatSettings": union({"ParquetWriteSettings": {}})},
     "BinarySink": {"storeSettings": WRITES},
+}
+MAPPED = {
+    "name": text(),
+    "path": text(note="of a hierarchical source: ['a'] or $['a']['b']"),
+    "ordinal": integer(low=1, note="of a source without a header"),
+    "type": text(note="as Studio writes it; values keep the type that they have"),
+    "physicalType": text(note="as Studio writes it"),
 }
 TRANSLATOR = union(
     {
         "TabularTranslator": {
-            "mappings": array(record({"source": record({"name": text(required=True)}, required=True),
-                                      "sink": record({"name": text(required=True)}, required=True)}), dynamic=False),
+            "mappings": array(record({"source": record(MAPPED, required=True), "sink": record(MAPPED, required=True)})),
+            "collectionReference": text(note="the array whose items are the rows, of JSON and REST sources"),
+            "mapComplexValuesToString": boolean(choices=(False,), note="write the path of what is needed"),
             "typeConversion": boolean(),
             "typeConversionSettings": record(
                 {
@@ -156,6 +210,9 @@ DATASET_OF = {
     "DelimitedTextSource": "DelimitedText",
     "JsonSource": "Json",
     "BinarySource": "Binary",
+    "ParquetSource": "Parquet",
+    "RestSource": "RestResource",
+    "ParquetSink": "Parquet",
     "AzurePostgreSqlSink": "AzurePostgreSqlTable",
     "DelimitedTextSink": "DelimitedText",
     "JsonSink": "Json",
@@ -250,7 +307,7 @@ ACTIVITIES: dict[str, ActivityKind] = {
     "Lookup": ActivityKind(
         properties={
             "source": union(
-                {key: SOURCES[key] for key in ("AzurePostgreSqlSource", "DelimitedTextSource", "JsonSource")},
+                {key: value for key, value in SOURCES.items() if key != "BinarySource"},
                 required=True,
             ),
             "dataset": reference("DatasetReference", required=True, dynamic=False),
@@ -266,10 +323,17 @@ ACTIVITIES: dict[str, ActivityKind] = {
                 required=True,
             ),
             "storeSettings": union(
-                {"AzureBlobStorageReadSettings": {"recursive": boolean()}, "SftpReadSettings": {"recursive": boolean()}}
+                {
+                    name: {
+                        key: fields[key]
+                        for key in ("recursive", "enablePartitionDiscovery", "maxConcurrentConnections")
+                    }
+                    for name, fields in STORE_READS.items()
+                    if name != "HttpReadSettings"
+                }
             ),
             "formatSettings": union(
-                {"BinaryReadSettings": {}, "DelimitedTextReadSettings": {}, "JsonReadSettings": {}}
+                {"BinaryReadSettings": {}, "DelimitedTextReadSettings": {}, "JsonReadSettings": {}, "ParquetReadSettings": {}}
             ),
         },
         note="contentMD5 on blobs only",
@@ -282,6 +346,8 @@ ACTIVITIES: dict[str, ActivityKind] = {
             "translator": TRANSLATOR,
             "enableStaging": boolean(choices=(False,), note="staged copies need Azure", dynamic=False),
             "validateDataConsistency": boolean(),
+            "parallelCopies": integer(low=1, as_text=True, note=KNOB),
+            "dataIntegrationUnits": integer(low=0, as_text=True, note=KNOB),
         },
         note="Binary pairs only with Binary",
     ),
@@ -290,7 +356,7 @@ ACTIVITIES: dict[str, ActivityKind] = {
             "dataset": reference("DatasetReference", required=True, dynamic=False),
             "recursive": boolean(),
             "enableLogging": boolean(choices=(False,), note="logs of deletions need Azure", dynamic=False),
-            "storeSettings": union({"AzureBlobStorageReadSettings": BLOB_READ, "SftpReadSettings": SFTP_READ}),
+            "storeSettings": union({key: value for key, value in STORE_READS.items() if key != "HttpReadSettings"}),
         }
     ),
     "Script": ActivityKind(
@@ -318,11 +384,18 @@ ACTIVITIES: dict[str, ActivityKind] = {
 LOCATIONS = union(
     {
         "AzureBlobStorageLocation": {"container": text(required=True), "folderPath": text(), "fileName": text()},
+        "AzureBlobFSLocation": {"fileSystem": text(required=True), "folderPath": text(), "fileName": text()},
         "SftpLocation": {"folderPath": text(), "fileName": text()},
         "HttpServerLocation": {"relativeUrl": text(), "folderPath": text(), "fileName": text()},
     },
     required=True,
 )
+GZIP = choice("none", "None", "gzip", "Gzip", "GZip")
+PACKED = {
+    "compressionCodec": choice("none", "None", "gzip", "Gzip", "GZip", "ZipDeflate", "zipDeflate"),
+    "compressionLevel": choice("Fastest", "Optimal"),
+}
+PARQUET_CODECS = choice("none", "snappy", "gzip", "lzo", "zstd", note="lzo is not written here")
 DATASETS: dict[str, Mapping[str, Shape]] = {
     "AzurePostgreSqlTable": {"schema": text(), "table": text(), "tableName": text()},
     "DelimitedText": {
@@ -334,30 +407,75 @@ DATASETS: dict[str, Mapping[str, Shape]] = {
         "firstRowAsHeader": boolean(),
         "nullValue": text(),
         "encodingName": choice(*ENCODINGS),
+        **PACKED,
     },
-    "Json": {"location": LOCATIONS, "encodingName": choice("UTF-8", "UTF-8 without BOM")},
-    "Binary": {"location": LOCATIONS},
+    "Json": {
+        "location": LOCATIONS,
+        "encodingName": choice("UTF-8", "UTF-8 without BOM"),
+        "compression": record({"type": PACKED["compressionCodec"], "level": PACKED["compressionLevel"]}),
+    },
+    "Parquet": {"location": LOCATIONS, "compressionCodec": PARQUET_CODECS},
+    "Binary": {
+        "location": LOCATIONS,
+        "compression": record({"type": GZIP, "level": PACKED["compressionLevel"]}),
+    },
+    "RestResource": {
+        "relativeUrl": text(),
+        "requestMethod": choice("GET", "POST"),
+        "requestBody": text(),
+        "additionalHeaders": mapping(text()),
+        "paginationRules": mapping(text()),
+    },
 }
+ENCRYPTED = text(note="only Azure can read it: a run here needs an override")
 LINKED_SERVICES: dict[str, Mapping[str, Shape]] = {
     "AzurePostgreSql": {
         "server": text(required=True),
-        "port": integer(low=1, high=65535),
+        "port": integer(low=1, high=65535, as_text=True),
         "database": text(required=True),
+        "authenticationType": choice("Basic"),
         "username": text(required=True),
-        "password": secret(required=True),
+        "password": secret(),
+        "encryptedCredential": ENCRYPTED,
         "sslMode": integer(choices=(0, 1, 2, 3, 4, 5), note="0 Disable .. 5 Verify-full"),
         "timeout": integer(low=0),
         "commandTimeout": integer(low=0),
         "encoding": choice("UTF8", "utf8", "UTF-8"),
     },
     "AzureBlobStorage": {
-        "serviceEndpoint": text(required=True),
-        "accountKind": choice("StorageV2", "BlobStorage", "BlockBlobStorage"),
+        "serviceEndpoint": text(),
+        "connectionString": anything(note="a text, a secret of Key Vault or a SecureString"),
+        "accountKey": secret(),
+        "sasUri": anything(note="a text, a secret of Key Vault or a SecureString"),
+        "sasToken": secret(),
+        "authenticationType": choice("Anonymous", "AccountKey", "SasUri", "Msi"),
+        "accountKind": text(),
+        "encryptedCredential": ENCRYPTED,
+        "credential": reference("CredentialReference"),
+    },
+    "AzureBlobFS": {
+        "url": text(required=True),
+        "accountKey": secret(),
+        "sasUri": anything(note="a text, a secret of Key Vault or a SecureString"),
+        "sasToken": secret(),
+        "encryptedCredential": ENCRYPTED,
+        "credential": reference("CredentialReference"),
+    },
+    "RestService": {
+        "url": text(required=True),
+        "authenticationType": choice("Anonymous", "Basic", "ManagedServiceIdentity", required=True),
+        "userName": text(),
+        "password": secret(),
+        "aadResourceId": text(),
+        "authHeaders": mapping(anything()),
+        "enableServerCertificateValidation": boolean(choices=(True,), note="certificates are always checked"),
+        "encryptedCredential": ENCRYPTED,
         "credential": reference("CredentialReference"),
     },
     "AzureFunction": {
         "functionAppUrl": text(required=True),
-        "functionKey": secret(required=True),
+        "functionKey": secret(),
+        "encryptedCredential": ENCRYPTED,
         "authentication": choice("Anonymous"),
     },
     "AzureKeyVault": {"baseUrl": text(required=True), "credential": reference("CredentialReference")},
@@ -371,6 +489,7 @@ LINKED_SERVICES: dict[str, Mapping[str, Shape]] = {
         "passPhrase": secret(),
         "hostKeyFingerprint": text(required=True, note="'ssh-rsa 2048 aa:bb:..' (MD5) or 'SHA256:...'"),
         "skipHostKeyValidation": boolean(choices=(False,), note="the server's key is always checked"),
+        "encryptedCredential": ENCRYPTED,
     },
     "HttpServer": {
         "url": text(required=True),
@@ -378,6 +497,7 @@ LINKED_SERVICES: dict[str, Mapping[str, Shape]] = {
         "userName": text(),
         "password": secret(),
         "enableServerCertificateValidation": boolean(choices=(True,), note="certificates are always checked"),
+        "encryptedCredential": ENCRYPTED,
     },
 }
 LINKED_SERVICE_VERSIONS = {"AzurePostgreSql": "2.0"}
@@ -449,7 +569,7 @@ DATASET_FIELDS: dict[str, Shape] = {
     "annotations": array(dynamic=False),
     "folder": FOLDER,
     "schema": anything(),
-    "typeProperties": anything(required=True),
+    "typeProperties": anything(),
 }
 LINKED_SERVICE_FIELDS: dict[str, Shape] = {
     "description": anything(),
@@ -534,9 +654,10 @@ FACTORY_FIELDS: dict[str, Shape] = {
     "publicNetworkAccess": choice("Enabled", "Disabled", dynamic=False),
     "encryption": anything(),
     "globalConfigurations": anything(),
+    "trustModeClaimForMi": anything(),
     "purviewConfiguration": anything(),
     "repoConfiguration": anything(),
 }  # fmt: skip
-FOLDERS_NOT_RUN = ("integrationRuntime", "credential", "managedVirtualNetwork")
+FOLDERS_NOT_RUN = ("integrationRuntime", "credential", "managedVirtualNetwork", "dataflow", "template", "globalParameters")
 SYSTEM_FIELDS = ("RunId", "Pipeline", "DataFactory", "GroupId", "TriggerType", "TriggerId", "TriggerName", "TriggerTime",
                  "TriggeredByPipelineName", "TriggeredByPipelineRunId")  # fmt: skip

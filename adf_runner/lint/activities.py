@@ -62,18 +62,18 @@ def pipeline_findings(factory: Factory, pipeline: Pipeline) -> Iterator[Finding]
 def _activity(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:
     for broken in name_rules(activity.file, activity.name, ACTIVITY_NAME_LIMIT):
         yield finding(activity, "name", broken.message)
-    properties, kind = activity.properties, subset.ACTIVITIES[activity.type]
-    if kind.linked_service and activity.linked_service:
+    properties, kind = activity.properties, subset.ACTIVITIES.get(activity.type)
+    if activity.linked_service:
         yield from reference(
             activity.file, place(activity, "linkedServiceName"), activity.linked_service, factory.linked_services,
-            "linked service", kind.linked_service,
+            "linked service", kind.linked_service if kind else (),
         )  # fmt: skip
     references = [(f"inputs[{index}]", item) for index, item in enumerate(activity.inputs)]
     references += [(f"outputs[{index}]", item) for index, item in enumerate(activity.outputs)]
     references += [("dataset", properties["dataset"])] if "dataset" in properties else []
     for path, item in references:
         yield from reference(activity.file, place(activity, path), item, factory.datasets, "dataset")
-    for path, value in objects({key: value for key, value in properties.items() if key not in activity.branches}, ""):
+    for path, value in objects(activity.own_properties, ""):
         if value.get("type") == "AzureKeyVaultSecret":
             yield from reference(
                 activity.file, place(activity, f"{path}.store"), value.get("store"), factory.linked_services, "linked service",
@@ -133,8 +133,8 @@ def _return_values(activity: Activity, value: Any, path: str) -> Iterator[Findin
             dynamic=False,
         )
     )
-    for where, message in check(value, shape, path):
-        yield finding(activity, where, message)
+    for where, message, kind in check(value, shape, path):
+        yield finding(activity, where, message, kind=kind)
 
 
 def _switch(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:  # noqa: ARG001
@@ -185,12 +185,9 @@ def _settings(
     activity: Activity, holder: Mapping[str, Any], path: str, location: str | None, wanted: Mapping[str, str]
 ) -> Iterator[Finding]:
     settings = holder.get("storeSettings")
-    if isinstance(settings, Mapping) and location and settings.get("type") != wanted.get(location):
-        yield finding(
-            activity,
-            f"{path}.type",
-            f"must be {wanted.get(location, 'absent')}, as the dataset's location is {location}",
-        )
+    if isinstance(settings, Mapping) and location in wanted and settings.get("type") != wanted[location]:
+        message = f"must be {wanted[location]}, as the dataset's location is {location}"
+        yield finding(activity, f"{path}.type", message)
 
 
 def _translator(activity: Activity) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Derives azure_schema.json from the models of azure-mgmt-datafactory: what Azure itself accepts, in a small file.
 
 Not part of a run. Where the package is installed: `python -m adf_runner.lint.derive_schema` rewrites the file, and a
-second run leaves git clean. Only the types that subset.py names are taken. The models are walked, not instantiated;
+second run leaves git clean. Every type is taken. The models are walked, not instantiated;
 their docstrings give the type of every field that is declared as Any.
 
 A property is one string: kind, then `!` when it is required. Kinds: string integer number boolean any, `model:Name`,
@@ -22,8 +22,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adf_runner.factory import subset
-
 TARGET = Path(__file__).with_name("azure_schema.json")
 ROOTS = {
     "pipeline": "Pipeline",
@@ -43,55 +41,31 @@ BEYOND = {
     "Pipeline": {"lastPublishTime": "string"},
     "AzurePostgreSqlLinkedService": {"version": "string"},
     "PipelineReference": {},
+    "PipelinePolicy": {"cancelAfter": "any"},
+    "AzurePostgreSqlLinkedServiceTypeProperties": {"authenticationType": "string"},
+    "FactoryProperties": {"globalConfigurations": "any", "trustModeClaimForMi": "any"},
 }
-BEYOND_ENUMS = {"WebActivityMethod": ["PATCH"]}
-
-
-def used_types() -> set[str]:
-    """Return every discriminator value that the executor's subset names."""
-    names = {
-        *subset.ACTIVITIES,
-        *subset.DATASETS,
-        *subset.LINKED_SERVICES,
-        *subset.TRIGGERS,
-        "AzureKeyVaultSecret",
-        "SecureString",
-    }
-    todo: list[Any] = [subset.ACTIVITIES, subset.DATASETS, subset.LINKED_SERVICES, subset.TRIGGERS]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, Mapping):
-            todo += item.values()
-        elif isinstance(item, subset.ActivityKind):
-            todo.append(item.properties)
-        elif item is not None:
-            names |= set(item.by_type)
-            todo += [item.fields, item.by_type, item.items, item.values]
-    return names
+BEYOND_ENUMS = {"WebActivityMethod": ["PATCH"], "VariableType": ["Boolean", "Integer"]}
 
 
 class Deriver:
     """Walks the models from the roots and keeps what is reached."""
 
-    def __init__(self, models: Any, wanted: set[str]) -> None:
+    def __init__(self, models: Any) -> None:
         self.source = models
-        self.wanted = wanted
         self.models: dict[str, dict[str, str]] = {}
         self.kinds: dict[str, dict[str, str]] = {}
         self.enums: dict[str, list[str]] = {}
 
     def model(self, cls: Any) -> str:
-        """Take a model, and for a polymorphic one its wanted subtypes; return its kind."""
+        """Take a model, and for a polymorphic one its subtypes; return its kind."""
         name = cls.__name__
         subtypes = self.subtypes(cls)
         if subtypes and name not in self.kinds:
             self.kinds[name] = {}
             for value, subtype in sorted(subtypes.items()):
-                if value in self.wanted:
-                    self.take(subtype)
-                    self.kinds[name][value] = subtype.__name__
-            if not self.kinds[name]:
-                self.take(cls)
+                self.take(subtype)
+                self.kinds[name][value] = subtype.__name__
         elif not subtypes:
             self.take(cls)
         return f"model:{name}"
@@ -178,7 +152,7 @@ def derive() -> dict[str, Any]:
     package = importlib.import_module("azure.mgmt.datafactory")
     models = importlib.import_module("azure.mgmt.datafactory.models")
     inner = importlib.import_module("azure.mgmt.datafactory.models._models")
-    deriver = Deriver(inner, used_types())
+    deriver = Deriver(inner)
     for cls_name in ROOTS.values():
         deriver.model(getattr(models, cls_name, None) or getattr(inner, cls_name))
     return {

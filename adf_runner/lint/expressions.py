@@ -11,14 +11,16 @@ from adf_runner.expressions.evaluation import takes, wrong_count
 from adf_runner.expressions.syntax import Access, Call, Literal, parse, walk
 from adf_runner.factory import subset
 from adf_runner.factory.model import BRANCHES, Activity, Factory, Pipeline
-from adf_runner.factory.shapes import is_dynamic, nearest
+from adf_runner.factory.shapes import NOT_RUN, is_dynamic, nearest
 
 SYSTEM = {name.lower() for name in subset.SYSTEM_FIELDS} | {"parameters", "globalparameters"}
 EXPRESSION_LIMIT = 8192
+# What ran inside these can be read after them; inside a ForEach there is one outcome an iteration.
+READABLE = {"Until", "IfCondition", "Switch"}
 SCOPE_FUNCTIONS = {"pipeline", "activity", "variables", "item", "trigger", "dataset", "linkedservice"}
 ALLOWED = {
     "pipeline": {"pipeline", "activity", "variables", "item", "trigger"},
-    "dataset": {"dataset"},
+    "dataset": {"dataset", "pipeline"},
     "linked service": {"linkedservice"},
     "trigger": {"trigger", "pipeline"},
 }
@@ -79,7 +81,9 @@ def read(file: str, path: str, text: str, where: str) -> tuple[References | None
     for name in sorted(used.functions):
         if name in SCOPE_FUNCTIONS:
             if name not in ALLOWED[where]:
-                findings.append(Finding(file=file, path=path, message=f"{name}() does not exist in a {where}"))
+                unsure = where in {"dataset", "linked service"}  # Azure evaluates some there, and documents none
+                message = f"{name}() in a {where} {NOT_RUN}" if unsure else f"{name}() does not exist in a {where}"
+                findings.append(Finding(file=file, path=path, message=message, kind="not run" if unsure else "error"))
         elif name not in FUNCTIONS:
             findings.append(Finding(file=file, path=path, message=f"unknown function {name!r}{nearest(name, known)}"))
     for node in walk(parse(text)):
@@ -132,12 +136,12 @@ def lint_expressions(factory: Factory, pipeline: Pipeline) -> Iterator[Finding]:
         for name in pipeline.parameters:
             if name.lower() not in checker.parameters:
                 yield Finding(
-                    file=pipeline.file, path=f"parameters.{name}", message="is declared and never used", blocking=False
+                    file=pipeline.file, path=f"parameters.{name}", message="is declared and never used", kind="advice"
                 )
         for name in pipeline.variables:
             if name.lower() not in checker.variables:
                 yield Finding(
-                    file=pipeline.file, path=f"variables.{name}", message="is declared and never used", blocking=False
+                    file=pipeline.file, path=f"variables.{name}", message="is declared and never used", kind="advice"
                 )
 
 
@@ -156,8 +160,10 @@ class _Checker:
         self, activities: tuple[Activity, ...], *, upstream: frozenset[str], looped: bool
     ) -> Iterator[Finding]:
         edges = {activity.name: [edge.activity for edge in activity.depends_on] for activity in activities}
+        inside = {item.name: {inner.name for inner in item.walk()} for item in activities if item.type in READABLE}
         for activity in activities:
-            seen = upstream | _ancestors(activity.name, edges)
+            above = _ancestors(activity.name, edges)
+            seen = upstream | above | {inner for name in above for inner in inside.get(name, ())}
             yield from self.activity(activity, seen, looped=looped)
             for branch in activity.branches.values():
                 yield from self.activities(branch, upstream=seen, looped=looped or activity.type == "ForEach")
@@ -173,7 +179,7 @@ class _Checker:
             system = key == "value" and activity.properties.get("setSystemVariable") is True
             for path, text in returned(value, key) if system else expressions(value, key):
                 if activity.type == "Until" and key == "expression":
-                    visible = seen | {item.name for item in activity.branches.get("activities", ())}
+                    visible = seen | {inner.name for inner in activity.walk() if inner is not activity}
                 else:
                     visible = seen
                 may_item = looped or (activity.type == "Filter" and key == "condition")
@@ -196,7 +202,13 @@ class _Checker:
         self.variables |= {name.lower() for name in used.variables}
         self.dynamic = self.dynamic or used.dynamic
         yield from undeclared(file, place, used.parameters, self.pipeline.parameters, "parameter")
-        yield from undeclared(file, place, used.global_parameters, self.factory.global_parameters, "global parameter")
+        if self.factory.declares_globals:
+            declared = self.factory.global_parameters
+            yield from undeclared(file, place, used.global_parameters, declared, "global parameter")
+        else:
+            for name in sorted(used.global_parameters):
+                message = f"no file in factory/ declares the global parameter {name!r}"
+                yield Finding(file=file, path=place, message=message, kind="not run")
         yield from undeclared(file, place, used.variables, self.pipeline.variables, "variable")
         if used.item and not may_item:
             yield Finding(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from adf_runner.errors import Finding
+from adf_runner.errors import Finding, Kind
 from adf_runner.factory.model import Activity, Factory
 from adf_runner.factory.shapes import nearest
 from adf_runner.run.records import ActivityRun
@@ -19,9 +19,9 @@ def place(activity: Activity, path: str = "") -> str:
     return f"{activity.path} {path}".rstrip()
 
 
-def finding(activity: Activity, path: str, message: str, *, blocking: bool = True) -> Finding:
+def finding(activity: Activity, path: str, message: str, *, kind: Kind = "error") -> Finding:
     """Return a finding that names an activity's file and place."""
-    return Finding(file=activity.file, path=place(activity, path), message=message, blocking=blocking)
+    return Finding(file=activity.file, path=place(activity, path), message=message, kind=kind)
 
 
 def order(factory: Factory, activities: tuple[Activity, ...], loop: str) -> Iterator[Finding]:
@@ -126,7 +126,7 @@ def _green(factory: Factory, activities: tuple[Activity, ...]) -> Iterator[Findi
             continue
         if _simulate(factory, activities, failing=activity.name):
             message = f"when it fails, {handlers[0].name!r} handles it and the run turns green; end that path in a Fail"
-            yield finding(activity, "", message, blocking=False)
+            yield finding(activity, "", message, kind="advice")
 
 
 def _simulate(factory: Factory, activities: tuple[Activity, ...], failing: str = "") -> bool:

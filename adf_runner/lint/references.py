@@ -7,6 +7,7 @@ from typing import Any
 
 from adf_runner.errors import Finding
 from adf_runner.factory.shapes import nearest
+from adf_runner.factory.subset import LINKED_SERVICES
 from adf_runner.lint.types import argument
 
 NAME_LIMIT = 140
@@ -24,7 +25,7 @@ def reference(
     if target is None:
         yield Finding(file=file, path=path, message=f"no {what} {name!r}{nearest(name, list(known))}")
         return
-    if types and target.type not in types:
+    if types and target.type not in types and target.type in LINKED_SERVICES:
         yield Finding(file=file, path=path, message=f"{what} {name!r} is a {target.type}, not {' or '.join(types)}")
     given = value.get("parameters") or {}
     yield from arguments(
@@ -40,11 +41,9 @@ def arguments(
         if name in declared:
             yield from argument(file, f"{path}.{name}", value, declared[name], name)
         else:
-            yield Finding(
-                file=file,
-                path=f"{path}.{name}",
-                message=f"{what} has no parameter {name!r}{nearest(name, list(declared))}",
-            )
+            near = nearest(name, [known for known in declared if known not in given])
+            message = f"{what} has no parameter {name!r}{near}"
+            yield Finding(file=file, path=f"{path}.{name}", message=message, kind="error" if near else "not run")
     for name, declaration in declared.items():
         if name not in given and "defaultValue" not in declaration:
             yield Finding(file=file, path=path, message=f"{what} needs the parameter {name!r}")

@@ -26,7 +26,7 @@ def lint_triggers(factory: Factory) -> Iterator[Finding]:
         yield from name_rules(trigger.file, trigger.name)
         yield from _times(trigger)
         if not trigger.calls:
-            yield Finding(file=trigger.file, path="", message="starts no pipeline", blocking=False)
+            yield Finding(file=trigger.file, path="", message="starts no pipeline", kind="advice")
         for index, call in enumerate(trigger.calls):
             path = "pipeline" if trigger.type == "TumblingWindowTrigger" else f"pipelines[{index}]"
             reference = call.get("pipelineReference")

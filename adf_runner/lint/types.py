@@ -24,7 +24,7 @@ def lint_types(factory: Factory) -> Iterator[Finding]:
             yield from argument(holder.file, path, default, declared, name)
             if str(declared.get("type")).lower() == "securestring" and default:
                 message = "holds a secret inline; give it when the run starts, from Key Vault"
-                yield Finding(file=holder.file, path=path, message=message)
+                yield Finding(file=holder.file, path=path, message=message, kind="advice")
     for pipeline in factory.pipelines.values():
         for name, declared in pipeline.variables.items():
             yield from variable(
@@ -54,4 +54,4 @@ def variable(file: str, path: str, value: Any, declared: Mapping[str, Any], name
 
 def _ill_typed(file: str, path: str, value: Any, types: tuple[type, ...] | None, declared: str) -> Iterator[Finding]:
     if types is not None and not is_dynamic(value) and not fits(value, types):
-        yield Finding(file=file, path=path, message=f"is {json_type(value)}, and {declared}")
+        yield Finding(file=file, path=path, message=f"is {json_type(value)}, and {declared}", kind="not run")

@@ -386,7 +386,7 @@ class Engine:
         raw = {key: value for key, value in activity.properties.items() if activity.type not in SELF_EVALUATING}
         properties = {key: self.evaluate(value, scope, activity, key) for key, value in raw.items()}
         if activity.type not in SELF_EVALUATING:
-            for path, message in check_fields(properties, kind.properties, "", evaluated=True):
+            for path, message, _ in check_fields(properties, kind.properties, "", evaluated=True):
                 raise ActivityFailed(
                     f"{activity.file}: {activity.path} {path}: {message}", code="InvalidTemplate", retriable=False
                 )

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from adf_runner.run.records import Overrides
 
 TOKEN_MARGIN_SECONDS = 120
+# An override that gives an address replaces every way to the account that the file knows.
+STORAGE_ADDRESS = {"serviceEndpoint", "connectionString", "sasUri", "url"}
+STORAGE_SECRETS = {"connectionString", "sasUri", "sasToken", "accountKey"}
+STORAGE_ACCESS = STORAGE_ADDRESS | STORAGE_SECRETS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +76,7 @@ class Services:
         self._lock = threading.Lock()
         self._secrets: dict[tuple[str, str, str], str] = {}
         self._tokens: dict[str, tuple[str, float]] = {}
-        self._blobs: dict[str, BlobServiceClient] = {}
+        self._blobs: dict[tuple[Any, ...], BlobServiceClient] = {}
         for name, replacement in overrides.linked_services.items():
             if name not in factory.linked_services:
                 raise InvalidOverride(
@@ -97,10 +101,13 @@ class Services:
         linked = self.factory.linked_services[reference["referenceName"]]
         inner = Scope(linked_service=_bound(linked.parameters, given, f"linked service {linked.name!r}"), now=scope.now)
         replaced = self.overrides.linked_services.get(linked.name, {})
+        dropped = {*replaced, *(STORAGE_ACCESS if STORAGE_ADDRESS & set(replaced) else ())}
+        if replaced:
+            dropped.add("encryptedCredential")
         properties = {
             key: call.evaluate(value, f"{path} -> {linked.file} {key}", inner)
             for key, value in linked.properties.items()
-            if key not in replaced
+            if key not in dropped
         }
         _recheck(
             properties,
@@ -128,6 +135,12 @@ class Services:
         """Fetch an AzureKeyVaultSecret; a plain string can only come from an override."""
         if isinstance(value, str):
             return value
+        if not isinstance(value, Mapping):
+            raise ActivityFailed(
+                f"{path} has no secret that can be read here", "override it", code="NoCredential", retriable=False
+            )
+        if value.get("type") == "SecureString":
+            return str(value["value"])
         vault = self.service(call, value["store"], call.scope(), f"{path}.store")
         key = (
             str(vault.properties["baseUrl"]).rstrip("/"),
@@ -186,17 +199,41 @@ class Services:
             self._tokens[scope] = (found.token, float(found.expires_on))
         return str(found.token)
 
-    def blobs(self, service: Service) -> BlobServiceClient:
-        """Return the client of a storage account, with the factory's identity."""
+    def blobs(self, call: Evaluates, service: Service) -> BlobServiceClient:
+        """Return the client of a storage account: by its connection string, SAS or key, else with the factory's identity."""
         from azure.storage.blob import BlobServiceClient
 
-        url = str(service.properties["serviceEndpoint"]).rstrip("/")
+        given = {key: self.secret(call, service.properties[key], key) for key in STORAGE_SECRETS & set(service.properties)}
+        url = str(service.properties.get("serviceEndpoint") or service.properties.get("url") or "").rstrip("/")
+        url = given.get("sasUri", url).replace(".dfs.", ".blob.")
+        known = (url, *sorted(given.items()))
+        options = {"max_single_get_size": 4 << 20, "max_chunk_get_size": 4 << 20}
         with self._lock:
-            if url not in self._blobs:
-                self._blobs[url] = BlobServiceClient(
-                    url, credential=self._credential(), max_single_get_size=4 << 20, max_chunk_get_size=4 << 20
+            if known in self._blobs:
+                return self._blobs[known]
+            if "encryptedCredential" in service.properties:
+                raise ActivityFailed(
+                    f"linked service {service.name!r} has a credential that only Azure can read",
+                    f"override {service.name}: give serviceEndpoint, connectionString or sasUri",
+                    code="NoCredential",
+                    retriable=False,
                 )
-            return self._blobs[url]
+            try:
+                if "connectionString" in given:
+                    client = BlobServiceClient.from_connection_string(given["connectionString"], **options)
+                else:
+                    key = given.get("accountKey") or given.get("sasToken")
+                    credential = None if "sasUri" in given and not key else key or self._credential()
+                    client = BlobServiceClient(url, credential=credential, **options)
+            except ValueError as error:  # its text may hold the connection string
+                raise ActivityFailed(
+                    f"linked service {service.name!r} has no usable address of a storage account",
+                    f"override {service.name}: give serviceEndpoint, connectionString or sasUri",
+                    code="InvalidConnection",
+                    retriable=False,
+                ) from error
+            self._blobs[known] = client
+            return client
 
 
 def _bound(declared: Mapping[str, Mapping[str, Any]], given: Any, what: str) -> dict[str, Any]:
@@ -208,7 +245,7 @@ def _bound(declared: Mapping[str, Mapping[str, Any]], given: Any, what: str) -> 
 
 def _recheck(properties: Mapping[str, Any], fields: Mapping[str, Any], file: str) -> None:
     """Check values again now that expressions have become values."""
-    for path, message in check_fields(properties, fields, "", evaluated=True):
+    for path, message, _ in check_fields(properties, fields, "", evaluated=True):
         raise ActivityFailed(f"{file}: {path}: {message}", code="InvalidTemplate", retriable=False)
 
 

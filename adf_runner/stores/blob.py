@@ -1,4 +1,7 @@
-"""Azure Blob Storage as a store of files, with the factory's own identity."""
+"""Azure Blob Storage as a store of files, with the factory's own identity or what the linked service names.
+
+Data Lake Gen2 is reached by the same account's blob endpoint: folders are names with '/', there are no ACLs.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +54,8 @@ class BlobStore:
 
     def __init__(self, call: Call, data: Data) -> None:
         self._call = call
-        self.container = str(data.location["container"])
-        self._client = call.engine.services.blobs(data.service).get_container_client(self.container)
+        self.container = str(data.location.get("container") or data.location["fileSystem"])
+        self._client = call.engine.services.blobs(call, data.service).get_container_client(self.container)
 
     def __enter__(self) -> Self:
         return self

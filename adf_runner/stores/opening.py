@@ -6,15 +6,21 @@ from adf_runner.errors import ActivityFailed
 from adf_runner.run.engine import Call
 from adf_runner.run.linked_services import Data
 from adf_runner.stores.blob import BlobStore
+from adf_runner.stores.compression import PackedStore, codec_of, level_of
 from adf_runner.stores.http import HttpStore
 from adf_runner.stores.sftp import SftpStore
 from adf_runner.stores.store import Store
 
 
 def open_store(call: Call, data: Data) -> Store:
-    """Open the store that a dataset's linked service and location name."""
+    """Open the store that a dataset's linked service and location name; packed files are unpacked on the way."""
+    store, codec = _plain(call, data), codec_of(data)
+    return PackedStore(store, codec, level_of(data)) if codec else store
+
+
+def _plain(call: Call, data: Data) -> Store:
     kind = data.location.get("type")
-    if kind == "AzureBlobStorageLocation":
+    if kind in {"AzureBlobStorageLocation", "AzureBlobFSLocation"}:
         return BlobStore(call, data)
     if kind == "SftpLocation":
         return SftpStore(call, data)
