@@ -6,6 +6,7 @@ Sits above the model and the lint, so that neither has to know the other. Runs n
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +14,27 @@ from adf_runner.errors import InvalidFactory
 from adf_runner.factory.model import Factory
 from adf_runner.factory.reading import read_documents, read_folder, shown_path
 from adf_runner.lint.lint import findings
+from adf_runner.run.records import Overrides
 
 
-def load_factory(folder: Path, pipelines: Collection[str] | None = None, scripted: Collection[str] = ()) -> Factory:
+def load_factory(folder: Path, pipelines: Collection[str] | None = None, overrides: Overrides | None = None) -> Factory:
     """Read and lint a folder, whole or only what runs of `pipelines` reach.
 
-    `scripted` names activities that will not run (`Activity` or `pipeline/Activity`): what they need is not asked for.
-    Raises InvalidFactory with every finding that would make a run wrong, and UnknownPipeline.
+    With the overrides of those runs, what only activities with a scripted outcome need is not asked for, and their global
+    parameters count where no file declares any. Raises InvalidFactory with every finding that would make a run wrong, and
+    UnknownPipeline.
     """
-    return refuse_findings(read_factory(folder), pipelines, scripted)
+    return refuse_findings(read_factory(folder), pipelines, overrides)
 
 
 def factory_from_documents(
     documents: Mapping[str, Any],
     root: str = "adf",
     pipelines: Collection[str] | None = None,
-    scripted: Collection[str] = (),
+    overrides: Overrides | None = None,
 ) -> Factory:
     """Make a factory from {"pipeline/name.json": document, ...}; raises like `load_factory`."""
-    return refuse_findings(read_documents(dict(documents), root, []), pipelines, scripted)
+    return refuse_findings(read_documents(dict(documents), root, []), pipelines, overrides)
 
 
 def read_factory(folder: Path) -> Factory:
@@ -42,12 +45,14 @@ def read_factory(folder: Path) -> Factory:
 
 
 def refuse_findings(
-    factory: Factory, pipelines: Collection[str] | None = None, scripted: Collection[str] = ()
+    factory: Factory, pipelines: Collection[str] | None = None, overrides: Overrides | None = None
 ) -> Factory:
     """Return the factory when nothing blocks it, or nothing that runs of `pipelines` reach, else raise InvalidFactory."""
+    if overrides is not None and not factory.declares_globals:
+        factory = replace(factory, global_parameters=overrides.global_parameters)
     blocking = [finding for finding in findings(factory) if finding.blocking]
     if pipelines is not None and blocking:
-        files, passed = factory.reached(pipelines, scripted)
+        files, passed = factory.reached(pipelines, overrides.outcomes if overrides else ())
         blocking = [
             finding for finding in blocking
             if finding.file in files and not any(

@@ -22,7 +22,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "monitor": ("cli.monitor:main", "open the operators' page of a kept demo or of a deployed app"),
     "census": ("cli.census:main", "look for a canary, or for plaintext that is too old, wherever the product writes"),
     "trigger": ("cli.trigger:main", "list or run the windows of a trigger"),
-    "adf": ("cli.adf:main", "check | eval | cases: lint adf/, evaluate an expression, run golden cases"),
+    "adf": (
+        "cli.adf:main",
+        "check | run | eval | cases: lint or run any factory, evaluate an expression, run golden cases",
+    ),
     "seal": ("cli.seal:seal_main", "seal a file for one or more certificates"),
     "open": ("cli.seal:open_main", "open a sealed file with a private key"),
     "inspect": ("cli.seal:inspect_main", "show a sealed file's header; needs no key"),

@@ -1,54 +1,25 @@
-"""`./sealift adf check | eval | cases`: lint adf/, evaluate an expression, run golden cases."""
+"""`./sealift adf check | run | eval | cases`: lint or run any factory, evaluate an expression, run golden cases."""
 
 from __future__ import annotations
 
-import argparse
+import importlib
 import sys
-from pathlib import Path
 
-from adf_runner import read_factory
-from adf_runner.errors import Finding
-from adf_runner.lint.lint import findings
-
-ADF = Path(__file__).resolve().parent.parent / "adf"
-USAGE = """usage: sealift adf VERB ...
-
-  check  lint the files of adf/ as strictly as Azure would, and beyond
-  eval   evaluate one expression
-  cases  run a file of golden cases
-"""
+VERBS = {
+    "check": ("cli.adf_check:check_main", "lint a factory: errors, what is not run here, advice"),
+    "run": ("cli.adf_run:run_main", "run one pipeline of any factory folder"),
+    "eval": ("cli.adf_cases:eval_main", "evaluate one expression"),
+    "cases": ("cli.adf_cases:cases_main", "run a file of golden cases"),
+}
+USAGE = "usage: sealift adf VERB ...\n\n" + "".join(f"  {verb:<6} {text}\n" for verb, (_, text) in VERBS.items())
 
 
 def main(argv: list[str]) -> int:
     """Run one verb: 0 all is well, 1 something is not, 2 wrong usage."""
-    if argv[:1] == ["check"]:
-        return check_main(argv[1:])
-    if argv[:1] == ["eval"]:
-        from cli.adf_cases import eval_main
-
-        return eval_main(argv[1:])
-    if argv[:1] == ["cases"]:
-        from cli.adf_cases import cases_main
-
-        return cases_main(argv[1:])
-    print(USAGE, end="", file=sys.stdout if argv[:1] in (["-h"], ["--help"]) else sys.stderr)
-    return 0 if argv[:1] in (["-h"], ["--help"]) else 2
-
-
-def check_main(argv: list[str]) -> int:
-    """Print `file: path: message` for everything that is wrong; exit 1 when there is anything."""
-    parser = argparse.ArgumentParser("sealift adf check", description="Lint the files of a Data Factory strictly.")
-    parser.add_argument("folder", nargs="?", type=Path, default=ADF, help="the factory's folder (adf/)")
-    folder: Path = parser.parse_args(argv).folder
-    findings, files = check(folder)
-    for finding in findings:
-        print(finding)
-    verdict = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}" if findings else "no action needed"
-    print(f"{files} files checked: {verdict}", file=sys.stderr)
-    return 1 if findings else 0
-
-
-def check(folder: Path) -> tuple[list[Finding], int]:
-    """Return every finding about a factory folder, and how many files it holds."""
-    factory = read_factory(folder)
-    return findings(factory), len(factory.documents)
+    if argv and argv[0] in VERBS:
+        module, _, function = VERBS[argv[0]][0].partition(":")
+        code: int = getattr(importlib.import_module(module), function)(argv[1:])
+        return code
+    asked = argv[:1] in (["-h"], ["--help"])
+    print(USAGE, end="", file=sys.stdout if asked else sys.stderr)
+    return 0 if asked else 2

@@ -53,7 +53,7 @@ def lint_main(argv: list[str]) -> int:
         [sys.executable, "-m", "ruff", "format", *([] if fix else ["--check"]), "."],
         [sys.executable, "-m", "mypy", *typed],
         [str(Path(sys.executable).with_name("shellcheck")), "sealift", ".ci/run"],
-        [sys.executable, "-m", "cli", "adf", "check"],
+        [sys.executable, "-m", "cli", "adf", "check", "--strict"],
     ]
     return max([_run(command) for command in commands])
 

@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     for path in filter(None, (arguments.json, arguments.gantt)):
         path.touch()  # before the run: a result that cannot be written should not be lost
-    parameters = dict(_parameter(parser, text) for text in arguments.param)
+    parameters = dict(parameter(parser, text) for text in arguments.param)
     # Before the services start: a mistyped name should not cost their start.
     bind(factory.pipelines[arguments.pipeline].parameters, parameters, f"pipeline {arguments.pipeline!r}")
     with services(arguments.rows) as connection:
@@ -160,10 +160,9 @@ def raise_if_failed(run: PipelineRun) -> None:
     failed = [activity for activity in run.walk() if activity.status == "Failed" and activity.error]
     deepest = next((activity for activity in failed if not activity.children), failed[-1] if failed else None)
     where = f"step '{deepest.name}'" if deepest else run.pipeline
-    raise RunFailed(
-        f"{run.pipeline} failed at {where}: {deepest.error['message'] if deepest and deepest.error else run.message}",
-        "correct the cause, then run it again for the same window: what was done is not done twice",
-    )
+    error = (deepest.error if deepest else None) or {"message": run.message}
+    again = "correct the cause, then run it again for the same window: what was done is not done twice"
+    raise RunFailed(f"{run.pipeline} failed at {where}: {error['message']}", error.get("hint") or again)
 
 
 def _note(kind: str, output: Any) -> str:
@@ -174,7 +173,7 @@ def _note(kind: str, output: Any) -> str:
     return ""
 
 
-def _parameter(parser: argparse.ArgumentParser, text: str) -> tuple[str, Any]:
+def parameter(parser: argparse.ArgumentParser, text: str) -> tuple[str, Any]:
     name, found, value = text.partition("=")
     if not found:
         parser.error(f"--param {text}: write it as name=value")

@@ -1,6 +1,6 @@
 """`./sealift trigger NAME --from ... --to ...`: list or run what a trigger would have started in a period.
 
-Windows before --from, and those of other triggers, count as done; the listing says so.
+Windows before --from count as done, and with --others-done those of other triggers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from adf_runner import load_factory
 from adf_runner.factory.model import Factory, Trigger
 from adf_runner.run.records import Event, Overrides
 from adf_runner.run.trigger_runs import WindowRun, call_parameters, find_trigger, run_trigger
-from adf_runner.run.triggers import Firing, InvalidTrigger, expand, self_dependency, stamp
+from adf_runner.run.triggers import Firing, InvalidTrigger, expand, others, self_dependency, stamp
 from cli.run import Narrator, services
 from local.stack import ROOT
 
@@ -56,6 +56,9 @@ def trigger_main(
     parser.add_argument(
         "--to", dest="end", required=True, type=_moment, metavar="TIME", help="end of the period, not included"
     )
+    parser.add_argument(
+        "--others-done", action="store_true", help="take the windows of other triggers that it waits for as succeeded"
+    )
     parser.add_argument("--dry-run", action="store_true", help="list only")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all runs, inputs and outputs included")
     arguments = parser.parse_args(argv)
@@ -68,6 +71,11 @@ def trigger_main(
         for line in listing(factory, trigger, firings):
             print(line)
         return 0
+    if others(trigger) and not arguments.others_done:
+        raise InvalidTrigger(
+            f"{trigger.name} waits for windows of {', '.join(others(trigger))}, which this run does not know",
+            "when they have succeeded, say so: --others-done",
+        )
     with services() as overrides:
         windows = run_trigger(factory, trigger, firings, overrides, on_event, on_window=_say)
     if arguments.json:
@@ -97,12 +105,10 @@ def listing(factory: Factory, trigger: Trigger, firings: Sequence[Firing]) -> li
     if trigger.type == "TumblingWindowTrigger":
         notes.append(f"oldest first, {trigger.properties['maxConcurrency']} at a time")
         notes += ["each after the window before it"] if self_dependency(trigger.properties) else []
-        others = [
-            dependency["referenceTrigger"]["referenceName"]
-            for dependency in trigger.properties.get("dependsOn", [])
-            if "referenceTrigger" in dependency
+        notes += [
+            f"each after the windows of {name}, which a run takes for done with --others-done"
+            for name in others(trigger)
         ]
-        notes += [f"windows of {name} count as done" for name in others]
         policy = trigger.properties.get("retryPolicy", {})
         notes += [f"{policy['count']} retries"] if policy.get("count") else []
     return [

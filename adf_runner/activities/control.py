@@ -72,7 +72,8 @@ def _inner_error(failed: ActivityRun) -> ActivityFailed:
 
 
 def _run_branch(call: Call, branch: str) -> dict[str, Any]:
-    done, _ = _inner(call, branch)
+    done, place = _inner(call, branch)
+    call.place.outcomes.update(place.outcomes)  # what ran inside can be read after it
     call.engine.check_cancelled()
     failed = first_failure(call.activity.branches.get(branch, ()), done)
     if failed:
@@ -164,6 +165,7 @@ def until(call: Call) -> dict[str, Any]:
     began, iteration = clock(), 0
     while True:
         _, place = _inner(call, "activities", iteration=iteration)
+        call.place.outcomes.update(place.outcomes)
         call.engine.check_cancelled()
         value = call.evaluate(properties["expression"], "expression", call.engine.scope(call.frame, place))
         iteration += 1

@@ -7,15 +7,16 @@ Binary. What Azure adds (staging, parallel reads, fault tolerance) is refused.
 from __future__ import annotations
 
 import posixpath
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
+from adf_runner.activities.copy_files import Tally, copy_files, files_of, targets
 from adf_runner.errors import ActivityFailed
 from adf_runner.stores import postgres, rows
 from adf_runner.stores.delimited import Layout, is_true
@@ -28,39 +29,77 @@ if TYPE_CHECKING:
     from adf_runner.run.linked_services import Data
 
 BATCH_BYTES = 1024 * 1024
-
-
-@dataclass(slots=True, kw_only=True)
-class Tally:
-    """What a copy counts as it goes."""
-
-    rows_read: int = 0
-    rows_copied: int = 0
-    data_read: int = 0
-    data_written: int = 0
-    files_read: int = 0
-    files_written: int = 0
-    written: list[tuple[str, int]] = field(default_factory=list)
+STEP = re.compile(r"\$?\['([^']+)'\]")
 
 
 def copy_activity(call: Call) -> dict[str, Any]:
-    """Copy, and answer what ADF's monitor shows."""
+    """Copy, and answer what ADF's monitor shows; a failed copy has an output too, with the error in `errors`."""
+    tally, began = Tally(), time.monotonic()
+    start = call.engine.overrides.clock()
     services = call.engine.services
-    source, sink = call.properties["source"], call.properties["sink"]
     origin = services.dataset(call, call.activity.inputs[0], "inputs[0]")
     target = services.dataset(call, call.activity.outputs[0], "outputs[0]")
-    tally, began = Tally(), time.monotonic()
+    ends = (origin.service.type, target.service.type)
+    try:
+        _copy(call, origin, target, tally)
+        is_checked = is_true(call.properties.get("validateDataConsistency", False))
+        if is_checked:
+            verify(call, target, tally)
+    except ActivityFailed as error:
+        output = output_of(tally, call.properties["source"]["type"], time.monotonic() - began)
+        error.output = output | _execution(ends, start, output, "Failed") | {"errors": [_error_event(error)]}
+        raise
+    output = output_of(tally, call.properties["source"]["type"], time.monotonic() - began)
+    verdict = {"VerificationResult": "Verified" if is_checked else "NotVerified"}
+    return output | _execution(ends, start, output, "Succeeded") | {"dataConsistencyVerification": verdict}
+
+
+def _copy(call: Call, origin: Data, target: Data, tally: Tally) -> None:
+    source, sink = call.properties["source"], call.properties["sink"]
     if source["type"] == "BinarySource":
         copy_files(call, origin, target, tally)
     elif source["type"] == "AzurePostgreSqlSource" and sink["type"] == "DelimitedTextSink":
         copy_query(call, origin, target, tally)
     else:
         copy_rows(call, origin, target, tally)
-    output = output_of(tally, source["type"], time.monotonic() - began)
-    if is_true(call.properties.get("validateDataConsistency", False)):
-        verify(call, target, tally)
-        output["dataConsistencyVerification"] = {"VerificationResult": "Verified"}
-    return output
+
+
+def _execution(ends: tuple[str, str], start: datetime, output: Mapping[str, Any], status: str) -> dict[str, Any]:
+    """Return `executionDetails` and what stands beside it, as the monitor has it for a copy of one attempt."""
+    lasted = output["copyDuration"]
+    step = {"status": "Completed" if status == "Succeeded" else "Failed", "duration": lasted}
+    detail = {
+        "source": {"type": ends[0]},
+        "sink": {"type": ends[1]},
+        "status": status,
+        "start": start.strftime("%Y-%m-%dT%H:%M:%S.%f") + "0Z",
+        "duration": lasted,
+        "usedDataIntegrationUnits": 0,
+        "usedParallelCopies": 1,
+        "profile": {"queue": {"status": "Completed", "duration": 0}, "transfer": step},
+        "detailedDurations": {"queuingDuration": 0, "transferDuration": lasted},
+    }
+    return {
+        "effectiveIntegrationRuntime": "this machine",
+        "usedDataIntegrationUnits": 0,
+        "durationInQueue": {"integrationRuntimeQueue": 0},
+        "executionDetails": [detail],
+    }
+
+
+def _error_event(error: ActivityFailed) -> dict[str, Any]:
+    return {
+        "Code": error.code,
+        "Message": error.message,
+        "EventType": 0,
+        "Category": 5,
+        "Data": {},
+        "MsgId": None,
+        "ExceptionType": None,
+        "Source": None,
+        "StackTrace": None,
+        "InnerEventInfos": [],
+    }
 
 
 def verify(call: Call, target: Data, tally: Tally) -> None:
@@ -82,6 +121,8 @@ def output_of(tally: Tally, kind: str, elapsed: float) -> dict[str, Any]:
         "copyDuration": max(1, round(elapsed)),
         "throughput": round(tally.data_read / 1024 / max(elapsed, 0.001), 3),
         "errors": [],
+        "sourcePeakConnections": 1,
+        "sinkPeakConnections": 1,
         "usedParallelCopies": 1,
     }
     if kind != "AzurePostgreSqlSource":
@@ -103,15 +144,48 @@ def conversion_of(translator: Mapping[str, Any]) -> Conversion:
 
 def mapped(translator: Mapping[str, Any], names: list[str]) -> tuple[list[int], list[str]]:
     """Return which columns go on, by index, and under which names; without mappings, all as they are."""
-    pairs = [(pair["source"]["name"], pair["sink"]["name"]) for pair in translator.get("mappings", [])]
+    pairs = [(pair["source"], pair["sink"]) for pair in translator.get("mappings", [])]
     if not pairs:
         return list(range(len(names))), names
-    missing = [name for name, _ in pairs if name not in names]
-    if missing:
+    chosen = [_column(source, names) for source, _ in pairs]
+    return chosen, [_sink_name(sink, source, names[index]) for (source, sink), index in zip(pairs, chosen, strict=True)]
+
+
+def _column(end: Mapping[str, Any], names: list[str]) -> int:
+    """Return the index of a mapping's source column: by name, by ordinal, or by a path of one step."""
+    if "ordinal" in end and "name" not in end:
+        index = int(end["ordinal"]) - 1
+        if index < len(names):
+            return index
         raise ActivityFailed(
-            f"the source has no column {missing[0]!r}", f"it has: {', '.join(names)}", code="UserErrorColumnMapping"
+            f"the source has {len(names)} columns, and the mapping names column {index + 1}",
+            code="UserErrorColumnMapping",
         )
-    return [names.index(name) for name, _ in pairs], [name for _, name in pairs]
+    name = str(end.get("name") or _one_step(end))
+    if name not in names:
+        raise ActivityFailed(
+            f"the source has no column {name!r}", f"it has: {', '.join(names)}", code="UserErrorColumnMapping"
+        )
+    return names.index(name)
+
+
+def _one_step(end: Mapping[str, Any]) -> str:
+    """Return the property that a path of one step names: ['a'] or $['a']."""
+    found = STEP.fullmatch(str(end.get("path", "")))
+    if found is None:
+        raise ActivityFailed(
+            f"the path {end.get('path')!r} of a mapping is not read here",
+            "one step only: $['name']",
+            code="UserErrorColumnMapping",
+            retriable=False,
+        )
+    return found[1]
+
+
+def _sink_name(end: Mapping[str, Any], source: Mapping[str, Any], name: str) -> str:
+    if "name" in end:
+        return str(end["name"])
+    return _one_step(end) if "path" in end else str(source.get("name", name))
 
 
 # PostgreSQL to delimited text: the server writes the lines, this process only passes them on
@@ -218,51 +292,88 @@ def pass_lines(batches: Iterator[list[bytes]], layout: Layout, write: Batch) -> 
 
 
 def copy_rows(call: Call, origin: Data, target: Data, tally: Tally) -> None:
-    """Read rows, map their columns, write them: one file or one table."""
-    source, sink, translator = call.properties["source"], call.properties["sink"], call.properties.get("translator", {})
-    conversion, count = conversion_of(translator), rows.Count()
+    """Read rows, map their columns, write them: into a table, or into one file or one for each file that was read."""
+    source, sink = call.properties["source"], call.properties["sink"]
+    count = rows.Count()
     with ExitStack() as stack:
-        read = read_rows(call, stack, origin, count, conversion, typed=sink["type"] == "JsonSink")
-        chosen, names = mapped(translator, read.names)
-        if names != read.names or chosen != list(range(len(names))):
-            read = rows.Rows(names=names, values=([row[index] for index in chosen] for row in read.values))
-        if sink["type"] == "AzurePostgreSqlSink":
-            tally.rows_copied = rows.write_table(call, read, target, sink)
+        if source["type"] == "AzurePostgreSqlSource":
+            read = rows.read_query(
+                call, stack, origin, conversion_of(_translator(call)), typed=sink["type"] == "JsonSink"
+            )
+            _write_rows(call, stack, read, target, one_file(target, sink, "data"), tally)
         else:
-            store = stack.enter_context(open_store(call, target))
-            path = one_file(target, sink, "data")
-            output = store.write(path, sink.get("storeSettings", {}), call.record.run_id)
-            try:
-                write = Batch(output, tally)
-                if sink["type"] == "JsonSink":
-                    pattern = sink.get("formatSettings", {}).get("filePattern", "setOfObjects")
-                    tally.rows_copied = rows.write_json(read, pattern, write)
-                else:
-                    layout = Layout.of(target.properties, sink["formatSettings"])
-                    tally.rows_copied = rows.write_delimited(read, layout, write, conversion)
-                write.flush()
-                output.commit()
-            except BaseException:
-                output.abort()
-                raise
-            tally.files_written = 1
-            tally.written.append((path, tally.data_written))
+            store = stack.enter_context(open_store(call, origin))
+            base, entries = files_of(store, origin, source.get("storeSettings", {}))
+            if sink["type"] == "AzurePostgreSqlSink":
+                groups = [("", entries)]
+            elif not entries:
+                groups = [(one_file(target, sink, "data"), [])]
+            else:
+                groups = _groups(base, entries, origin, target, sink)
+            for path, group in groups:
+                read = read_files(call, store, [entry.path for entry in group], origin, count)
+                _write_rows(call, stack, read, target, path, tally)
     tally.rows_read = tally.rows_copied
     tally.files_read, tally.data_read = count.files, count.data
     if source["type"] == "AzurePostgreSqlSource":
         tally.data_read = tally.data_written
 
 
-def read_rows(
-    call: Call, stack: ExitStack, origin: Data, count: rows.Count, conversion: Conversion, *, typed: bool
-) -> rows.Rows:
-    """Return the rows of a query or of delimited files, opened on `stack`."""
+def _groups(
+    base: str, entries: list[Entry], origin: Data, target: Data, sink: Mapping[str, Any]
+) -> list[tuple[str, list[Entry]]]:
+    """Return each file to write with those that are read into it: one each, under the names that they had.
+
+    Which names files get when their format changes is not documented: then one name must be given.
+    """
+    settings = sink.get("storeSettings", {})
+    if origin.type == target.type or target.location.get("fileName") or settings.get("copyBehavior") == "MergeFiles":
+        return list(targets(base, entries, target, settings))
+    if len(entries) > 1:
+        raise ActivityFailed(
+            f"{len(entries)} {origin.type} files would become {target.type}, under names that are not documented",
+            "set copyBehavior to MergeFiles and give the sink's dataset a fileName",
+            code="UserErrorInvalidCopyBehavior",
+            retriable=False,
+        )
+    return [(one_file(target, sink, "data"), entries)]
+
+
+def _translator(call: Call) -> Mapping[str, Any]:
+    return call.properties.get("translator") or {}
+
+
+def _write_rows(call: Call, stack: ExitStack, read: rows.Rows, target: Data, path: str, tally: Tally) -> None:
+    """Write rows into a table, or into one file that is visible when all of it is written."""
+    sink, conversion = call.properties["sink"], conversion_of(_translator(call))
+    chosen, names = mapped(_translator(call), read.names)
+    if names != read.names or chosen != list(range(len(names))):
+        read = rows.Rows(names=names, values=([row[index] for index in chosen] for row in read.values))
+    if sink["type"] == "AzurePostgreSqlSink":
+        tally.rows_copied += rows.write_table(call, read, target, sink)
+        return
+    store = stack.enter_context(open_store(call, target))
+    output, before = store.write(path, sink.get("storeSettings", {}), call.record.run_id), tally.data_written
+    try:
+        write = Batch(output, tally)
+        if sink["type"] == "JsonSink":
+            pattern = sink.get("formatSettings", {}).get("filePattern", "setOfObjects")
+            tally.rows_copied += rows.write_json(read, pattern, write)
+        else:
+            layout = Layout.of(target.properties, sink["formatSettings"])
+            tally.rows_copied += rows.write_delimited(read, layout, write, conversion)
+        write.flush()
+        output.commit()
+    except BaseException:
+        output.abort()
+        raise
+    tally.files_written += 1
+    tally.written.append((path, tally.data_written - before))
+
+
+def read_files(call: Call, store: Store, paths: list[str], origin: Data, count: rows.Count) -> rows.Rows:
+    """Return the rows of files, one file after the other."""
     source = call.properties["source"]
-    if source["type"] == "AzurePostgreSqlSource":
-        return rows.read_query(call, stack, origin, conversion, typed=typed)
-    store = stack.enter_context(open_store(call, origin))
-    _, entries = files_of(store, origin, source.get("storeSettings", {}))
-    paths = [entry.path for entry in entries]
     if source["type"] == "JsonSource":
         return rows.read_json(store, paths, count)
     skip = int(source.get("formatSettings", {}).get("skipLineCount", 0))
@@ -275,73 +386,3 @@ def one_file(target: Data, sink: Mapping[str, Any], default: str) -> str:
         return path_of(target)
     extension = str(sink.get("formatSettings", {}).get("fileExtension", ""))
     return posixpath.join(folder_of(target), f"{default}{extension}")
-
-
-# Files as they are
-
-
-def copy_files(call: Call, origin: Data, target: Data, tally: Tally) -> None:
-    """Copy one file, or all that the folder and wildcards of the source name."""
-    source, sink = call.properties["source"], call.properties["sink"]
-    settings = sink.get("storeSettings", {})
-    flat = settings.get("copyBehavior") == "FlattenHierarchy"
-    with ExitStack() as stack:
-        reading = stack.enter_context(open_store(call, origin))
-        writing = stack.enter_context(open_store(call, target))
-        base, entries = files_of(reading, origin, source.get("storeSettings", {}))
-        for entry in entries:
-            call.check_time()
-            relative = entry.name if flat or not base else entry.path.removeprefix(f"{base}/")
-            name = str(target.location.get("fileName") or relative)
-            copy_file(call, reading, entry, writing, posixpath.join(folder_of(target), name), settings, tally)
-            if is_true(source.get("storeSettings", {}).get("deleteFilesAfterCompletion", False)):
-                reading.delete(entry.path)
-
-
-def files_of(store: Store, data: Data, settings: Mapping[str, Any]) -> tuple[str, list[Entry]]:
-    """Return the folder that relative names start from, and the files to read."""
-    wildcard = settings.get("wildcardFileName")
-    folder = str(settings.get("wildcardFolderPath") or folder_of(data)).strip("/") if wildcard else folder_of(data)
-    if any(mark in folder for mark in "*?"):
-        raise ActivityFailed(
-            "wildcards in folder names are not supported", "name the folder", code="BadRequest", retriable=False
-        )
-    if data.location.get("fileName") and not wildcard:
-        found = store.find(path_of(data))
-        if found is None or found.is_folder:
-            raise ActivityFailed(
-                f"there is no file {path_of(data)}", "was it written before?", code="UserErrorFileNotFound"
-            )
-        return folder, [found]
-    if not wildcard and data.service.type == "HttpServer":
-        found = store.find("")
-        return "", [found] if found else []
-    recursive = is_true(settings.get("recursive", True))
-    files = [
-        entry for entry in store.list(folder, recursive=recursive)
-        if not entry.is_folder and fnmatchcase(entry.name, str(wildcard or "*"))
-    ]  # fmt: skip
-    if not files and wildcard is None and store.find(folder) is None:
-        raise ActivityFailed(f"there is no folder {folder}", code="UserErrorFileNotFound")
-    return folder, files
-
-
-def copy_file(
-    call: Call, reading: Store, entry: Entry, writing: Store, path: str, settings: Mapping[str, Any], tally: Tally
-) -> None:
-    """Copy one file byte by byte; nothing is visible under its name before all of it is written."""
-    output = writing.write(path, settings, call.record.run_id)
-    try:
-        written = 0
-        for piece in reading.read(entry.path):
-            output.write(piece)
-            written += len(piece)
-        output.commit()
-    except BaseException:
-        output.abort()
-        raise
-    tally.files_read += 1
-    tally.files_written += 1
-    tally.written.append((path, written))
-    tally.data_read += written
-    tally.data_written += written

@@ -82,6 +82,9 @@ def _named(names: Sequence[str | None] | None, row: Sequence[str | None]) -> dic
         if names
         else [f"Prop_{index}" for index in range(len(row))]
     )
+    if len(set(keys)) != len(keys):
+        twice = next(key for index, key in enumerate(keys) if key in keys[:index])
+        raise ActivityFailed(f"the header has the column {twice!r} twice", code="UserErrorInvalidFormat")
     if len(keys) != len(row):
         raise ActivityFailed(f"a row has {len(row)} columns, not {len(keys)}", code="UserErrorInvalidFormat")
     return dict(zip(keys, row, strict=True))

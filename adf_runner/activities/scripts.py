@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from adf_runner.activities.copy import files_of
+from adf_runner.activities.copy_files import files_of
 from adf_runner.activities.lookup import LOOKUP_BYTES, LOOKUP_ROWS
 from adf_runner.errors import ActivityFailed
 from adf_runner.factory.shapes import seconds

@@ -1,4 +1,4 @@
-"""Web and Azure Function calls. Answers are JSON objects or nothing, as ADF demands; errors keep what the answer said.
+"""Web and Azure Function calls. A function answers with a JSON object or nothing; errors keep what the answer said.
 
 Certificates are always checked, against the bundle that the environment names (REQUESTS_CA_BUNDLE).
 """
@@ -52,7 +52,7 @@ def web_activity(call: Call) -> dict[str, Any]:
         answer = _poll(call, answer, secret_headers, timeout)
     if not answer.ok:
         raise _failure(answer, f"Error calling the endpoint {url!r}", code="2108")
-    output = _json_object(answer, f"The endpoint {url!r}", code="2108")
+    output = _response(answer, f"The endpoint {url!r}")
     output["ADFWebActivityResponseHeaders"] = dict(answer.headers)
     output["executionDuration"] = round(time.monotonic() - began)
     return output
@@ -63,7 +63,7 @@ def azure_function(call: Call) -> dict[str, Any]:
     services = call.engine.services
     assert call.activity.linked_service is not None
     service = services.service(call, call.activity.linked_service, call.scope(), "linkedServiceName")
-    key = services.secret(call, service.properties["functionKey"], "linkedServiceName.functionKey")
+    key = services.secret(call, service.properties.get("functionKey"), "linkedServiceName.functionKey")
     name, method = str(call.properties["functionName"]).lstrip("/"), call.properties["method"]
     url = f"{str(service.properties['functionAppUrl']).rstrip('/')}/api/{name}"
     body = _body(method, call.properties.get("body"))
@@ -170,6 +170,17 @@ def _json_object(answer: requests.Response, who: str, *, code: str) -> dict[str,
     if not isinstance(value, dict):
         raise ActivityFailed(f"{who} answered with {json_type(value)}", "ADF takes a JSON object only", code=code)
     return value
+
+
+def _response(answer: requests.Response, who: str) -> dict[str, Any]:
+    """Return the answer's object, or anything else as text in `Response`: as Data Factory gives lists, texts and XML."""
+    if len(answer.content) > ANSWER_LIMIT_BYTES:
+        raise ActivityFailed(f"{who} answered with more than 4 MB", code="2108")
+    try:
+        value = json.loads(answer.content)
+    except ValueError:
+        value = None
+    return value if isinstance(value, dict) else {"Response": answer.text}
 
 
 def _failure(answer: requests.Response, what: str, *, code: str) -> ActivityFailed:

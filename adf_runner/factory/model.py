@@ -122,7 +122,9 @@ class Factory:
         """Whether there is a file in factory/: without one, nobody knows the global parameters."""
         return any(name.startswith("factory/") for name in self.documents)
 
-    def reached(self, pipelines: Iterable[str], scripted: Collection[str] = ()) -> tuple[set[str], set[tuple[str, str]]]:
+    def reached(
+        self, pipelines: Iterable[str], scripted: Collection[str] = ()
+    ) -> tuple[set[str], set[tuple[str, str]]]:
         """Return what runs of some pipelines touch: files, and the places in them of activities that do not run.
 
         `scripted` names activities whose outcome is given, as `Activity` or `pipeline/Activity`: what only they refer to

@@ -51,7 +51,12 @@ def read_folder(folder: Path, shown: str) -> tuple[dict[str, Any], list[Finding]
             continue
         if relative.count("/") != 1 or file.suffix != ".json":
             findings.append(
-                Finding(file=place, path="", message=f"is no file {top}/*.json: Data Factory does not read it", kind="advice")
+                Finding(
+                    file=place,
+                    path="",
+                    message=f"is no file {top}/*.json: Data Factory does not read it",
+                    kind="advice",
+                )
             )
             continue
         try:

@@ -26,7 +26,6 @@ class Problem(NamedTuple):
     kind: Kind = "not run"
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """One property: `kind` is its JSON type or a word below; the rest narrows it.

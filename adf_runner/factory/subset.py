@@ -103,8 +103,12 @@ WRITES = union(
 )
 UNZIP = union(
     {
-        "ZipDeflateReadSettings": {"preserveZipFileNameAsFolder": boolean(choices=(False,), note="rows have no folder")},
-        "TarGZipReadSettings": {"preserveCompressionFileNameAsFolder": boolean(choices=(False,), note="rows have no folder")},
+        "ZipDeflateReadSettings": {
+            "preserveZipFileNameAsFolder": boolean(choices=(False,), note="rows have no folder")
+        },
+        "TarGZipReadSettings": {
+            "preserveCompressionFileNameAsFolder": boolean(choices=(False,), note="rows have no folder")
+        },
     }
 )
 SOURCE_KNOBS = {"maxConcurrentConnections": CONNECTIONS}
@@ -128,7 +132,9 @@ REST_SOURCE = {
     "requestMethod": choice("GET", "POST"),
     "requestBody": text(),
     "additionalHeaders": anything(note="an object, or lines 'name: value'"),
-    "paginationRules": anything(note="AbsoluteUrl, QueryParameters.*, Headers.*, EndCondition:*, MaxRequestNumber, supportRFC5988"),
+    "paginationRules": anything(
+        note="AbsoluteUrl, QueryParameters.*, Headers.*, EndCondition:*, MaxRequestNumber, supportRFC5988"
+    ),
     "httpRequestTimeout": timespan(),
     "requestInterval": timespan(),
 }
@@ -292,7 +298,7 @@ ACTIVITIES: dict[str, ActivityKind] = {
             "turnOffAsync": boolean(dynamic=False),
             "disableCertValidation": boolean(choices=(False,), note="certificates are always checked", dynamic=False),
         },
-        note="the answer must be one JSON object of at most 4 MB, or empty",
+        note="an answer that is no JSON object is text in output.Response; 4 MB at most",
     ),
     "AzureFunctionActivity": ActivityKind(
         linked_service=("AzureFunction",),
@@ -333,7 +339,12 @@ ACTIVITIES: dict[str, ActivityKind] = {
                 }
             ),
             "formatSettings": union(
-                {"BinaryReadSettings": {}, "DelimitedTextReadSettings": {}, "JsonReadSettings": {}, "ParquetReadSettings": {}}
+                {
+                    "BinaryReadSettings": {},
+                    "DelimitedTextReadSettings": {},
+                    "JsonReadSettings": {},
+                    "ParquetReadSettings": {},
+                }
             ),
         },
         note="contentMD5 on blobs only",
@@ -622,6 +633,22 @@ TRIGGERS: dict[str, Mapping[str, Shape]] = {
             dynamic=False,
         )
     },
+    "BlobEventsTrigger": {
+        "blobPathBeginsWith": text(dynamic=False),
+        "blobPathEndsWith": text(dynamic=False),
+        "ignoreEmptyBlobs": boolean(dynamic=False),
+        "events": array(
+            choice("Microsoft.Storage.BlobCreated", "Microsoft.Storage.BlobDeleted"), required=True, dynamic=False
+        ),
+        "scope": text(required=True, dynamic=False),
+    },
+    "CustomEventsTrigger": {
+        "subjectBeginsWith": text(dynamic=False),
+        "subjectEndsWith": text(dynamic=False),
+        "events": array(anything(), required=True, dynamic=False),
+        "scope": text(required=True, dynamic=False),
+        "advancedFilters": array(anything(), dynamic=False),
+    },
     "TumblingWindowTrigger": {
         "frequency": choice("Minute", "Hour", "Month", required=True, dynamic=False),
         "interval": integer(required=True, low=1, dynamic=False),
@@ -658,6 +685,13 @@ FACTORY_FIELDS: dict[str, Shape] = {
     "purviewConfiguration": anything(),
     "repoConfiguration": anything(),
 }  # fmt: skip
-FOLDERS_NOT_RUN = ("integrationRuntime", "credential", "managedVirtualNetwork", "dataflow", "template", "globalParameters")
+FOLDERS_NOT_RUN = (
+    "integrationRuntime",
+    "credential",
+    "managedVirtualNetwork",
+    "dataflow",
+    "template",
+    "globalParameters",
+)
 SYSTEM_FIELDS = ("RunId", "Pipeline", "DataFactory", "GroupId", "TriggerType", "TriggerId", "TriggerName", "TriggerTime",
                  "TriggeredByPipelineName", "TriggeredByPipelineRunId")  # fmt: skip

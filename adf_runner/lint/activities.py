@@ -18,14 +18,20 @@ from adf_runner.stores.delimited import Layout
 ACTIVITY_NAME_LIMIT, SWITCH_CASES_LIMIT = 55, 25
 LAYOUT_KEYS = set(subset.DATASETS["DelimitedText"]) - {"location"}
 LOCATION_SERVICES = {
-    "AzureBlobStorageLocation": "AzureBlobStorage", "SftpLocation": "Sftp", "HttpServerLocation": "HttpServer"
+    "AzureBlobStorageLocation": "AzureBlobStorage", "AzureBlobFSLocation": "AzureBlobFS", "SftpLocation": "Sftp",
+    "HttpServerLocation": "HttpServer",
 }  # fmt: skip
 LOCATION_READS = {
     "AzureBlobStorageLocation": "AzureBlobStorageReadSettings",
+    "AzureBlobFSLocation": "AzureBlobFSReadSettings",
     "SftpLocation": "SftpReadSettings",
     "HttpServerLocation": "HttpReadSettings",
 }
-LOCATION_WRITES = {"AzureBlobStorageLocation": "AzureBlobStorageWriteSettings", "SftpLocation": "SftpWriteSettings"}
+LOCATION_WRITES = {
+    "AzureBlobStorageLocation": "AzureBlobStorageWriteSettings",
+    "AzureBlobFSLocation": "AzureBlobFSWriteSettings",
+    "SftpLocation": "SftpWriteSettings",
+}
 
 
 def layout(file: str, path: str, dataset: Dataset, settings: Mapping[str, Any] | None = None) -> Iterator[Finding]:
@@ -81,7 +87,7 @@ def _activity(factory: Factory, pipeline: Pipeline, activity: Activity) -> Itera
             )  # fmt: skip
     check = {"ExecutePipeline": _execute_pipeline, "SetVariable": _variable, "AppendVariable": _variable, "Copy": _copy,
              "Lookup": _looks, "GetMetadata": _looks, "Delete": _looks, "Validation": _looks, "WebActivity": _web,
-             "AzureFunctionActivity": _web, "Switch": _switch}.get(activity.type)  # fmt: skip
+             "AzureFunctionActivity": _web, "Switch": _switch, "ForEach": _for_each}.get(activity.type)  # fmt: skip
     if check is not None:
         yield from check(factory, pipeline, activity)
 
@@ -94,6 +100,9 @@ def _execute_pipeline(factory: Factory, pipeline: Pipeline, activity: Activity) 
     if name not in factory.pipelines:
         yield finding(activity, "pipeline", f"no pipeline {name!r}{nearest(name, list(factory.pipelines))}")
         return
+    if "waitOnCompletion" not in activity.properties:
+        message = "waitOnCompletion is left out: Data Factory then goes on at once; write true or false"
+        yield finding(activity, "", message, kind="advice")
     given = activity.properties.get("parameters") or {}
     if isinstance(given, Mapping):
         where = place(activity, "parameters")
@@ -135,6 +144,15 @@ def _return_values(activity: Activity, value: Any, path: str) -> Iterator[Findin
     )
     for where, message, kind in check(value, shape, path):
         yield finding(activity, where, message, kind=kind)
+
+
+def _for_each(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:  # noqa: ARG001
+    if activity.properties.get("isSequential") is True or activity.properties.get("batchCount") == 1:
+        return
+    for inner in activity.walk():
+        if inner.type == "SetVariable" and inner.properties.get("setSystemVariable") is not True:
+            message = f"iterations of {activity.name!r} run at the same time and share the variable; set isSequential"
+            yield finding(inner, "", message, kind="advice")
 
 
 def _switch(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:  # noqa: ARG001
@@ -185,8 +203,9 @@ def _settings(
     activity: Activity, holder: Mapping[str, Any], path: str, location: str | None, wanted: Mapping[str, str]
 ) -> Iterator[Finding]:
     settings = holder.get("storeSettings")
-    if isinstance(settings, Mapping) and location in wanted and settings.get("type") != wanted[location]:
-        message = f"must be {wanted[location]}, as the dataset's location is {location}"
+    needed = wanted.get(location or "")
+    if isinstance(settings, Mapping) and needed and settings.get("type") != needed:
+        message = f"must be {needed}, as the dataset's location is {location}"
         yield finding(activity, f"{path}.type", message)
 
 

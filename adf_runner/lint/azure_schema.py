@@ -74,7 +74,7 @@ class Walk:
             return
         if isinstance(value, str) and re.fullmatch(AS_TEXT.get(kind, "(?!)"), value):
             return
-        if loose and (kind == "string" and isinstance(value, int | float) or _is_secret(value)):
+        if loose and ((kind == "string" and isinstance(value, int | float)) or _is_secret(value)):
             return
         self._wrong(path, f"{'an' if kind[0] in 'aio' else 'a'} {kind}", value)
 
@@ -92,7 +92,9 @@ class Walk:
             kind = value.get("type")
             if not isinstance(kind, str) or kind not in kinds:
                 near, slip = suggestion(str(kind), list(kinds))
-                place = f"{path} {value['name']!r}" if name == "Activity" and isinstance(value.get("name"), str) else path
+                place = (
+                    f"{path} {value['name']!r}" if name == "Activity" and isinstance(value.get("name"), str) else path
+                )
                 message = f"type {kind!r} is in none of Azure's published models{near}"
                 self._say(self._step(place, "type"), message, slip)
                 return

@@ -17,12 +17,12 @@ SYSTEM = {name.lower() for name in subset.SYSTEM_FIELDS} | {"parameters", "globa
 EXPRESSION_LIMIT = 8192
 # What ran inside these can be read after them; inside a ForEach there is one outcome an iteration.
 READABLE = {"Until", "IfCondition", "Switch"}
-SCOPE_FUNCTIONS = {"pipeline", "activity", "variables", "item", "trigger", "dataset", "linkedservice"}
+SCOPE_FUNCTIONS = {"pipeline", "activity", "variables", "item", "trigger", "triggerbody", "dataset", "linkedservice"}
 ALLOWED = {
     "pipeline": {"pipeline", "activity", "variables", "item", "trigger"},
     "dataset": {"dataset", "pipeline"},
     "linked service": {"linkedservice"},
-    "trigger": {"trigger", "pipeline"},
+    "trigger": {"trigger", "triggerbody", "pipeline"},
 }
 
 
@@ -206,7 +206,7 @@ class _Checker:
             declared = self.factory.global_parameters
             yield from undeclared(file, place, used.global_parameters, declared, "global parameter")
         else:
-            for name in sorted(used.global_parameters):
+            for name in sorted(set(used.global_parameters) - set(self.factory.global_parameters)):
                 message = f"no file in factory/ declares the global parameter {name!r}"
                 yield Finding(file=file, path=place, message=message, kind="not run")
         yield from undeclared(file, place, used.variables, self.pipeline.variables, "variable")

@@ -16,7 +16,12 @@ from adf_runner.lint.references import arguments, name_rules
 
 ZONES = {"utc", "coordinated universal time", *(name.lower() for name in WINDOWS_NAMES)}
 TRIGGER_FIELDS = ("scheduledTime", "startTime")
-WINDOW_OUTPUTS = ("windowStartTime", "windowEndTime")
+OUTPUTS = {
+    "TumblingWindowTrigger": ("windowStartTime", "windowEndTime"),
+    "BlobEventsTrigger": ("body",),
+    "CustomEventsTrigger": ("body",),
+}
+BLOB_BODY = ("fileName", "folderPath")
 DAYS_OF = {"weekDays": "Week", "monthDays": "Month", "monthlyOccurrences": "Month"}
 
 
@@ -130,11 +135,10 @@ def _schedule(file: str, recurrence: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _outputs(trigger: Trigger, path: str, text: str) -> Iterator[Finding]:
     """Find properties that trigger() does not have, or not for a trigger of this type."""
-    windowed = trigger.type == "TumblingWindowTrigger"
-    known = {
-        "trigger()": (*TRIGGER_FIELDS, *(("outputs",) if windowed else ())),
-        "trigger().outputs": WINDOW_OUTPUTS if windowed else (),
-    }
+    outputs = OUTPUTS.get(trigger.type, ())
+    known = {"trigger()": (*TRIGGER_FIELDS, *(("outputs",) if outputs else ())), "trigger().outputs": outputs}
+    if trigger.type == "BlobEventsTrigger":
+        known |= {"trigger().outputs.body": BLOB_BODY, "triggerBody()": BLOB_BODY}
     for node in walk(parse(text)):
         if not isinstance(node, Access):
             continue
@@ -145,11 +149,11 @@ def _outputs(trigger: Trigger, path: str, text: str) -> Iterator[Finding]:
 
 
 def _written(node: Node) -> str:
-    """Write the start of a chain the one way: trigger() or trigger().outputs; anything else is ''."""
+    """Write a chain that starts with trigger() or triggerBody() the one way; anything else is ''."""
     if isinstance(node, Call):
-        return "trigger()" if node.name.lower() == "trigger" else ""
-    if isinstance(node, Access) and _written(node.target) == "trigger()":
-        return f"trigger().{_name(node).lower()}"
+        return {"trigger": "trigger()", "triggerbody": "triggerBody()"}.get(node.name.lower(), "")
+    if isinstance(node, Access) and (target := _written(node.target)):
+        return f"{target}.{_name(node).lower()}"
     return ""
 
 

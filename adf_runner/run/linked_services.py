@@ -203,11 +203,13 @@ class Services:
         """Return the client of a storage account: by its connection string, SAS or key, else with the factory's identity."""
         from azure.storage.blob import BlobServiceClient
 
-        given = {key: self.secret(call, service.properties[key], key) for key in STORAGE_SECRETS & set(service.properties)}
+        given = {
+            key: self.secret(call, service.properties[key], key) for key in STORAGE_SECRETS & set(service.properties)
+        }
         url = str(service.properties.get("serviceEndpoint") or service.properties.get("url") or "").rstrip("/")
         url = given.get("sasUri", url).replace(".dfs.", ".blob.")
         known = (url, *sorted(given.items()))
-        options = {"max_single_get_size": 4 << 20, "max_chunk_get_size": 4 << 20}
+        options: dict[str, Any] = {"max_single_get_size": 4 << 20, "max_chunk_get_size": 4 << 20}
         with self._lock:
             if known in self._blobs:
                 return self._blobs[known]

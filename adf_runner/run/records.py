@@ -30,12 +30,15 @@ def wall_clock() -> datetime:
 class Overrides:
     """What a local run replaces, and nothing else: addresses and credentials, the clock, sleep.
 
-    `linked_services` maps a name to typeProperties that replace those of the file. `sleep` takes seconds; without one
-    the executor waits for real, and Ctrl-C ends the wait.
+    `linked_services` maps a name to typeProperties that replace those of the file. `outcomes` maps an activity, as
+    `Activity` or `pipeline/Activity`, to what it gives without running: {"output": {...}} or {"error": {"message",
+    "errorCode"}}, or a list of those for its runs one after the other, of which the last stays. `sleep` takes seconds;
+    without one the executor waits for real, and Ctrl-C ends the wait.
     """
 
     global_parameters: Mapping[str, Any] = field(default_factory=dict)
     linked_services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    outcomes: Mapping[str, Any] = field(default_factory=dict)
     credential: Credential | None = field(default=None, repr=False)
     clock: Callable[[], datetime] = wall_clock
     sleep: Callable[[float], None] | None = None

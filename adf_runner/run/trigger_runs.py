@@ -1,13 +1,13 @@
 """Run what a trigger would have started in a period.
 
 Windows run oldest first, at most maxConcurrency at a time, each after the windows it depends on, with the trigger's
-own retries. Windows before --from, and those of other triggers, count as done; the listing says so.
+own retries. Windows before the period count as done, and those of other triggers only when the caller says so.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +19,10 @@ from adf_runner.factory.shapes import nearest
 from adf_runner.pipeline import GRACE_SECONDS, run_in
 from adf_runner.run.engine import Engine
 from adf_runner.run.records import Event, Overrides, PipelineRun
-from adf_runner.run.triggers import Firing, self_dependency, waits_for
+from adf_runner.run.triggers import Firing, InvalidTrigger, self_dependency, waits_for
 
 RETRY_SECONDS = 30
+EVENT_TRIGGERS = ("BlobEventsTrigger", "CustomEventsTrigger")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,7 +64,10 @@ def run_trigger(
     on_event: Callable[[Event], None] | None = None,
     on_window: Callable[[WindowRun], None] | None = None,
 ) -> list[WindowRun]:
-    """Run all firings under the trigger's rules and return what came of each; Ctrl-C cancels what runs and starts no more."""
+    """Run all firings under the trigger's rules and return what came of each; Ctrl-C cancels what runs and starts no more.
+
+    The windows of other triggers that it depends on are not run: they count as done.
+    """
     engine = Engine(factory, overrides, HANDLERS, on_event)
     plan = _Plan(engine, trigger, [WindowRun(firing=firing) for firing in firings], on_window)
     try:
@@ -74,6 +78,25 @@ def run_trigger(
     finally:
         engine.close()
     return plan.windows
+
+
+def event_runs(
+    factory: Factory,
+    trigger: Trigger,
+    body: Mapping[str, Any],
+    overrides: Overrides,
+    on_event: Callable[[Event], None] | None = None,
+) -> list[PipelineRun]:
+    """Run what an event trigger starts for one event; triggerBody() gives its body. Raises InvalidTrigger."""
+    if trigger.type not in EVENT_TRIGGERS:
+        raise InvalidTrigger(f"{trigger.name} is a {trigger.type}: no event starts it", "run it with ./sealift trigger")
+    scope = Firing(scheduled=overrides.clock()).scope(trigger, overrides.clock()) | {"outputs": {"body": dict(body)}}
+    engine = Engine(factory, overrides, HANDLERS, on_event)
+    try:
+        calls = [call_parameters(factory, trigger, dict(call), scope) for call in trigger.calls]
+        return [run_in(engine, name, parameters, scope) for name, parameters in calls]
+    finally:
+        engine.close()
 
 
 class _Plan:

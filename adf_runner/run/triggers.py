@@ -67,6 +67,11 @@ def expand(trigger: Trigger, start: datetime, end: datetime) -> list[Firing]:
     """Return all firings from `start` up to, not including, `end`, oldest first: windows by their start."""
     if end <= start:
         raise InvalidTrigger("the period ends before it begins", "give --to later than --from")
+    if trigger.type not in {"TumblingWindowTrigger", "ScheduleTrigger"}:
+        raise InvalidTrigger(
+            f"{trigger.name} is a {trigger.type}: it fires for events, not at times",
+            "run it for one event: ./sealift adf run FOLDER --trigger NAME --event container/folder/file",
+        )
     source = (
         windows(trigger.properties, start, end)
         if trigger.type == "TumblingWindowTrigger"
@@ -78,6 +83,12 @@ def expand(trigger: Trigger, start: datetime, end: datetime) -> list[Firing]:
         if len(firings) > FIRINGS_LIMIT:
             raise InvalidTrigger(f"the period holds more than {FIRINGS_LIMIT} firings", "choose a shorter one")
     return firings
+
+
+def others(trigger: Trigger) -> list[str]:
+    """Return the names of the other triggers whose windows a trigger waits for."""
+    references = [each.get("referenceTrigger") for each in trigger.properties.get("dependsOn") or []]
+    return [str(reference["referenceName"]) for reference in references if reference]
 
 
 # Tumbling windows

@@ -34,6 +34,7 @@ def codec_of(data: Data) -> str:
 
 
 def level_of(data: Data) -> int:
+    """Return zlib's level for what a dataset says."""
     packed = data.properties.get("compression")
     written = packed.get("level") if isinstance(packed, Mapping) else data.properties.get("compressionLevel")
     return LEVELS.get(str(written), 6)
@@ -119,7 +120,9 @@ def _unzipped(pieces: Iterator[bytes], path: str) -> Iterator[bytes]:
         packed.write(piece)
         if packed.tell() > ZIP_BYTES:
             raise ActivityFailed(
-                f"{path} is larger than {ZIP_BYTES >> 20} MiB, which is held in memory here", "use gzip", code="BadRequest"
+                f"{path} is larger than {ZIP_BYTES >> 20} MiB, which is held in memory here",
+                "use gzip",
+                code="BadRequest",
             )
     try:
         with zipfile.ZipFile(packed) as archive:

@@ -75,7 +75,7 @@ def database_error(error: psycopg.Error, what: str) -> ActivityFailed:
 def connect(call: Call, service: Service, statement_seconds: float) -> Iterator[psycopg.Connection[Any]]:
     """Open a session; cancelling the run cancels what it executes."""
     properties = service.properties
-    password = call.engine.services.secret(call, properties["password"], "linkedServiceName.password")
+    password = call.engine.services.secret(call, properties.get("password"), "linkedServiceName.password")
     where = f"PostgreSQL {properties['server']}"
     limit = max(1, round(min(statement_seconds, call.deadline - time.monotonic()) * 1000))
     try:

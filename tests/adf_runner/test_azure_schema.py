@@ -16,7 +16,7 @@ from adf_runner.factory import subset
 from adf_runner.factory.reading import read_documents
 from adf_runner.factory.shapes import Shape
 from adf_runner.lint.azure_schema import schema, walks, with_azure
-from cli.adf import check
+from cli.adf_check import check
 
 
 def model_of(kind: str) -> tuple[str, Mapping[str, str]]:

@@ -487,14 +487,23 @@ def test_web_with_turn_off_async_does_not_poll(cloud: Cloud, server: str) -> Non
     assert run.activities[0].output["ADFWebActivityResponseHeaders"]["Location"] == "/api/done"
 
 
-@pytest.mark.parametrize(
-    ("path", "said"), [("array", "an array"), ("text", "not JSON"), ("conflict", "the raw files differ")]
-)
-def test_web_answers_other_than_json_objects_fail(cloud: Cloud, server: str, path: str, said: str) -> None:
+@pytest.mark.parametrize(("path", "text"), [("array", "[1]"), ("text", "hello"), ("empty", "")])
+def test_web_answers_other_than_json_objects_are_text_in_response(
+    cloud: Cloud, server: str, path: str, text: str
+) -> None:
     run = run_one(cloud, {}, web(f"{server}/{path}"))
 
+    assert run.status == "Succeeded", run.message
+    assert run.activities[0].output["Response"] == text
+
+
+def test_web_answer_with_an_error_fails_with_its_words_and_the_hint_apart(cloud: Cloud, server: str) -> None:
+    run = run_one(cloud, {}, web(f"{server}/conflict"))
+
     assert run.status == "Failed"
-    assert said in run.message
+    assert "the raw files differ" in run.message
+    assert "hint" not in run.activities[0].error["message"]
+    assert run.activities[0].error["hint"] == "plan again"
 
 
 def test_function_call_carries_the_key_and_a_failed_one_tells_error_and_hint(cloud: Cloud, server: str) -> None:
@@ -515,5 +524,5 @@ def test_function_call_carries_the_key_and_a_failed_one_tells_error_and_hint(clo
     assert Answers.seen[-1]["headers"]["x-functions-key"] == "open sesame"
     assert Answers.seen[-1]["body"] == f'{{"run":"{run.run_id}"}}'
     assert "the raw files differ" in run.message
-    assert "plan again" in run.message
+    assert run.activities[0].error["hint"] == "plan again"
     assert "open sesame" not in str(run.to_json())

@@ -26,7 +26,7 @@ from factory_support import (
 from adf_runner import InvalidFactory, factory_from_documents, load_factory
 from adf_runner.factory.reading import read_documents
 from adf_runner.lint.lint import findings
-from cli.adf import check_main
+from cli.adf_check import check_main
 
 WAIT = activity("W", "Wait", {"waitTimeInSeconds": 1})
 STRING = {"v": {"type": "String"}}
@@ -320,7 +320,10 @@ BINARY_SINK = {"type": "BinarySink", "storeSettings": {"type": "AzureBlobStorage
             copy_of({**BINARY_SOURCE, "storeSettings": {"type": "SftpReadSettings"}}, BINARY_SINK),
             "must be AzureBlobStorageReadSettings",
         ),
-        (copy_of({**BINARY_SOURCE, "recursive": True}, BINARY_SINK), "property 'recursive' is in none of Azure's published models"),
+        (
+            copy_of({**BINARY_SOURCE, "recursive": True}, BINARY_SINK),
+            "property 'recursive' is in none of Azure's published models",
+        ),
         (copy_of({**BINARY_SOURCE, "type": "ExcelSource"}, BINARY_SINK), "type 'ExcelSource' is not run here"),
         (copy_of(BINARY_SOURCE, BINARY_SINK, "blbo"), "no dataset 'blbo'; did you mean 'blob'?"),
     ],

@@ -1,4 +1,4 @@
-"""The functions that look into the run: pipeline(), variables(), activity(), item(), trigger(), dataset(), linkedService()."""
+"""The functions that look into the run: pipeline(), variables(), activity(), item(), trigger(), dataset() and others."""
 
 from __future__ import annotations
 
@@ -59,6 +59,12 @@ def trigger(_arguments: list[Any], scope: Scope) -> Any:
     return present("trigger", scope.trigger, "the run was not started by a trigger")
 
 
+def trigger_body(_arguments: list[Any], scope: Scope) -> Any:
+    """Return the body of the event that started the run. Raises UnknownName where no event did."""
+    outputs = present("triggerBody", scope.trigger, "the run was not started by a trigger").get("outputs") or {}
+    return present("triggerBody", outputs.get("body"), "the run was not started by an event")
+
+
 def dataset(_arguments: list[Any], scope: Scope) -> Any:
     """Return the dataset's parameters. Raises UnknownName elsewhere."""
     return present("dataset", scope.dataset, "only a dataset's own properties may use it")
@@ -82,6 +88,7 @@ FUNCTIONS = (
     Function("activity", 1, 1, activity),
     Function("item", 0, 0, item),
     Function("trigger", 0, 0, trigger),
+    Function("triggerBody", 0, 0, trigger_body),
     Function("dataset", 0, 0, dataset),
     Function("linkedService", 0, 0, linked_service),
 )
