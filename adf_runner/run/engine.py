@@ -116,7 +116,7 @@ class Engine:
             if pipeline.concurrency
         }
         unknown = sorted(set(overrides.global_parameters) - set(factory.global_parameters))
-        if unknown and factory.declares_globals:
+        if unknown:
             raise InvalidOverride(f"the factory has no global parameter {unknown[0]!r}", "declare it in adf/factory/")
         self.global_parameters = {**factory.global_parameters, **overrides.global_parameters}
 

@@ -213,7 +213,7 @@ def test_database_errors_about_names_are_told_in_full(cloud: Cloud) -> None:
 def test_a_type_whose_text_is_unknown_is_refused_with_the_cast(cloud: Cloud) -> None:
     run = run_one(cloud, text_dataset() | TABLE, extract("select interval '1 day' as span"))
 
-    assert "cast it in the query: span::text" in run.message
+    assert "cast it in the query: span::text" in run.activities[0].error["hint"]
 
 
 def test_lookup_returns_typed_values(cloud: Cloud) -> None:
@@ -370,7 +370,7 @@ def test_a_key_that_data_factory_refuses_is_refused_here(cloud: Cloud, kind: str
     run = run_pipeline(factory_from_documents(documents), "main", {}, cloud.overrides())
 
     assert "classic PEM RSA only" in run.message
-    assert "ssh-keygen -t rsa -b 4096 -m PEM" in run.message
+    assert "ssh-keygen -t rsa -b 4096 -m PEM" in run.activities[0].error["hint"]
 
 
 def metadata(name: str, file: str, *fields: str) -> dict[str, Any]:
