@@ -42,6 +42,7 @@ BEYOND = {
     "AzurePostgreSqlLinkedService": {"version": "string"},
     "PipelineReference": {},
     "PipelinePolicy": {"cancelAfter": "any"},
+    "CustomEventsTriggerTypeProperties": {"advancedFilters": "any"},
     "AzurePostgreSqlLinkedServiceTypeProperties": {"authenticationType": "string"},
     "FactoryProperties": {"globalConfigurations": "any", "trustModeClaimForMi": "any"},
 }
