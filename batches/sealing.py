@@ -171,11 +171,11 @@ class _Worker:
         secrets: dict[Purpose, str | None] = {"partner": partner.certificate, "escrow": partner.escrow_certificate}
         found = {purpose: (name, vault.recipients(name, now)) for purpose, name in secrets.items() if name}
         used = [
-            InUse(purpose=purpose, secret=name, expires=each.expires)
+            InUse(purpose=purpose, secret=name, expires=each.expires, thumbprint=each.thumbprint)
             for purpose, (name, recipients) in found.items()
             for each in recipients
         ]
-        remember_certificates(self._context, partner.name, tuple(used))
+        remember_certificates(self._context, partner.name, tuple(used), partner.sftp.host_keys)
         return [each for _, recipients in found.values() for each in recipients]
 
     def _read_back(self, file: StagedFile, pieces: Iterable[bytes]) -> Iterator[bytes]:

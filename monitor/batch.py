@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 from batches import BatchId, Context, Record, Unreadable, blobs
@@ -13,24 +13,11 @@ from batches.answers import Answer, read_answer
 from batches.ledger import find_break, read_entries
 from batches.manifest import MANIFEST, is_finished
 from batches.receipts import Receipt, read_receipt
-from batches.record import shown
+from monitor.timeline import Step, Total, read_steps, read_totals
 from partners import PartnerError
 
 _MOST_FILES = 200
 _MOST_STEPS = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One entry of the ledger. `seconds` since the entry before it."""
-
-    name: str
-    at: datetime | None
-    delivery: int
-    who: str
-    run_id: str
-    seconds: float | None
-    details: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +40,7 @@ class BatchPage:
     receipt: Receipt | None
     answer: Answer | None
     steps: tuple[Step, ...]
+    totals: tuple[Total, ...]
     entries: int
     broken_at: int | None
     files: tuple[dict[str, Any], ...]
@@ -81,10 +69,12 @@ def read_batch(context: Context, batch: BatchId) -> BatchPage:
     if record and not receipt and manifest is not None:
         finished = is_finished(context, batch)
     entries = read_entries(context, batch)
-    steps = _steps([each.content for each in entries if each.content["batch"] == batch])
+    contents = [each.content for each in entries if each.content["batch"] == batch]
     state = "unreadable" if problems else _state(record, receipt, answer, finished=finished)
     staged = (record.staged or []) if record else []
     counts = [file.rows for file in staged]
+    plain_bytes = sum(file.size_bytes for file in staged)
+    sealed_bytes = sum(_whole(file.get("sealed_bytes")) or 0 for file in manifest["files"]) if manifest else None
     return BatchPage(
         batch=batch,
         state=state,
@@ -92,14 +82,15 @@ def read_batch(context: Context, batch: BatchId) -> BatchPage:
         record=record,
         receipt=receipt,
         answer=answer,
-        steps=steps[-_MOST_STEPS:],
+        steps=read_steps(contents[-_MOST_STEPS:], plain_bytes, sealed_bytes),
+        totals=read_totals(record, contents, manifest),
         entries=len(entries),
         broken_at=find_break(entries),
         files=tuple(_files(record, manifest))[:_MOST_FILES],
         file_count=len(record.files) if record else 0,
         rows=sum(count or 0 for count in counts) if counts and None not in counts else None,
-        plain_bytes=sum(file.size_bytes for file in staged),
-        sealed_bytes=sum(int(file.get("sealed_bytes") or 0) for file in manifest["files"]) if manifest else None,
+        plain_bytes=plain_bytes,
+        sealed_bytes=sealed_bytes,
         seconds=(receipt.delivered_at - record.planned_at).total_seconds() if record and receipt else None,
         advice=_advice(record, answer, state, problems, finished=finished) if record else _unreadable(batch, problems),
         problems=tuple(problems),
@@ -135,42 +126,6 @@ def _manifest(context: Context, batch: BatchId, problems: list[str]) -> dict[str
         pass
     problems.append(f"encrypted/{batch.folder}/{MANIFEST} is no manifest")
     return None
-
-
-def _steps(contents: list[dict[str, Any]]) -> tuple[Step, ...]:
-    steps: list[Step] = []
-    before: datetime | None = None
-    for content in contents:
-        at = _time(content.get("at"))
-        details = content.get("details")
-        steps.append(
-            Step(
-                name=str(content.get("step", "")),
-                at=at,
-                delivery=content["delivery"] if isinstance(content.get("delivery"), int) else 0,
-                who=str(content.get("who") or ""),
-                run_id=str(content.get("run_id") or ""),
-                seconds=(at - before).total_seconds() if at and before else None,
-                details=tuple((str(name), _text(value)) for name, value in details.items() if value is not None)
-                if isinstance(details, dict)
-                else (),
-            )
-        )
-        before = at or before
-    return tuple(steps)
-
-
-def _time(text: object) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return found if found.tzinfo else None
-
-
-def _text(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
-    return shown(text)[:500]
 
 
 def _files(record: Record | None, manifest: dict[str, Any] | None) -> list[dict[str, Any]]:

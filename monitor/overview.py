@@ -9,9 +9,10 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from batches import Context
+from batches.certificates import read_certificates
 from batches.expecting import choose, judge, read_partners
 from batches.recent import Seen
-from monitor.reading import DAYS, Expiry, FeedSeen, facts_of, read_expiries, read_feeds
+from monitor.reading import DAYS, Expiry, FeedSeen, expiries_of, facts_of, read_feeds
 from monitor.states import ALARMING, STRIP
 from partners import Partner
 from partners.deadlines import Facts, Standing
@@ -92,7 +93,7 @@ def read_overview(context: Context) -> Overview:
         strip=tuple((state, counts[state]) for state in STRIP),
         rows=rows,
         attention=tuple(attention[:MOST_ATTENTION]),
-        expiries=tuple(read_expiries(context, partners)),
+        expiries=tuple(expiries_of(read_certificates(context), partners, now)),
         next_runs=tuple(running[:MOST_NEXT]),
         faulty=tuple(faulty),
     )

@@ -10,9 +10,10 @@ from datetime import datetime
 from statistics import median, quantiles
 
 from batches import Context
+from batches.certificates import UsedKey, read_certificates
 from batches.expecting import expectation
 from batches.recent import Seen
-from monitor.reading import Expiry, read_expiries, read_feeds
+from monitor.reading import Expiry, expiries_of, read_feeds
 from partners import Feed, Partner
 from partners.schedule import NIGHTLY, Schedule
 
@@ -51,21 +52,24 @@ class PartnerPage:
     host: str
     host_keys: tuple[str, ...]
     certificates: tuple[Expiry, ...]
+    keys: tuple[UsedKey, ...]
     fingerprint: str
     feeds: tuple[FeedFigures, ...]
 
 
 def read_partner_page(context: Context, name: str) -> PartnerPage:
-    """Return the page's values: one request a feed. Raises PartnerError."""
+    """Return the page's values: a request for each feed, and one for the keys. Raises PartnerError."""
     partner = context.partner(name)
     found = read_feeds(context, [(partner.name, feed) for feed in partner.feeds], days=DAYS)
+    known = read_certificates(context)
     return PartnerPage(
         name=partner.name,
         title=partner.title,
         time_zone=partner.time_zone,
         host=partner.sftp.host,
         host_keys=tuple(_fingerprint(line) for line in partner.sftp.host_keys),
-        certificates=tuple(read_expiries(context, [partner], within_days=10**6)),
+        certificates=tuple(expiries_of(known, [partner], context.now(), within_days=10**6)),
+        keys=known.keys.get(partner.name, ()),
         fingerprint=hashlib.sha256(partner.model_dump_json().encode()).hexdigest()[:16],
         feeds=tuple(_figures(context, partner, each.feed, each.seen, each.problem) for each in found),
     )

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import TypeVar, cast
 
 from batches import Context, Unreadable
-from batches.certificates import read_certificates
+from batches.certificates import CertificatesInUse
 from batches.joined import JOINED_DAYS, read_joined
 from batches.recent import Seen, blob_name, derive, read_recent
 from partners import Partner
@@ -127,9 +127,10 @@ def facts_of(seen: Iterable[Seen]) -> Iterator[tuple[date, list[Facts]]]:
     yield from by_day.items()
 
 
-def read_expiries(context: Context, partners: Iterable[Partner], within_days: int = 60) -> list[Expiry]:
+def expiries_of(
+    known: CertificatesInUse, partners: Iterable[Partner], now: datetime, within_days: int = 60
+) -> list[Expiry]:
     """Return the certificates in use that expire soon, as sealing saw them, the most urgent first."""
-    known, now = read_certificates(context), context.now()
     found = [
         Expiry(
             partner=partner.name,
@@ -139,7 +140,7 @@ def read_expiries(context: Context, partners: Iterable[Partner], within_days: in
             days=(each.expires - now).days,
         )
         for partner in partners
-        for each in known.get(partner.name, ())
+        for each in known.partners.get(partner.name, ())
         if each.expires
     ]
     return sorted(

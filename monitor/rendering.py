@@ -84,7 +84,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"size": size, "moment": moment, "span": span, "count": count}
+    environment.filters |= {"size": size, "moment": moment, "span": span, "count": count, "rate": rate}
     # Our own file, no caller's text: the only markup that is not escaped.
     environment.globals |= {"cells": cells, "look": look, "style": Markup(style())}  # noqa: S704
     return environment
@@ -100,6 +100,11 @@ def size(size_bytes: int | None) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} TiB"
+
+
+def rate(bytes_per_second: float | None) -> str:
+    """Return a speed with its unit."""
+    return "" if bytes_per_second is None else f"{bytes_per_second / 1_000_000:.1f} MB/s"
 
 
 def moment(value: datetime | None, zone: str = "") -> str:
