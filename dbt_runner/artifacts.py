@@ -4,6 +4,7 @@ requests/<run id>.json    written by whoever wants a run
 runs/<run id>/claim.json  who took it, under a lease while the run lives
 runs/<run id>/...         artifacts; summary.json is the verdict and comes last
 state/current.json        which run's artifacts show the project as it was last built whole (guarded by its ETag)
+state/runs.json           the last 100 runs in short, newest first: what the operators' pages list
 state/last.json           which run ran last, well or not: what a retry goes on from
 """
 

@@ -15,6 +15,8 @@ from dbt_runner.summary import Summary
 if TYPE_CHECKING:
     from dbt_runner.artifacts import Artifacts
 
+RUNS = "state/runs.json"
+MOST_RUNS = 100
 RESTART_WAIT_SECONDS = 90.0
 
 
@@ -53,11 +55,27 @@ def record(artifacts: Artifacts | None, summary: Summary) -> Summary:
     try:
         if artifacts is not None:
             artifacts.write_json(f"runs/{summary.run_id}/summary.json", summary.to_json())
+            _remember(artifacts, summary)
     finally:
         print(json.dumps(summary.to_json(), ensure_ascii=False, separators=(",", ":")), flush=True)
         if artifacts is not None:
             artifacts.release()
     return summary
+
+
+def _remember(artifacts: Artifacts, summary: Summary) -> None:
+    """Put the run in front of the short list of the last ones; a list that cannot be read is begun anew."""
+    try:
+        known = (artifacts.read_json(RUNS) or {}).get("runs")
+    except (ValueError, TypeError):
+        known = None
+    others = [
+        each
+        for each in (known if isinstance(known, list) else [])
+        if isinstance(each, dict) and each.get("run_id") != summary.run_id
+    ]
+    mine = {name: getattr(summary, name) for name in ("run_id", "status", "message", "started", "finished")}
+    artifacts.write_json(RUNS, {"runs": [mine, *others][:MOST_RUNS]})
 
 
 def now() -> str:

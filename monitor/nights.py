@@ -1,13 +1,14 @@
-"""One night as a picture: the last run of dbt and every feed from planning to its receipt, with its deadline."""
+"""One night as a picture: the runs of dbt and every feed from planning to its receipt, with its deadline."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated
 
 from azure.core.exceptions import ResourceNotFoundError
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 
 from batches import Context, Unreadable, blobs
 from batches.expecting import expectation, read_partners
@@ -20,22 +21,26 @@ MOST_BARS = 300
 _STEPS_MINUTES = (1, 2, 5, 10, 15, 30, 60, 120, 180, 360)
 
 
-class _Pointer(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    run_id: str
+# A run that was refused before it began has empty texts for its times.
+_Instant = Annotated[AwareDatetime | None, BeforeValidator(lambda text: text or None)]
 
 
 class DbtRun(BaseModel):
-    """What is shown of a run's summary.json."""
+    """One run in short, as the runner's state/runs.json lists it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     run_id: str = ""
     status: str = ""
     message: str = ""
-    started: datetime | None = None
-    finished: datetime | None = None
+    started: _Instant = None
+    finished: _Instant = None
+
+
+class _Runs(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    runs: list[DbtRun] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +67,7 @@ class Night:
     bars: tuple[Bar, ...]
     ticks: tuple[tuple[float, str], ...]
     height: int
-    dbt: DbtRun | None
+    dbt: tuple[DbtRun, ...]
     more: int
 
     @property
@@ -85,7 +90,7 @@ class _Span:
 
 
 def read_night(context: Context, day: date) -> Night:
-    """Return the batches that were planned on a day (UTC): one request a feed, and two about dbt."""
+    """Return the batches that were planned on a day (UTC): one request a feed, and one about dbt."""
     partners, _ = read_partners(context)
     start = datetime.combine(day, time(), tzinfo=UTC)
     end = start + timedelta(days=1)
@@ -94,12 +99,11 @@ def read_night(context: Context, day: date) -> Night:
     age = (context.now().date() - day).days
     found = read_feeds(context, feeds, days=max(35, age + 8))
     planned = [each for feed in found for each in feed.seen if each.planned_at and start <= each.planned_at < end]
-    dbt = _read_dbt(context)
+    dbt = [run for run in _read_dbt(context) if run.started and start <= run.started < end]
     spans = [_of_batch(by_name[each.batch.partner], each) for each in planned]
-    if dbt and dbt.started and start <= dbt.started.astimezone(UTC) < end:
-        spans.append(_Span(name="dbt", state=dbt.status, start=dbt.started, end=dbt.finished))
+    spans += [_Span(name="dbt", state=run.status, start=run.started, end=run.finished) for run in dbt if run.started]
     spans.sort(key=lambda each: (each.start, each.name))
-    return _draw(day, spans, dbt, min(context.now(), end))
+    return _draw(day, spans, tuple(dbt), min(context.now(), end))
 
 
 def _of_batch(partner: Partner, seen: Seen) -> _Span:
@@ -118,7 +122,7 @@ def _of_batch(partner: Partner, seen: Seen) -> _Span:
     )
 
 
-def _draw(day: date, spans: list[_Span], dbt: DbtRun | None, now: datetime) -> Night:
+def _draw(day: date, spans: list[_Span], dbt: tuple[DbtRun, ...], now: datetime) -> Night:
     shown = spans[:MOST_BARS]
     if not shown:
         return Night(day=day, bars=(), ticks=(), height=0, dbt=dbt, more=0)
@@ -159,13 +163,12 @@ def _ticks(first: datetime, last: datetime) -> Iterable[datetime]:
         moment += step
 
 
-def _read_dbt(context: Context) -> DbtRun | None:
-    """Return the last run's summary, None where there is none or it cannot be read."""
+def _read_dbt(context: Context) -> list[DbtRun]:
+    """Return the runs that the runner lists, newest first; none where there is no list or it cannot be read."""
     if context.stores.dbt is None:
-        return None
+        return []
     try:
-        pointer = blobs.read_model(context.stores.dbt, "state/last.json", _Pointer)
-        name = f"runs/{pointer.run_id}/summary.json" if pointer else ""
-        return blobs.read_model(context.stores.dbt, name, DbtRun) if name else None
+        found = blobs.read_model(context.stores.dbt, "state/runs.json", _Runs)
     except (ResourceNotFoundError, Unreadable):
-        return None
+        return []
+    return found.runs if found else []

@@ -90,8 +90,11 @@ def test_partial_success_does_not_become_the_state_to_compare_with(
     run_id = ask(select=ONE)
 
     assert run_dbt().code == 0
-    assert names(container, "state/") == {"last.json", "verdicts.json"}
+    assert names(container, "state/") == {"last.json", "runs.json", "verdicts.json"}
     assert read(container, "state/last.json") == {"run_id": run_id}
+    assert [(each["run_id"], each["status"]) for each in read(container, "state/runs.json")["runs"]] == [
+        (run_id, "success")
+    ]
 
 
 def test_failing_data_test_is_red_with_a_count_and_no_row(run_dbt: Runner, ask: Ask, site: Site) -> None:

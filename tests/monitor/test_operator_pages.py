@@ -6,16 +6,18 @@ import base64
 import hashlib
 import json
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from html import unescape
 
 import pytest
 from monitor_world import NOW, Pages, Reader
 
 from batches import ledger
+from batches.certificates import InUse, remember_certificates
 from batches.ledger import Note
 from batches.record import Resend
 from monitor.states import LOOKS
+from partners import load_partner
 
 PATHS = ("", "batches", "batch/northwind.accruals.2026-12-05.1", "batch/northwind.accruals.2026-12-06.1")
 MORE_PATHS = ("partner/northwind", "nights")
@@ -315,16 +317,67 @@ def test_night_shows_each_batch_of_the_day_from_planning_to_receipt(seeded: Page
     assert "Nothing was planned" in seeded.get("nights", date="2026-11-01").body
 
 
-def test_night_shows_the_last_run_of_dbt_and_survives_a_summary_that_is_cut(pages: Pages) -> None:
+def test_night_shows_every_run_of_dbt_that_began_on_it(pages: Pages) -> None:
     dbt = pages.context.stores.dbt
     assert dbt is not None
-    summary = {"run_id": "r1", "status": "success", "message": HOSTILE, "started": "2026-12-27T01:00:00+00:00"}
-    dbt.upload_blob("state/last.json", b'{"run_id": "r1"}')
-    dbt.upload_blob("runs/r1/summary.json", json.dumps({**summary, "finished": "2026-12-27T01:04:00+00:00"}).encode())
+    runs = [
+        {"run_id": f"r{day}", "status": "success", "message": HOSTILE, "started": f"2026-12-{day}T01:00:00Z"}
+        | {"finished": f"2026-12-{day}T01:04:00Z", "other": 1}
+        for day in (27, 26, 25)
+    ]
+    refused = {"run_id": "r0", "status": "error", "message": "no request", "started": "", "finished": ""}
+    dbt.upload_blob("state/runs.json", json.dumps({"runs": [refused, runs[0], *runs]}).encode())
 
-    bar = pages.json("nights")["bars"][0]
-    assert (bar["name"], bar["state"], bar["end"]) == ("dbt", "success", "2026-12-27T01:04:00+00:00")
+    bars = pages.json("nights", date="2026-12-26")["bars"]
+    assert [(bar["name"], bar["state"], bar["end"]) for bar in bars] == [
+        ("dbt", "success", "2026-12-26T01:04:00+00:00")
+    ]
+    assert len(pages.json("nights")["bars"]) == 2
     assert "<script>" not in pages.get("nights").body
+    assert "alert(1)" in Reader(pages.get("nights").body).text
 
-    dbt.upload_blob("runs/r1/summary.json", b"{", overwrite=True)
-    assert "No run of dbt is on record" in pages.get("nights").body
+    dbt.upload_blob("state/runs.json", b"{", overwrite=True)
+    assert "No run of dbt that began on this day is on record" in pages.get("nights").body
+
+
+def test_batch_has_speed_attempts_and_totals_with_their_witnesses(pages: Pages) -> None:
+    record = pages.staged("2026-12-05")
+    at = record.planned_at
+    for minutes, note in (
+        (1, Note("extracted", details={"bytes": 3_000_000})),
+        (2, Note("shaped", details={"rows": 31_000, "sums": {"amount": "12.50"}, "control_totals_agree": True})),
+        (3, Note("accepted", details={"bytes": 2_400_001})),
+        (4, Note("failed", details={"step": "seal", "cause": "the vault did not answer"})),
+        (6, Note("sealed")),
+    ):
+        ledger.note(pages.at(at + timedelta(minutes=minutes)), record.batch, note)
+    manifest = {"files": [{"name": record.files[0], "sealed_bytes": 2_500_000}]}
+    manifest["totals"] = {"rows": 31_000, "plaintext_bytes": 2_400_000, "sums": [{"column": "amount", "sum": "12.50"}]}
+    pages.context.stores.encrypted.upload_blob(f"{record.batch.folder}/manifest.json", json.dumps(manifest).encode())
+
+    page = pages.json(f"batch/{record.batch}")
+
+    steps = {step["name"]: (step["bytes"], step["rate"], step["attempt"]) for step in page["steps"]}
+    assert steps["extracted"] == (3_000_000, 50_000.0, 1)
+    assert steps["sealed"] == (2_400_000, 20_000.0, 2)
+    assert steps["failed"] == (None, None, 1)
+    totals = {total["what"]: dict(total["said"]) for total in page["totals"]}
+    assert totals["rows"] == {"shaping": "31000", "the record": "31000", "the signed manifest": "31000"}
+    assert totals["sum of amount"] == {"shaping": "12.50", "the signed manifest": "12.50"}
+    text = Reader(pages.get(f"batch/{record.batch}").body).text
+    assert re.search(r"bytes before sealing ! no 2400001 by accepting; 2400000 by the record", text)
+    assert re.search(r"rows ✓ yes 31000 by shaping", text)
+    assert "agree by shaping" in text
+
+
+def test_partner_has_the_days_of_its_keys_and_host_keys(pages: Pages) -> None:
+    old, new = (InUse(purpose="partner", secret="s", expires=None, thumbprint=each) for each in ("OLD", "NEW"))
+    pins = load_partner("northwind").sftp.host_keys
+    remember_certificates(pages.at(datetime(2026, 12, 1, 2, tzinfo=UTC)), "northwind", (old,), pins)
+    remember_certificates(pages.at(datetime(2026, 12, 9, 2, tzinfo=UTC)), "northwind", (new,), pins)
+
+    text = Reader(pages.get("partner/northwind").body).text
+
+    assert "partner s NEW 2026-12-09 02:00 UTC in use" in text
+    assert "partner s OLD 2026-12-01 02:00 UTC 2026-12-09 02:00 UTC" in text
+    assert "host key ssh-rsa SHA256:" in text
