@@ -26,7 +26,7 @@ from batches.manifest import is_finished, sealed_names
 from batches.record import ROWS, BatchId, Record, StagedFile, StagedRows, Stored, Work, is_extract
 from batches.stores import BLOCK_BYTES
 from encryption.sealing import Format
-from partners.model import OpenPgpFiles
+from partners.model import FileWishes, OpenPgpFiles, SmimeFiles
 from partners.naming import SAFE_FILE_NAME
 
 MESSAGE_VERSION = 1
@@ -51,11 +51,17 @@ class SealMessage(Stored):
     files: list[StagedFile]
     format: Format
     openpgp: OpenPgpFiles | None = None
+    smime: SmimeFiles | None = None
     last: bool
     planned_at: AwareDatetime | None = None
     parts: int | None = None
     run_id: str | None = None
     traceparent: str | None = None
+
+    @property
+    def wishes(self) -> FileWishes | None:
+        """How the partner wants the files of a format that leaves a choice."""
+        return self.openpgp or self.smime
 
 
 class ShapeMessage(Stored):
@@ -139,6 +145,7 @@ def queue_sealing(context: Context, record: Record) -> None:
         "batch": record.batch,
         "format": record.format,
         "openpgp": record.openpgp,
+        "smime": record.smime,
         "run_id": context.run_id,
         "traceparent": current_traceparent(),
         "parts": len(record.files),

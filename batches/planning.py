@@ -194,6 +194,7 @@ def _new_record(context: Context, partner: Partner, batch: BatchId, window: Wind
         query=stage_query(feed, cover, as_loaded(loads, batch.revision)),
         format=feed.format,
         openpgp=feed.openpgp,
+        smime=feed.smime,
         side_files=feed.side_files,
         manifest_totals=feed.manifest_totals,
         route=feed.route,

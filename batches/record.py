@@ -18,7 +18,7 @@ from batches import blobs
 from batches.errors import InvalidRequest, Superseded, UnknownBatch
 from encryption import EXTENSIONS
 from partners import ShortForm
-from partners.model import OpenPgpFiles
+from partners.model import FileWishes, OpenPgpFiles, SmimeFiles
 from partners.schedule import Cover
 
 # The staged rows of a batch, in its folder of the raw container: each run's extraction has a name of its own, `<run>.rows.jsonl`.
@@ -203,6 +203,7 @@ class Record(Stored):
     layout: ShortForm | None = None  # of batches that were planned by versions before 0.2; now in layout.json
     format: str
     openpgp: OpenPgpFiles | None = None
+    smime: SmimeFiles | None = None
     side_files: Literal["all", "none"] = "all"
     manifest_totals: bool = False
     route: str
@@ -224,7 +225,7 @@ class Record(Stored):
 
     def sealed_name(self, file: str) -> str:
         """Return the name that a file of the batch has once it is sealed."""
-        return sealed_name(file, self.format, self.openpgp)
+        return sealed_name(file, self.format, self.openpgp or self.smime)
 
     def of_delivery(self, stem: str, delivery: int | None = None) -> str:
         """Return the blob name of what belongs to one delivery: `receipt.json`, `receipt.2.json`, ..."""
@@ -232,9 +233,9 @@ class Record(Stored):
         return f"{self.batch.folder}/{stem}.json" if number == 1 else f"{self.batch.folder}/{stem}.{number}.json"
 
 
-def sealed_name(file: str, format: str, openpgp: OpenPgpFiles | None) -> str:  # noqa: A002  # the field's word
-    """Return the name that a file has once it is sealed; OpenPGP files are called as their partner wishes."""
-    return file + (openpgp.extension if openpgp else EXTENSIONS[format])
+def sealed_name(file: str, format: str, wished: FileWishes | None) -> str:  # noqa: A002  # the field's word
+    """Return the name that a file has once it is sealed; OpenPGP and S/MIME files are called as their partner wishes."""
+    return file + (wished.extension if wished else EXTENSIONS[format])
 
 
 def create(container: ContainerClient, record: Record) -> Record:

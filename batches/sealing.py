@@ -25,12 +25,12 @@ from batches.errors import ForeignContent, InvalidRequest
 from batches.failing import record_failure
 from batches.log import count_sealed, log_event, log_failure, step
 from batches.manifest import finish_if_sealed, is_finished, result_of
-from batches.openpgp import sealing_format
 from batches.receipts import is_delivered
 from batches.record import BatchId, StagedFile, Stored, sealed_name
+from batches.sealing_formats import sealing_format
 from batches.shaping import give_up_shaping, shape_rows
 from batches.transfer import BlockWriter, read_blob
-from encryption import FileInfo, OpenPgp, SealedFile, seal
+from encryption import FileInfo, OpenPgp, SealedFile, Smime, seal
 from encryption.wrapping import Receiver
 from fault import Fault
 from partners.compressing import Decompressor
@@ -160,8 +160,8 @@ class _Worker:
             assert _result(target) is not None, "a commit is refused only where a blob is"
 
     @cached_property
-    def _format(self) -> str | OpenPgp:
-        return sealing_format(self._message.format, self._message.openpgp, self._context.vault)
+    def _format(self) -> str | OpenPgp | Smime:
+        return sealing_format(self._message.format, self._message.wishes, self._context.vault)
 
     @cached_property
     def _recipients(self) -> list[Receiver]:
@@ -205,7 +205,7 @@ class _Worker:
 
 
 def _target(context: Context, message: SealMessage, file: StagedFile) -> BlobClient:
-    name = sealed_name(file.name, message.format, message.openpgp)
+    name = sealed_name(file.name, message.format, message.wishes)
     return context.stores.encrypted.get_blob_client(f"{message.batch.folder}/{name}")
 
 

@@ -24,6 +24,7 @@ from encryption import (
     open_cms,
     open_detached,
     open_sealed,
+    open_smime,
     read_header,
     read_keys_json,
     verify_signature,
@@ -114,6 +115,10 @@ def open_one(path: Path, private_key: RSAPrivateKey, out: Path, watch: Watch = u
     elif path.suffix in (".pgp", ".gpg", ".asc"):
         raise FileProblem(
             f"{path.name} is an OpenPGP file", f"gpg --decrypt opens it: gpg -o {path.stem} -d {path.name}"
+        )
+    elif path.suffix == ".p7m":
+        raise FileProblem(
+            f"{path.name} is an S/MIME file: nothing in it shows a change", "open the batch's manifest.json"
         )
     elif path.suffix in (".enc", ".key"):
         raise FileProblem(
@@ -210,6 +215,9 @@ def _open(
         raise FileProblem(
             f"{file.sealed_name} is an OpenPGP file", "the batch is verified; open its files with gpg", "openpgp"
         )
+    if file.format == "smime":
+        sizes = {"sealed_bytes": file.sealed_bytes, "plaintext_bytes": file.plaintext_bytes}
+        return open_smime(chunks, private_key, **sizes)
     if file.format == "cms":
         return open_cms(chunks, private_key, plaintext_bytes=file.plaintext_bytes)
     header = read_header(read_chunks(source))

@@ -1,24 +1,29 @@
-"""`./sealift keys`: what a key file or vault secret is, a partner's certificate into the vault, our OpenPGP key out of it."""
+"""`./sealift keys`: what a key file or vault secret is, a partner's certificate into the vault, our own out of it."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 
-from batches.openpgp import openpgp_signing_key
+from batches.sealing_formats import openpgp_signing_key, smime_signing_key
 from cli.batch_folder import FileProblem, writing
-from cli.seal import openpgp_signer, read_file
+from cli.seal import openpgp_signer, read_file, smime_signer
 from encryption.certificates import own_certificates, read_certificates, subject_of
 from encryption.diagnosis import Diagnosis
 from encryption.doctor import diagnose
 from encryption.errors import SecretMissing, SeveralOwners
-from encryption.openpgp import Signer, grouped, is_openpgp, own_certificate
+from encryption.openpgp import grouped, is_openpgp, own_certificate
 from encryption.openpgp.doctor import add_to
+
+if TYPE_CHECKING:
+    from encryption.vault import Vault
 
 
 def main(argv: list[str]) -> int:
@@ -33,12 +38,17 @@ def main(argv: list[str]) -> int:
     add.add_argument("partner", metavar="NAME")
     add.add_argument("file", type=Path, metavar="FILE")
     add.add_argument("--replace", action="store_true", help="do not keep the certificates that the secret holds now")
-    give = verbs.add_parser("export", help="write our own OpenPGP certificate, which partners verify our files with")
-    give.add_argument("--openpgp", action="store_true", required=True, help="in OpenPGP's form, armoured")
-    give.add_argument("--key", default=None, metavar="NAME", help=f"the vault's key (default: {openpgp_signing_key()})")
+    give = verbs.add_parser("export", help="write our own certificate, which partners verify our files with")
+    kind = give.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--openpgp", action="store_true", help="in OpenPGP's form, armoured")
+    kind.add_argument("--smime", action="store_true", help="in X.509's form, PEM")
+    names = f"{openpgp_signing_key()} or {smime_signing_key()}"
+    give.add_argument("--key", default=None, metavar="NAME", help=f"the vault's key (default: {names})")
     give.add_argument("--sign-key", type=Path, metavar="KEY.pem", help="a private key of this machine instead")
-    give.add_argument("--user-id", default="Sealift", metavar="TEXT", help="such as 'Acme <files@acme.example>'")
-    give.add_argument("--out", type=Path, default=Path("sealift.pgp.asc"), metavar="FILE")
+    give.add_argument(
+        "--user-id", default="Sealift", metavar="TEXT", help="OpenPGP: such as 'Acme <files@acme.example>'"
+    )
+    give.add_argument("--out", type=Path, metavar="FILE", help="default: sealift.pgp.asc or sealift.smime.pem")
     arguments = parser.parse_args(argv)
     if arguments.verb == "export":
         return _export(arguments)
@@ -53,23 +63,40 @@ def main(argv: list[str]) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    """Write our OpenPGP certificate and print its fingerprint, which partners compare by telephone."""
-    if arguments.sign_key:
-        signer, certificate = _certificate(openpgp_signer(arguments.sign_key), arguments.user_id)
-    else:
-        signer, certificate = _certificate_of_vault(arguments.key or openpgp_signing_key(), arguments.user_id)
-    with writing(arguments.out) as sink:
+    """Write our certificate and print its fingerprint, which partners compare by telephone."""
+    make = _smime_certificate if arguments.smime else _openpgp_certificate
+    certificate, fingerprint = make(arguments)
+    out = arguments.out or Path("sealift.smime.pem" if arguments.smime else "sealift.pgp.asc")
+    with writing(out) as sink:
         sink.write(certificate)
-    print(f"wrote {arguments.out}: send it to the partner, and read out the fingerprint by telephone")
-    print(f"  fingerprint {grouped(signer.key.fingerprint.hex().upper())}")
+    print(f"wrote {out}: send it to the partner, and read out the fingerprint by telephone")
+    print(f"  {fingerprint}")
     return 0
 
 
-def _certificate(signer: Signer, user_id: str) -> tuple[Signer, bytes]:
-    return signer, own_certificate(signer, user_id)
+def _openpgp_certificate(arguments: argparse.Namespace) -> tuple[bytes, str]:
+    with _vault_unless(arguments.sign_key) as vault:
+        key_name = arguments.key or openpgp_signing_key()
+        signer = vault.openpgp_signer(key_name) if vault else openpgp_signer(arguments.sign_key)
+        certificate = own_certificate(signer, arguments.user_id)
+    return certificate, f"fingerprint {grouped(signer.key.fingerprint.hex().upper())}"
 
 
-def _certificate_of_vault(key_name: str, user_id: str) -> tuple[Signer, bytes]:
+def _smime_certificate(arguments: argparse.Namespace) -> tuple[bytes, str]:
+    with _vault_unless(arguments.sign_key) as vault:
+        key_name = arguments.key or smime_signing_key()
+        signer = vault.smime_signer(key_name) if vault else smime_signer(arguments.sign_key)
+    certificate = signer.certificate
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    return pem, f"SHA-256 {certificate.fingerprint(hashes.SHA256()).hex(':').upper()}"
+
+
+@contextmanager
+def _vault_unless(key_of_this_machine: Path | None) -> Iterator[Vault | None]:
+    """Give the vault that the environment names, or None where a private key of this machine is used instead."""
+    if key_of_this_machine:
+        yield None
+        return
     from azure.identity import DefaultAzureCredential
 
     from encryption.vault import Vault
@@ -78,7 +105,7 @@ def _certificate_of_vault(key_name: str, user_id: str) -> tuple[Signer, bytes]:
         raise FileProblem("KEY_VAULT_URL is not set", "set it to the vault's address and log in with `az login`")
     vault = Vault(os.environ["KEY_VAULT_URL"], DefaultAzureCredential())
     try:
-        return _certificate(vault.openpgp_signer(key_name), user_id)
+        yield vault
     finally:
         vault.close()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from azure.identity import DefaultAzureCredential
 
-from batches.openpgp import sealing_format
+from batches.sealing_formats import sealing_format
 from cli import partner_layouts
 from cli.console import CommandFailed
 from cli.partner_calendars import calendar_faults, calendar_notes
@@ -20,7 +20,7 @@ from cli.partner_kit import assemble_kit, fingerprint
 from cli.partner_tables import table_faults
 from delivery import BytesSource, ConnectionSettings
 from delivery.check import Finding, check_server
-from encryption import FileInfo, OpenPgp, seal
+from encryption import FileInfo, OpenPgp, Smime, seal
 from encryption.vault import Vault
 from partners import PartnerInvalid, load_partner
 from partners.checking import layout_notes
@@ -163,9 +163,9 @@ def _kit(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _formats(partner: Partner, vault: Vault) -> list[str | OpenPgp]:
+def _formats(partner: Partner, vault: Vault) -> list[str | OpenPgp | Smime]:
     """Return what the partner's feeds are sealed as, each once."""
-    found = {feed.format: sealing_format(feed.format, feed.openpgp, vault) for feed in partner.feeds.values()}
+    found = {feed.format: sealing_format(feed.format, feed.wishes, vault) for feed in partner.feeds.values()}
     return [found[name] for name in sorted(found)]
 
 
@@ -205,7 +205,7 @@ def _test_file(partner: Partner, feed: str) -> BytesSource:
     vault = _vault()
     recipients = vault.recipients(partner.certificate, now)
     file = FileInfo(batch=f"{partner.name}.{feed}.{now:%Y-%m-%d}.1", name=name, plaintext_bytes=len(text), created=now)
-    wanted = sealing_format(partner.feeds[feed].format, partner.feeds[feed].openpgp, vault)
+    wanted = sealing_format(partner.feeds[feed].format, partner.feeds[feed].wishes, vault)
     sealing = seal([text], file=file, recipients=recipients, format="native" if wanted == "detached" else wanted)
     sealed = b"".join(sealing)
     return BytesSource(sealing.result.sealed_name, sealed)

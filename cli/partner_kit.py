@@ -12,15 +12,15 @@ from cryptography.hazmat.primitives import serialization
 
 from cli.batch_folder import FileProblem, verify_batch
 from cli.seal import seal_file, write_manifest
-from encryption import OpenPgp, load_verification_key
+from encryption import OpenPgp, Smime, load_verification_key
 from encryption.openpgp import own_certificate
 from encryption.wrapping import Receiver
 
 ROOT = Path(__file__).resolve().parent.parent
 SENDER = "sender.pem"
-OPENPGP_SENDER, OPENPGP_USER_ID = "sealift.pgp.asc", "Sealift"
+OPENPGP_SENDER, OPENPGP_USER_ID, SMIME_SENDER = "sealift.pgp.asc", "Sealift", "sealift.smime.pem"
 NOT_FOR_PARTNERS = shutil.ignore_patterns("*.py", "__pycache__", "wycheproof")
-OPENERS = ("README.md", "OPENPGP.md", "open.py", "open.mjs", "Open.java", "open-detached.sh", "open-cms.sh")
+OPENERS = ("README.md", "OPENPGP.md", "SMIME.md", "open.py", "open.mjs", "Open.java", "open-detached.sh", "open-cms.sh")
 
 
 def assemble_kit(
@@ -32,13 +32,13 @@ def assemble_kit(
     recipients: Sequence[Receiver] = (),
     sign: Callable[[bytes], bytes] | None = None,
     signing_key: str = "sealift-signing",
-    formats: Sequence[str | OpenPgp] = ("native",),
+    formats: Sequence[str | OpenPgp | Smime] = ("native",),
 ) -> list[Path]:
     """Write the kit into the new folder `out` and return its files.
 
     `verification_pem` is our certificate or public key. With `recipients` (the partner's certificate) and `sign` (Key
     Vault's, over the manifest's bytes) the kit holds a test batch for each of `formats`, which the partner opens first; for
-    signed OpenPGP files our OpenPGP certificate too.
+    signed OpenPGP and S/MIME files our certificate too.
     Raises FileProblem, SignatureInvalid for a verification key that cannot verify, and what sealing raises.
     """
     verification_key = load_verification_key(verification_pem)
@@ -55,6 +55,8 @@ def assemble_kit(
             folder = out / "test-batch" / _name(kind)
             if isinstance(kind, OpenPgp) and kind.signer:
                 (out / OPENPGP_SENDER).write_bytes(own_certificate(kind.signer, OPENPGP_USER_ID))
+            if isinstance(kind, Smime) and kind.signer:
+                (out / SMIME_SENDER).write_bytes(kind.signer.certificate.public_bytes(serialization.Encoding.PEM))
             _seal_test_batch(partner, folder, list(recipients), sign, signing_key, kind, now)
             verify_batch(folder, verification_key)
     return sorted(path for path in out.rglob("*") if path.is_file())
@@ -67,8 +69,8 @@ def fingerprint(verification_pem: bytes) -> str:
     return hashlib.sha256(key.public_bytes(encoding, form)).hexdigest()
 
 
-def _name(kind: str | OpenPgp) -> str:
-    return kind if isinstance(kind, str) else "openpgp"
+def _name(kind: str | OpenPgp | Smime) -> str:
+    return kind if isinstance(kind, str) else "openpgp" if isinstance(kind, OpenPgp) else "smime"
 
 
 def _seal_test_batch(
@@ -77,7 +79,7 @@ def _seal_test_batch(
     recipients: list[Receiver],
     sign: Callable[[bytes], bytes],
     signing_key: str,
-    kind: str | OpenPgp,
+    kind: str | OpenPgp | Smime,
     now: datetime,
 ) -> None:
     folder.mkdir(parents=True)

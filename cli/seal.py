@@ -25,10 +25,12 @@ from cli.batch_folder import FileProblem, Watch, open_batch, open_one, read_chun
 from encryption import (
     FORMATS,
     FileInfo,
+    FileSigner,
     Manifest,
     ManifestFile,
     OpenPgp,
     SealedFile,
+    Smime,
     keys_json,
     load_verification_key,
     read_header,
@@ -42,11 +44,15 @@ from encryption.openpgp.packets import read_message
 from encryption.receiving import load_receivers
 from encryption.rsa_numbers import check_rsa_numbers
 from encryption.sealing import OPENPGP_EXTENSIONS
+from encryption.signed_data import own_smime_certificate
+from encryption.smime import KEY_TRANSPORTS, read_smime_envelope
+from encryption.smime_armour import ARMOURS, Unarmoured
 from encryption.wrapping import Receiver
 
 BY_HAND = "by-hand"
 ARMOURED = b"-----BEGIN PGP MESSAGE-----"
 OPENPGP_NOTE = ("note", "name, signature and content are encrypted: only a recipient sees them")
+SMIME_NOTE = ("note", "nothing in the file shows a change: the signed manifest does, or the signature inside")
 ARMOUR_NOTE = ("note", "gpg --dearmor shows the packets inside: inspect its output")
 SHOW_PROGRESS_FROM_BYTES = 64 * 1024 * 1024
 # A PEM key has no date, and an OpenPGP fingerprint depends on one: counted as made then, a key always has the same fingerprint.
@@ -71,20 +77,32 @@ def seal_main(argv: list[str]) -> int:
     parser.add_argument(
         "--sign", type=Path, metavar="KEY.pem", help="make a whole batch: write keys.json, manifest and signature"
     )
+    both = parser.add_argument_group("with --format openpgp or smime")
+    both.add_argument("--sign-key", type=Path, metavar="KEY.pem", help="sign the file itself with this RSA key")
+    both.add_argument("--extension", choices=(*OPENPGP_EXTENSIONS, ".p7m"), help="default: .pgp or .p7m")
     openpgp = parser.add_argument_group("with --format openpgp")
-    openpgp.add_argument("--sign-key", type=Path, metavar="KEY.pem", help="sign the file itself with this RSA key")
     openpgp.add_argument("--armour", action="store_true", help="write text (ASCII armour)")
     openpgp.add_argument("--compress", action="store_true", help="compress before encrypting")
-    openpgp.add_argument("--extension", choices=OPENPGP_EXTENSIONS, default=".pgp")
+    smime = parser.add_argument_group("with --format smime")
+    smime.add_argument("--key-transport", choices=KEY_TRANSPORTS, help="default: pkcs1v15, which every program opens")
+    smime.add_argument("--armour-as", choices=ARMOURS, help="write text: PEM, or a MIME message")
     arguments = parser.parse_args(argv)
     if arguments.format == "detached" and not arguments.sign:
         parser.error("a detached file cannot be opened without a signed manifest: give --sign KEY.pem")
-    if arguments.format != "openpgp" and (arguments.sign_key or arguments.armour or arguments.compress):
-        parser.error("--sign-key, --armour and --compress belong to --format openpgp")
+    if arguments.format != "openpgp" and (arguments.armour or arguments.compress):
+        parser.error("--armour and --compress belong to --format openpgp")
+    if arguments.format != "smime" and (arguments.key_transport or arguments.armour_as):
+        parser.error("--key-transport and --armour-as belong to --format smime")
+    if arguments.format not in ("openpgp", "smime") and (arguments.sign_key or arguments.extension is not None):
+        parser.error("--sign-key and --extension belong to --format openpgp and smime")
+    if arguments.format == "smime" and not (arguments.sign or arguments.sign_key):
+        parser.error(
+            "an S/MIME file shows no change by itself: give --sign KEY.pem for a manifest, or --sign-key KEY.pem"
+        )
     now = datetime.now(UTC)
     recipients = [each for path in arguments.to for each in load_receivers(read_file(path), None, now)]
     signer = load_private_key(arguments.sign) if arguments.sign else None
-    kind = _openpgp(arguments, signer) if arguments.format == "openpgp" else arguments.format
+    kind = _wish(arguments, signer)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with _progress(arguments.files) as watch:
         sealed = [
@@ -97,28 +115,54 @@ def seal_main(argv: list[str]) -> int:
     return 0
 
 
-def _openpgp(arguments: argparse.Namespace, manifest_key: RSAPrivateKey | None) -> OpenPgp:
-    """Return how the OpenPGP files are wished. One RSA key must not sign both in the manifest's way and in OpenPGP's."""
-    signer = openpgp_signer(arguments.sign_key) if arguments.sign_key else None
-    if signer and manifest_key and signer.key.material == manifest_key.public_key():
-        raise FileProblem("--sign and --sign-key are the same RSA key", "use a key of its own for OpenPGP signatures")
-    return OpenPgp(signer=signer, armour=arguments.armour, compress=arguments.compress, extension=arguments.extension)
+def _wish(arguments: argparse.Namespace, manifest_key: RSAPrivateKey | None) -> str | OpenPgp | Smime:
+    """Return how the files are wished. One RSA key must not sign both in the manifest's way and in that of files."""
+    key: Path | None = arguments.sign_key
+    if key and manifest_key and load_private_key(key).public_key() == manifest_key.public_key():
+        raise FileProblem("--sign and --sign-key are the same RSA key", "use a key of its own for signatures in files")
+    extension = arguments.extension
+    if arguments.format == "openpgp":
+        return OpenPgp(
+            signer=openpgp_signer(key) if key else None,
+            armour=arguments.armour,
+            compress=arguments.compress,
+            extension=".pgp" if extension is None else extension,
+        )
+    if arguments.format == "smime":
+        return Smime(
+            key_transport=arguments.key_transport or "pkcs1v15",
+            signer=smime_signer(key) if key else None,
+            armour=arguments.armour_as or "none",
+            extension=".p7m" if extension is None else extension,
+        )
+    return str(arguments.format)
 
 
 def openpgp_signer(path: Path) -> Signer:
     """Return a signer of OpenPGP files whose private RSA key is in a PEM file. Raises FileProblem, KeyTooSmall, WeakKey."""
+    key, sign_digest = _file_key(path)
+    return Signer(key_of(key.public_key(), PEM_KEY_MADE), sign_digest)
+
+
+def smime_signer(path: Path) -> FileSigner:
+    """Return a signer of S/MIME files, as `openpgp_signer`."""
+    key, sign_digest = _file_key(path)
+    return FileSigner(own_smime_certificate(key.public_key(), path.stem, PEM_KEY_MADE, sign_digest), sign_digest)
+
+
+def _file_key(path: Path) -> tuple[RSAPrivateKey, Callable[[bytes], bytes]]:
     key = load_private_key(path)
     numbers = key.public_key().public_numbers()
     check_rsa_numbers(f"the signing key {path}", numbers.n, numbers.e)
     scheme = padding.PKCS1v15(), utils.Prehashed(hashes.SHA256())
-    return Signer(key_of(key.public_key(), PEM_KEY_MADE), lambda digest: key.sign(digest, *scheme))
+    return key, lambda digest: key.sign(digest, *scheme)
 
 
 def seal_file(
     path: Path,
     out: Path,
     recipients: list[Receiver],
-    kind: str | OpenPgp,
+    kind: str | OpenPgp | Smime,
     batch: str,
     now: datetime,
     watch: Watch = unwatched,
@@ -241,6 +285,8 @@ def describe(path: Path) -> list[tuple[str, str]]:
         return [("format", "cms"), ("plaintext", f"{envelope.plaintext_bytes:,} bytes"), _whole(path, expected), *keys]
     with path.open("rb") as file:
         start = file.read(len(ARMOURED))
+    if path.suffix == ".p7m" or start[:2] == b"\x30\x80" or start.startswith((b"-----BEGIN CMS-----", b"MIME-Version")):
+        return _describe_smime(path)
     if start == ARMOURED:
         return [("format", "openpgp, in ASCII armour"), ("size", f"{path.stat().st_size:,} bytes"), ARMOUR_NOTE]
     if start[:1] == b"\xc1":
@@ -256,6 +302,16 @@ def describe(path: Path) -> list[tuple[str, str]]:
         _whole(path, len(header.to_bytes()) + body),
         *(("recipient", f"{each.alg}  {each.kid}  x5t#S256 {each.thumbprint}") for each in header.recipients),
     ]
+
+
+def _describe_smime(path: Path) -> list[tuple[str, str]]:
+    with path.open("rb") as file:
+        inside = Unarmoured(file.read, path.stat().st_size)
+        envelope = read_smime_envelope(inside.read)
+    way = {"pkcs1v15": "RSA with PKCS#1 v1.5", "oaep": "RSA-OAEP-256"}[envelope.key_transport]
+    keys = [("recipient", f"{way}, {len(each) * 8} bits") for each in envelope.wrapped_keys]
+    form = ("format", f"smime, EnvelopedData with AES-256-CBC; armour: {inside.kind}")
+    return [form, ("size", f"{path.stat().st_size:,} bytes"), *keys, SMIME_NOTE]
 
 
 def _describe_openpgp(path: Path) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -26,6 +26,7 @@ from encryption.errors import SecretMissing, VaultError, VaultForbidden, VaultUn
 from encryption.openpgp import Signer
 from encryption.openpgp.keys import key_of
 from encryption.receiving import load_receivers, receiver_warning
+from encryption.signed_data import FileSigner, own_smime_certificate
 from encryption.wrapping import Receiver
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,20 @@ class Vault:
         It makes PKCS#1 v1.5 signatures, so it must not be the key that signs manifests. The key's OpenPGP fingerprint depends on
         when Key Vault made that version, which never changes. Raises VaultError.
         """
+        key, made, sign_digest = self._file_key(key_name)
+        return Signer(key_of(key, made), sign_digest)
+
+    def smime_signer(self, key_name: str) -> FileSigner:
+        """Return the newest version of a key as a signer of S/MIME files: two calls now, and one for each signature.
+
+        It makes PKCS#1 v1.5 signatures, so it must not be the key that signs manifests. The key signs its own certificate,
+        which is the same each time for as long as its version is. Raises VaultError.
+        """
+        key, made, sign_digest = self._file_key(key_name)
+        return FileSigner(own_smime_certificate(key, key_name, made, sign_digest), sign_digest)
+
+    def _file_key(self, key_name: str) -> tuple[RSAPublicKey, datetime, Callable[[bytes], bytes]]:
+        """Return a key's public half, when that version of it was made, and what signs a digest with it."""
         with _told(f"key '{key_name}'"):
             found = self._keys.get_key(key_name)
             client = self._keys.get_cryptography_client(key_name, key_version=found.properties.version)
@@ -94,7 +109,7 @@ class Vault:
             with _told(f"key '{key_name}'"):
                 return client.sign(SignatureAlgorithm.rs256, digest).signature
 
-        return Signer(key_of(_rsa_key(found, key_name), found.properties.created_on), sign_digest)
+        return _rsa_key(found, key_name), found.properties.created_on, sign_digest
 
     def key_id(self, key_name: str) -> str:
         """Return the signing key's id with version, as the manifest names it."""

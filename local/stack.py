@@ -236,14 +236,12 @@ class Stack:
         self._exit.callback(restore)
 
     def _fill_vault(self) -> None:
-        self.vault.allow(
-            "function-app", secrets=("*-certificate", "*-sftp-key"), keys=("sealift-signing", "sealift-openpgp")
-        )
+        keys = ("sealift-signing", "sealift-openpgp", "sealift-smime")
+        self.vault.allow("function-app", secrets=("*-certificate", "*-sftp-key"), keys=keys)
         self.vault.allow("data-factory", secrets=("function-key", "warehouse-password", "*-sftp-key"))
-        keys = ("sealift-signing", "sealift-openpgp")
         self.vault.allow("operator", secrets=("*-certificate", "*-sftp-key"), keys=keys)
-        self.vault.create_key("sealift-signing")
-        self.vault.create_key("sealift-openpgp")
+        for key in keys:
+            self.vault.create_key(key)
         self.vault.set_secret("function-key", self.function_key)
         self.vault.set_secret("warehouse-password", self.postgres.password)
         for partner in self.partners.values():

@@ -239,6 +239,24 @@ class OpenPgpFiles(_Model):
     )
 
 
+class SmimeFiles(_Model):
+    """How a partner wants S/MIME files."""
+
+    key_transport: Literal["pkcs1v15", "oaep"] = Field(
+        default="pkcs1v15", description="How the file key is wrapped: pkcs1v15 is what every program opens."
+    )
+    sign: bool = Field(default=False, description="Sign each file inside its encryption, with our S/MIME key.")
+    armour: Literal["none", "pem", "mime"] = Field(
+        default="none", description="Write text instead of bytes: PEM (BEGIN CMS), or a MIME message."
+    )
+    extension: Literal[".p7m", ""] = Field(
+        default=".p7m", description="What the name at the partner has after file_name; empty: nothing."
+    )
+
+
+FileWishes = OpenPgpFiles | SmimeFiles
+
+
 class Feed(_Model):
     """One kind of file for one partner."""
 
@@ -263,15 +281,18 @@ class Feed(_Model):
         description="The name of a file: {date:%Y%m%d}, {made:%Y%m%d%H%M%S}, {sequence:06d}, {letter}, {part:02d}, {partner}."
     )
     folder: RemoteFolder = Field(default="/", description="The folder on the partner's server.")
-    format: Literal["native", "detached", "cms", "openpgp"] = Field(
-        default="native", description="How files are sealed."
+    format: Literal["native", "detached", "cms", "openpgp", "smime"] = Field(
+        default="native", description="How files are sealed; docs/partners.md says what opens which."
     )
     openpgp: OpenPgpFiles | None = Field(
         default=None, description="How the partner wants OpenPGP files; only with format: openpgp."
     )
+    smime: SmimeFiles | None = Field(
+        default=None, description="How the partner wants S/MIME files; only with format: smime."
+    )
     side_files: Literal["all", "none"] = Field(
         default="all",
-        description="none: only the files go to the partner, no manifest, signature and keys.json; with format: openpgp.",
+        description="none: only the files go to the partner, no manifest, signature and keys.json; for openpgp and smime.",
     )
     manifest_totals: bool = Field(
         default=False,
@@ -322,14 +343,19 @@ class Feed(_Model):
         return self
 
     @model_validator(mode="after")
-    def _check_openpgp(self) -> Feed:
-        if self.format != "openpgp" and self.openpgp is not None:
+    def _check_file_wishes(self) -> Feed:
+        for name in ("openpgp", "smime"):
+            if self.format != name and getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name} says how files of format: {name} are written; write that format, or leave it out"
+                )
+        if self.side_files == "none" and self.format not in ("openpgp", "smime"):
             raise ValueError(
-                "openpgp says how files of format: openpgp are written; write that format, or leave it out"
+                f"side_files: none needs format: openpgp or smime; a {self.format} file proves its sender by the manifest"
             )
-        if self.format != "openpgp" and self.side_files == "none":
+        if self.side_files == "none" and self.format == "smime" and not (self.smime and self.smime.sign):
             raise ValueError(
-                f"side_files: none needs format: openpgp; a {self.format} file proves its sender by the manifest"
+                "side_files: none with format: smime needs smime: {sign: true}: without a manifest nothing else shows a change"
             )
         return self
 
@@ -410,6 +436,11 @@ class Feed(_Model):
             raise ValueError(
                 "control has totals of business dates, and with late: {rows: next} a batch has rows of others"
             )
+
+    @property
+    def wishes(self) -> FileWishes | None:
+        """How the partner wants the files of a format that leaves a choice."""
+        return self.openpgp or self.smime
 
     @property
     def calendar(self) -> Calendar:
