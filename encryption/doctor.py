@@ -41,6 +41,7 @@ from encryption.errors import NotRsa, RecipientError, UnreadableCertificate
 from encryption.openpgp import is_openpgp
 from encryption.openpgp.doctor import diagnose_openpgp
 
+_DOCUMENT_ENCRYPTION: Final = x509.ObjectIdentifier("1.3.6.1.4.1.311.80.1")
 _WANTED: Final = "ask the partner for the certificate: a text file that begins with -----BEGIN CERTIFICATE-----"
 _MAKE_CERTIFICATE: Final = (
     "a bare public key has no owner and no dates; the partner can wrap it: "
@@ -268,9 +269,26 @@ def _facts(certificate: x509.Certificate, now: datetime) -> list[tuple[str, str]
         ("key", shown),
         ("valid", f"{first:%Y-%m-%d} to {last:%Y-%m-%d} ({(last - now).days} days left)"),
         ("usage", _usage(certificate)),
+        ("PowerShell", _powershell(certificate)),
         ("thumbprint", thumbprint(certificate)),
         ("SHA-256", certificate.fingerprint(hashes.SHA256()).hex(":").upper()),
     ]
+
+
+def _powershell(certificate: x509.Certificate) -> str:
+    """Tell whether Unprotect-CmsMessage takes the certificate, which is choosier than .NET's EnvelopedCms: for format: smime."""
+    try:
+        usage, purposes = extension_of(certificate, x509.KeyUsage), extension_of(certificate, x509.ExtendedKeyUsage)
+    except UnreadableCertificate:
+        return "cannot be read"
+    lacking = []
+    if usage is None or not (usage.key_encipherment or usage.data_encipherment):
+        lacking.append("keyUsage keyEncipherment")
+    if purposes is None or _DOCUMENT_ENCRYPTION not in purposes:
+        lacking.append(f"extended key usage Document Encryption ({_DOCUMENT_ENCRYPTION.dotted_string})")
+    if not lacking:
+        return "Unprotect-CmsMessage takes it"
+    return f"Unprotect-CmsMessage refuses it, EnvelopedCms does not: no {' and no '.join(lacking)}"
 
 
 def _usage(certificate: x509.Certificate) -> str:
