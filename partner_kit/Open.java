@@ -19,6 +19,7 @@ import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.io.PushbackInputStream;
 import java.math.BigDecimal;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -82,7 +83,8 @@ public final class Open {
     static final int MAX_DOCUMENT = 33554432;
     static final int MAX_FILES = 10000;
     static final int MAX_RECIPIENTS = 8;
-    static final Map<String, Long> MAX_PLAINTEXT = Map.of("native", 1L << 52, "detached", (1L << 36) - 32, "cms", 1L << 30, "openpgp", 1L << 52);
+    static final Map<String, Long> MAX_PLAINTEXT = Map.of("native", 1L << 52, "detached", (1L << 36) - 32, "cms", 1L << 30, "openpgp", 1L << 52,
+        "smime", 1L << 52);
     static final HexFormat HEX = HexFormat.of();
 
     /** The batch is not opened; `kind` is one word for scripts. */
@@ -266,13 +268,15 @@ public final class Open {
         && Integer.parseInt(((String) value).substring(8, 10)) <= YearMonth.parse(((String) value).substring(0, 7)).lengthOfMonth();
     static final Predicate<Object> RECIPIENTS = recipients("RSA-OAEP-256", 384, 1024);
     static final Predicate<Object> PGP_RECIPIENTS = recipients("OpenPGP-PKESK", 64, 1036);
+    static final Predicate<Object> PKCS1_RECIPIENTS = recipients("RSA1_5", 384, 1024);
+    static final Map<String, Set<String>> ALGORITHMS = Map.of("openpgp", Set.of("OpenPGP-PKESK"), "smime", Set.of("RSA1_5", "RSA-OAEP-256"));
     static final Predicate<Object> HEADER = object(
         "batch", BATCH, "body", only("cobblestone-256"), "created", TIME, "name", NAME, "plaintext_bytes", INTEGER,
         "recipients", RECIPIENTS, "type", only("sealift-file"), "version", only(1L));
     static final Predicate<Object> DETACHED = object(
         "key_name", NAME, "key_sha256", HASH, "nonce", text("[0-9a-f]{24}"), "tag", text("[0-9a-f]{32}"));
     static final Predicate<Object> FILE = object(
-        "detached", orNull(DETACHED), "format", text("native|detached|cms|openpgp"), "name", NAME, "plaintext_bytes", INTEGER,
+        "detached", orNull(DETACHED), "format", text("native|detached|cms|openpgp|smime"), "name", NAME, "plaintext_bytes", INTEGER,
         "recipients", array(object("kid", KID, "x5t#S256", THUMBPRINT), 1, MAX_RECIPIENTS), "rows", orNull(INTEGER),
         "sealed_bytes", INTEGER, "sealed_name", NAME, "sealed_sha256", HASH);
     static final Predicate<Object> TOTALS = object(
@@ -303,7 +307,7 @@ public final class Open {
     static final Predicate<Object> KEYS = object(
         "batch", BATCH,
         "files", array(
-            object("name", NAME, "recipients", RECIPIENTS.or(PGP_RECIPIENTS), "sealed_name", NAME, "sealed_sha256", HASH), 0, MAX_FILES),
+            object("name", NAME, "recipients", RECIPIENTS.or(PGP_RECIPIENTS).or(PKCS1_RECIPIENTS), "sealed_name", NAME, "sealed_sha256", HASH), 0, MAX_FILES),
         "type", only("sealift-keys"), "version", only(1L));
 
     /** Some object of a document that followed its rule, so that members have the types that are asked for. */
@@ -481,7 +485,7 @@ public final class Open {
             List<Doc> mine = files.get(i).objects("recipients");
             sound &= mine.stream().map(Open::idOf).toList().equals(listed.get(i).objects("recipients").stream().map(Open::idOf).toList());
             sound &= mine.stream().map(each -> each.text("x5t#S256")).distinct().count() == mine.size();
-            sound &= mine.get(0).text("alg").equals("OpenPGP-PKESK") == listed.get(i).text("format").equals("openpgp");
+            sound &= ALGORITHMS.getOrDefault(listed.get(i).text("format"), Set.of("RSA-OAEP-256")).contains(mine.get(0).text("alg"));
         }
         if (!sound) throw new Refused("keys", "keys.json does not fit the manifest");
     }
@@ -528,14 +532,18 @@ public final class Open {
         return namesIn(folder).stream().filter(name -> !listed.contains(name)).toList();
     }
 
-    // ---------------------------------------------------------------------------------- the files (FORMAT.md, 4 to 7)
+    // ---------------------------------------------------------------------------------- the files (FORMAT.md, 4 to 7, 18)
 
     /** Return the file key; random bytes when none unwraps, so that the failure looks the same as for a changed file. */
     static byte[] unwrap(List<byte[]> wrappedKeys, RSAPrivateKey key) throws GeneralSecurityException {
+        return unwrap(wrappedKeys, key, false);
+    }
+
+    static byte[] unwrap(List<byte[]> wrappedKeys, RSAPrivateKey key, boolean isPkcs1) throws GeneralSecurityException {
         for (byte[] wrapped : wrappedKeys) {
             if (wrapped.length != (key.getModulus().bitLength() + 7) / 8) continue;
             try {
-                byte[] fileKey = oaepDecrypt(wrapped, key);
+                byte[] fileKey = isPkcs1 ? pkcs1Decrypt(wrapped, key) : oaepDecrypt(wrapped, key);
                 if (fileKey.length == 32) return fileKey;
             } catch (javax.crypto.BadPaddingException error) {
                 // not for this key
@@ -551,6 +559,12 @@ public final class Open {
         OAEPParameterSpec oaep = new OAEPParameterSpec("SHA-256", "MGF1", MGF1ParameterSpec.SHA256, PSource.PSpecified.DEFAULT);
         Cipher rsa = Cipher.getInstance("RSA/ECB/OAEPPadding");
         rsa.init(Cipher.DECRYPT_MODE, key, oaep);
+        return rsa.doFinal(wrapped);
+    }
+
+    static byte[] pkcs1Decrypt(byte[] wrapped, RSAPrivateKey key) throws GeneralSecurityException {
+        Cipher rsa = Cipher.getInstance("RSA/ECB/PKCS1Padding");
+        rsa.init(Cipher.DECRYPT_MODE, key);
         return rsa.doFinal(wrapped);
     }
 
@@ -650,7 +664,7 @@ public final class Open {
         der.enterUntil(0xa0, end, "content");
         der.enterUntil(0x30, end, "AuthEnvelopedData");
         der.is("020100", "version 0");
-        List<byte[]> wrapped = cmsRecipients(der.read((int) der.enter(0x31, MAX_HEADER, "recipientInfos")));
+        List<byte[]> wrapped = cmsRecipients(der.read((int) der.enter(0x31, MAX_HEADER, "recipientInfos")), CMS_OAEP);
         der.enterUntil(0x30, end - 18, "authEncryptedContentInfo");
         der.is("06092a864886f70d010701301e060960864801650304012e3011040c", "data, aes256-GCM");
         byte[] nonce = der.read(12);
@@ -708,7 +722,7 @@ public final class Open {
         }
     }
 
-    static List<byte[]> cmsRecipients(byte[] data) throws Refused, IOException {
+    static List<byte[]> cmsRecipients(byte[] data, String algorithm) throws Refused, IOException {
         List<byte[]> wrapped = new ArrayList<>();
         Der all = new Der(new ByteArrayInputStream(data));
         byte[] last = new byte[0];
@@ -717,7 +731,7 @@ public final class Open {
             Der der = new Der(new ByteArrayInputStream(recipient));
             der.is("020100", "recipient version 0");
             der.read((int) der.enter(0x30, MAX_HEADER, "issuer and serial number"));
-            der.is(CMS_OAEP, "RSA-OAEP with SHA-256");
+            der.is(algorithm, "the way in which keys.json says that the key is wrapped");
             byte[] key = der.read((int) der.enterUntil(0x04, recipient.length, "a wrapped key"));
             if (key.length < 384 || key.length > 1024) throw new Refused("header", "a recipient of the CMS file is malformed");
             if (Arrays.compareUnsigned(last, recipient) > 0) throw new Refused("header", "the recipients are not in DER order");
@@ -728,6 +742,260 @@ public final class Open {
             throw new Refused("header", "the CMS file has " + wrapped.size() + " recipients");
         }
         return wrapped;
+    }
+
+    static final String CMS_PKCS1 = "300d06092a864886f70d0101010500";
+    static final int SEGMENT = 65536;
+    static final String SIGNED_HEAD =
+        "308006092a864886f70d010702a0803080020101310f300d06096086480165030402010500308006092a864886f70d010701a0802480";
+
+    /** The text around an S/MIME file: what begins it, what ends it, and what ends each of its lines. */
+    record Armour(String head, String tail, String end) {}
+
+    static final Map<Integer, Armour> ARMOURS = Map.of(
+        (int) '-', new Armour("-----BEGIN CMS-----\n", "-----END CMS-----\n", "\n"),
+        (int) 'M', new Armour("MIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data; name=\"smime.p7m\"\r\n"
+            + "Content-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename=\"smime.p7m\"\r\n\r\n", "", "\r\n"));
+
+    /** The bytes inside armour, of which text there are `left` characters in lines of 64. */
+    static final class Lines extends InputStream {
+        private final InputStream source;
+        private final Armour armour;
+        private long left;
+        private byte[] ready = new byte[0];
+        private int at;
+
+        Lines(InputStream source, Armour armour, long left) {
+            this.source = source;
+            this.armour = armour;
+            this.left = left;
+        }
+
+        @Override
+        public int read() throws IOException {
+            byte[] one = new byte[1];
+            return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
+        }
+
+        @Override
+        public int read(byte[] data, int offset, int count) throws IOException {
+            if (at == ready.length && left > 0) decode();
+            if (at == ready.length) return count == 0 ? 0 : -1;
+            int got = Math.min(count, ready.length - at);
+            System.arraycopy(ready, at, data, offset, got);
+            at += got;
+            return got;
+        }
+
+        private void decode() throws IOException {
+            int wanted = (int) Math.min(left, 1024L * (64 + armour.end.length()));
+            String text = new String(source.readNBytes(wanted), StandardCharsets.ISO_8859_1);
+            left -= wanted;
+            boolean sound = text.length() == wanted && text.endsWith(armour.end);
+            StringBuilder base64 = new StringBuilder();
+            for (int start = 0; sound && start < wanted; start += 64 + armour.end.length()) {
+                int end = Math.min(start + 64, wanted - armour.end.length());
+                sound = text.startsWith(armour.end, end) && (end - start == 64 || left == 0 && end + armour.end.length() == wanted);
+                base64.append(text, start, end);
+            }
+            try {
+                ready = Base64.getDecoder().decode(base64.toString());
+                sound &= Base64.getEncoder().encodeToString(ready).contentEquals(base64);
+            } catch (IllegalArgumentException error) {
+                sound = false;
+            }
+            at = 0;
+            if (left == 0 && !armour.tail.isEmpty()) {
+                byte[] tail = armour.tail.getBytes(StandardCharsets.US_ASCII);
+                sound &= Arrays.equals(source.readNBytes(tail.length + 1), tail);
+            }
+            if (!sound) throw new Malformed("its armour is not base64 in lines of 64 characters");
+        }
+    }
+
+    /** A fault of a file that shows where only IOException may be thrown; it is no fault of the machine. */
+    static final class Malformed extends IOException {
+        private static final long serialVersionUID = 1L;
+
+        Malformed(String text) {
+            super(text);
+        }
+    }
+
+    /** Read EnvelopedData in BER; the manifest, which holds its SHA-256, is all that proves its content. */
+    static void openSmime(InputStream source, Doc file, List<Doc> recipients, RSAPrivateKey key, OutputStream sink)
+        throws Refused, IOException, GeneralSecurityException {
+        try {
+            decryptSmime(source, file, recipients, key, sink);
+        } catch (Malformed error) {
+            throw new Refused("header", error.getMessage());
+        } catch (Cut error) {
+            throw cannotOpen();
+        }
+    }
+
+    private static void decryptSmime(InputStream source, Doc file, List<Doc> recipients, RSAPrivateKey key, OutputStream sink)
+        throws Refused, IOException, GeneralSecurityException {
+        PushbackInputStream begun = new PushbackInputStream(source);
+        int start = begun.read();
+        if (start >= 0) begun.unread(start);
+        InputStream inside = begun;
+        long fileBytes = file.number("sealed_bytes");
+        Armour armour = ARMOURS.get(start);
+        if (armour != null) {
+            if (!new String(begun.readNBytes(armour.head.length()), StandardCharsets.ISO_8859_1).equals(armour.head)) {
+                throw new Refused("header", "its armour does not begin as FORMAT.md says");
+            }
+            long textBytes = fileBytes - armour.head.length() - armour.tail.length();
+            long lines = -Math.floorDiv(-textBytes, 64 + armour.end.length());
+            fileBytes = (textBytes - lines * armour.end.length()) / 4 * 3; // up to two more than in truth
+            inside = new Lines(begun, armour, textBytes);
+        }
+        Der der = new Der(inside);
+        der.is("308006092a864886f70d010703a0803080020100", "envelopedData, version 0");
+        byte[] infos = der.read((int) der.enter(0x31, MAX_HEADER, "recipientInfos"));
+        boolean isPkcs1 = recipients.get(0).text("alg").equals("RSA1_5");
+        List<byte[]> wrapped = cmsRecipients(infos, isPkcs1 ? CMS_PKCS1 : CMS_OAEP);
+        der.is("308006092a864886f70d010701301d060960864801650304012a0410", "data, aes256-CBC");
+        byte[] iv = der.read(16);
+        der.is("a080", "segments");
+        if (iv.length != 16) throw cannotOpen();
+        long plaintextBytes = file.number("plaintext_bytes");
+        long unsigned = (plaintextBytes / 16 + 1) * 16;
+        boolean isSigned = fileBytes - der.position - unsigned - 5 * (unsigned / SEGMENT) > 64;
+        Cipher cipher = Cipher.getInstance("AES/CBC/NoPadding");
+        cipher.init(Cipher.DECRYPT_MODE, new SecretKeySpec(unwrap(wrapped, key, isPkcs1), "AES"), new IvParameterSpec(iv));
+        InputStream content = new Unpadded(new Segments(inside), cipher);
+        long done;
+        if (isSigned) {
+            if (!HEX.formatHex(content.readNBytes(SIGNED_HEAD.length() / 2)).equals(SIGNED_HEAD)) throw cannotOpen();
+            done = copy(new Segments(content), sink, plaintextBytes);
+            byte[] rest = content.readNBytes(65537); // the signature says no more than that of the manifest, and is left alone
+            if (rest.length > 65536 || rest.length < 10 || !isZero(rest, 0, 4) || !isZero(rest, rest.length - 6, rest.length)) throw cannotOpen();
+        } else done = copy(content, sink, plaintextBytes);
+        byte[] ends = inside.readNBytes(9);
+        if (done != plaintextBytes || ends.length != 8 || !isZero(ends, 0, 8)) throw cannotOpen();
+    }
+
+    static boolean isZero(byte[] data, int from, int to) {
+        for (int i = from; i < to; i++) if (data[i] != 0) return false;
+        return true;
+    }
+
+    /** Copy to the end, but not more than that; return how many bytes there were, or one more than allowed. */
+    static long copy(InputStream from, OutputStream to, long most) throws IOException {
+        byte[] piece = new byte[SEGMENT];
+        long done = 0;
+        for (int got = 0; (got = from.read(piece, 0, piece.length)) >= 0; done += got) {
+            if (done + got > most) return most + 1;
+            to.write(piece, 0, got);
+        }
+        return done;
+    }
+
+    /** What is in OCTET STRINGs of 65,536 bytes, of which the last may be shorter, up to two zero bytes. */
+    static final class Segments extends InputStream {
+        private final InputStream source;
+        private int before = -1;
+        private int left;
+        private boolean isEnded;
+
+        Segments(InputStream source) {
+            this.source = source;
+        }
+
+        @Override
+        public int read() throws IOException {
+            byte[] one = new byte[1];
+            return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
+        }
+
+        @Override
+        public int read(byte[] data, int offset, int count) throws IOException {
+            while (left == 0 && !isEnded) begin();
+            if (isEnded) return -1;
+            int got = source.read(data, offset, Math.min(count, left));
+            if (got < 0) throw new Cut();
+            left -= got;
+            return got;
+        }
+
+        private void begin() throws IOException {
+            int tag = source.read();
+            int first = source.read();
+            if (tag == 0 && first == 0) {
+                isEnded = true;
+                return;
+            }
+            if (tag != 4 || first < 0 || first == 0x80 || first > 0x83) throw new Cut();
+            int size = first;
+            if (first > 0x80) {
+                size = 0;
+                for (byte each : source.readNBytes(first - 0x80)) size = size << 8 | each & 0xff;
+                if (size < Math.max(0x80, 1 << 8 * (first - 0x81))) throw new Cut();
+            }
+            boolean fits = before < 0 ? size <= SEGMENT : size > 0 && size <= SEGMENT && before == SEGMENT;
+            if (!fits) throw new Cut();
+            before = size;
+            left = size;
+        }
+    }
+
+    /** What is decrypted by CBC, without its padding, of which the last 16 bytes are held back until they are known to be the last. */
+    static final class Unpadded extends InputStream {
+        private final InputStream source;
+        private final Cipher cipher;
+        private byte[] ready = new byte[0];
+        private int at;
+        private int end;
+        private boolean isEnded;
+
+        Unpadded(InputStream source, Cipher cipher) {
+            this.source = source;
+            this.cipher = cipher;
+        }
+
+        @Override
+        public int read() throws IOException {
+            byte[] one = new byte[1];
+            return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
+        }
+
+        @Override
+        public int read(byte[] data, int offset, int count) throws IOException {
+            while (at == end && !isEnded) decrypt();
+            if (at == end) return -1;
+            int got = Math.min(count, end - at);
+            System.arraycopy(ready, at, data, offset, got);
+            at += got;
+            return got;
+        }
+
+        private void decrypt() throws IOException {
+            byte[] sealed = source.readNBytes(SEGMENT);
+            byte[] last = Arrays.copyOfRange(ready, end, ready.length);
+            isEnded = sealed.length == 0;
+            byte[] opened = isEnded ? new byte[0] : cipher.update(sealed);
+            int size = opened == null ? 0 : opened.length;
+            if (size != sealed.length) throw new Cut();
+            ready = Arrays.copyOf(last, last.length + size);
+            if (size > 0) System.arraycopy(opened, 0, ready, last.length, size);
+            at = 0;
+            end = Math.max(0, ready.length - 16);
+            if (isEnded) end = ready.length - padding();
+        }
+
+        private int padding() throws IOException {
+            int count = ready.length == 16 ? ready[15] & 0xff : 0;
+            if (count < 1 || count > 16) throw new Cut();
+            for (int i = 16 - count; i < 16; i++) if (ready[i] != count) throw new Cut();
+            return count;
+        }
+    }
+
+    /** The stream of a file is not what was written: another key, a change or a cut. */
+    static final class Cut extends IOException {
+        private static final long serialVersionUID = 1L;
     }
 
     /**
@@ -886,6 +1154,7 @@ public final class Open {
                 byte[] fileKey = unwrap(wrappedKeys(recipients), key);
                 decryptMessage(source, fileKey, nonce, file.number("plaintext_bytes"), tag, sink);
             }
+            case "smime" -> openSmime(source, file, recipients, key, sink);
             default -> openCms(source, file, key, sink);
         }
     }

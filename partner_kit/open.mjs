@@ -27,7 +27,7 @@ const MAX_HEADER = 65536;
 const MAX_DOCUMENT = 33554432;
 const MAX_FILES = 10000;
 const MAX_RECIPIENTS = 8;
-const MAX_PLAINTEXT = { native: 2 ** 52, detached: 2 ** 36 - 32, cms: 2 ** 30, openpgp: 2 ** 52 };
+const MAX_PLAINTEXT = { native: 2 ** 52, detached: 2 ** 36 - 32, cms: 2 ** 30, openpgp: 2 ** 52, smime: 2 ** 52 };
 
 class Refused extends Error {
   constructor(kind, text) {
@@ -90,7 +90,7 @@ const HEADER = {
 };
 const DETACHED = { key_name: NAME, key_sha256: HASH, nonce: /^[0-9a-f]{24}$/, tag: /^[0-9a-f]{32}$/ };
 const FILE = {
-  detached: orNull(DETACHED), format: /^(native|detached|cms|openpgp)$/, name: NAME, plaintext_bytes: integer,
+  detached: orNull(DETACHED), format: /^(native|detached|cms|openpgp|smime)$/, name: NAME, plaintext_bytes: integer,
   recipients: array({ kid: KID, "x5t#S256": THUMBPRINT }, 1, MAX_RECIPIENTS), rows: orNull(integer),
   sealed_bytes: integer, sealed_name: NAME, sealed_sha256: HASH,
 };
@@ -106,7 +106,9 @@ const WITH_SUMS = {
 };
 const ANY_MANIFEST = (value) => follows(value, MANIFEST) || follows(value, WITH_SUMS);
 const PGP_RECIPIENTS = array(PGP_RECIPIENT, 1, MAX_RECIPIENTS);
-const KEYS_RECIPIENTS = (value) => follows(value, RECIPIENTS) || follows(value, PGP_RECIPIENTS);
+const PKCS1_RECIPIENTS = array({ ...RECIPIENT, alg: "RSA1_5" }, 1, MAX_RECIPIENTS);
+const KEYS_RECIPIENTS = (value) => [RECIPIENTS, PGP_RECIPIENTS, PKCS1_RECIPIENTS].some((rule) => follows(value, rule));
+const ALGORITHMS = { openpgp: ["OpenPGP-PKESK"], smime: ["RSA1_5", "RSA-OAEP-256"] }; // of any other: RSA-OAEP-256
 const KEYS_FILE = { name: NAME, recipients: KEYS_RECIPIENTS, sealed_name: NAME, sealed_sha256: HASH };
 const KEYS = { batch: BATCH, files: array(KEYS_FILE, 0, MAX_FILES), type: "sealift-keys", version: 1 };
 
@@ -257,7 +259,7 @@ function checkKeys(keys, manifest) {
     sound &&= ["name", "sealed_name", "sealed_sha256"].every((member) => mine[member] === listed[member]);
     const ids = mine.recipients.map((r) => ({ kid: r.kid, "x5t#S256": r["x5t#S256"] }));
     sound &&= canonical(ids) === canonical(listed.recipients) && !repeats(ids.map((r) => r["x5t#S256"]));
-    sound &&= (mine.recipients[0].alg === "OpenPGP-PKESK") === (listed.format === "openpgp");
+    sound &&= (ALGORITHMS[listed.format] ?? ["RSA-OAEP-256"]).includes(mine.recipients[0].alg);
   }
   if (!sound) throw new Refused("keys", "keys.json does not fit the manifest");
 }
@@ -298,7 +300,7 @@ function unlisted(folder, prefix, manifest) {
   return namesIn(folder).filter((name) => !listed.has(name));
 }
 
-// ---------------------------------------------------------------------------------------- the files (FORMAT.md, 4 to 7)
+// ---------------------------------------------------------------------------------------- the files (FORMAT.md, 4 to 7, 18)
 
 // Exact reads from a file, or fewer bytes at its end; reads ahead so that many small reads stay cheap. All that was read is
 // hashed: what was checked is what was opened. It ends at `largest`, so that a file that grows without an end has one.
@@ -354,11 +356,11 @@ class Memory {
 }
 
 // Return the file key; random bytes when none unwraps, so that the failure looks the same as for a changed file.
-function unwrap(wrappedKeys, key) {
+function unwrap(wrappedKeys, key, decrypt = oaepDecrypt) {
   for (const wrapped of wrappedKeys) {
     if (wrapped.length !== Math.ceil(key.asymmetricKeyDetails.modulusLength / 8)) continue;
     try {
-      const fileKey = oaepDecrypt(key, wrapped);
+      const fileKey = decrypt(key, wrapped);
       if (fileKey.length === 32) return fileKey;
     } catch {
       // not for this key
@@ -370,6 +372,14 @@ function unwrap(wrappedKeys, key) {
 // oaepHash is also MGF1's.
 function oaepDecrypt(key, wrapped) {
   return crypto.privateDecrypt({ key, padding: crypto.constants.RSA_PKCS1_OAEP_PADDING, oaepHash: "sha256" }, wrapped);
+}
+
+// By hand: many versions of Node refuse this padding, because programs report what is wrong with it. This one reports nothing, and
+// decrypts only what a signed manifest names.
+function pkcs1Decrypt(key, wrapped) {
+  const block = crypto.privateDecrypt({ key, padding: crypto.constants.RSA_NO_PADDING }, wrapped);
+  const end = block.indexOf(0, 2);
+  return block[0] === 0 && block[1] === 2 && end >= 10 ? block.subarray(end + 1) : Buffer.alloc(0);
 }
 
 const wrappedKeysOf = (recipients) => recipients.map((r) => Buffer.from(r.wrapped_key, "base64"));
@@ -481,7 +491,9 @@ function derIs(source, wanted, what) {
   }
 }
 
-function cmsRecipients(data) {
+const CMS_PKCS1 = "300d06092a864886f70d0101010500";
+
+function cmsRecipients(data, algorithm = CMS_OAEP) {
   const recipients = [];
   const wrapped = [];
   for (const source = new Memory(data); source.position < data.length; ) {
@@ -489,7 +501,7 @@ function cmsRecipients(data) {
     const inner = new Memory(recipient);
     derIs(inner, "020100", "recipient version 0");
     inner.read(der(inner, 0x30, "issuer and serial number"));
-    derIs(inner, CMS_OAEP, "RSA-OAEP with SHA-256");
+    derIs(inner, algorithm, "the way in which keys.json says that the key is wrapped");
     wrapped.push(Buffer.from(inner.read(der(inner, 0x04, "a wrapped key", { end: recipient.length }))));
     if (wrapped.at(-1).length < 384 || wrapped.at(-1).length > 1024) {
       throw new Refused("header", "a recipient of the CMS file is malformed");
@@ -501,6 +513,147 @@ function cmsRecipients(data) {
     throw new Refused("header", `the CMS file has ${wrapped.length} recipients, or they are not in DER order`);
   }
   return wrapped;
+}
+
+const ARMOURS = {
+  "-": { head: "-----BEGIN CMS-----\n", tail: "-----END CMS-----\n", end: "\n" },
+  M: {
+    head: 'MIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data; name="smime.p7m"\r\n'
+      + 'Content-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename="smime.p7m"\r\n\r\n',
+    tail: "",
+    end: "\r\n",
+  },
+};
+const SEGMENT = 65536;
+const SIGNED_HEAD = "308006092a864886f70d010702a0803080020101310f300d060960864801650304020105003080"
+  + "06092a864886f70d010701a0802480";
+const isZero = (data) => data.every((byte) => byte === 0);
+
+// Exact reads from bytes that come in pieces.
+class Pieces {
+  constructor(pieces) {
+    this.pieces = pieces[Symbol.iterator]();
+    this.ahead = Buffer.alloc(0);
+    this.position = 0;
+  }
+
+  read(count) {
+    const parts = [this.ahead];
+    for (let have = this.ahead.length; have < count; have += parts.at(-1).length) {
+      const { value, done } = this.pieces.next();
+      if (done) break;
+      parts.push(value);
+    }
+    const data = parts.length === 1 ? parts[0] : Buffer.concat(parts);
+    this.ahead = data.subarray(count);
+    const part = data.subarray(0, count);
+    this.position += part.length;
+    return part;
+  }
+}
+
+// Return what is inside, and how many bytes of it there are: exactly, or up to two more than in truth where there is armour.
+function withoutArmour(source, sealedBytes) {
+  const start = Buffer.from(source.read(1));
+  const armour = ARMOURS[start.toString("latin1")];
+  if (!armour) return [new Pieces(restOf(start, source)), sealedBytes];
+  const { head, tail, end } = armour;
+  if (source.read(head.length - 1).toString("latin1") !== head.slice(1)) {
+    throw new Refused("header", "its armour does not begin as FORMAT.md says");
+  }
+  const textBytes = sealedBytes - head.length - tail.length;
+  const lines = Math.ceil(textBytes / (64 + end.length));
+  return [new Pieces(linesOf(source, textBytes, tail, end)), Math.floor((textBytes - lines * end.length) / 4) * 3];
+}
+
+function* restOf(start, source) {
+  yield start;
+  for (let piece = source.read(SEGMENT); piece.length; piece = source.read(SEGMENT)) yield piece;
+}
+
+function* linesOf(source, left, tail, end) {
+  while (left > 0) {
+    const text = source.read(Math.min(left, 1024 * (64 + end.length))).toString("latin1");
+    left = text.length ? left - text.length : 0;
+    const lines = text.split(end);
+    const base64 = lines.join("");
+    const data = Buffer.from(base64, "base64");
+    const whole = lines.slice(0, left === 0 ? -2 : -1).every((line) => line.length === 64);
+    const sound = text.endsWith(end) && whole && data.toString("base64") === base64;
+    if (!sound || (left === 0 && tail && source.read(tail.length + 1).toString("latin1") !== tail)) {
+      throw new Refused("header", "its armour is not base64 in lines of 64 characters");
+    }
+    yield data;
+  }
+}
+
+// Read EnvelopedData in BER; the manifest, which holds its SHA-256, is all that proves its content.
+function openSmime(source, file, recipients, key) {
+  const [inside, fileBytes] = withoutArmour(source, file.sealed_bytes);
+  derIs(inside, "308006092a864886f70d010703a0803080020100", "envelopedData, version 0");
+  const infos = inside.read(der(inside, 0x31, "recipientInfos"));
+  const isPkcs1 = recipients[0].alg === "RSA1_5";
+  const wrapped = cmsRecipients(Buffer.from(infos), isPkcs1 ? CMS_PKCS1 : CMS_OAEP);
+  derIs(inside, "308006092a864886f70d010701301d060960864801650304012a0410", "data, aes256-CBC");
+  const iv = Buffer.from(inside.read(16));
+  derIs(inside, "a080", "segments");
+  const unsigned = (Math.floor(file.plaintext_bytes / 16) + 1) * 16;
+  const isSigned = fileBytes - inside.position - unsigned - 5 * Math.floor(unsigned / SEGMENT) > 64;
+  const fileKey = unwrap(wrapped, key, isPkcs1 ? pkcs1Decrypt : oaepDecrypt);
+  const content = decryptCbc(crypto.createDecipheriv("aes-256-cbc", fileKey, iv).setAutoPadding(false), inside);
+  return counted(isSigned ? signedContent(content) : content, file.plaintext_bytes);
+}
+
+// Yield what is in OCTET STRINGs of 65,536 bytes, of which the last may be shorter, up to two zero bytes.
+function* segments(source) {
+  for (let before; ; ) {
+    const [tag, first] = source.read(2);
+    if (tag === 0 && first === 0) return;
+    if (tag !== 0x04 || first === undefined || first === 0x80 || first > 0x83) throw cannotOpen();
+    const more = first < 0x80 ? Buffer.of(first) : source.read(first - 0x80);
+    const size = more.reduce((value, byte) => value * 256 + byte, 0);
+    const shortest = first < 0x80 ? 0 : Math.max(0x80, 256 ** (first - 0x81));
+    const fits = before === undefined ? size <= SEGMENT : size > 0 && size <= SEGMENT && before === SEGMENT;
+    const piece = size >= shortest && fits ? source.read(size) : undefined;
+    if (piece?.length !== size) throw cannotOpen();
+    yield piece;
+    before = size;
+  }
+}
+
+// Yield the content without its padding; the caller throws everything away unless this ends without an error.
+function* decryptCbc(cipher, source) {
+  let last = Buffer.alloc(0);
+  for (const piece of segments(source)) {
+    if (piece.length % 16) throw cannotOpen();
+    const content = Buffer.concat([last, cipher.update(piece)]);
+    last = content.subarray(-16);
+    yield content.subarray(0, -16);
+  }
+  const ends = source.read(9);
+  const count = last.length === 16 ? last[15] : 0;
+  const padded = count >= 1 && count <= 16 && last.subarray(-count).every((byte) => byte === count);
+  if (ends.length !== 8 || !isZero(ends) || !padded) throw cannotOpen();
+  yield last.subarray(0, -count);
+}
+
+// Yield what a SignedData holds. Its signature says no more than that of the manifest, and is left alone.
+function* signedContent(content) {
+  const source = new Pieces(content);
+  if (source.read(SIGNED_HEAD.length / 2).toString("hex") !== SIGNED_HEAD) throw cannotOpen();
+  yield* segments(source);
+  const rest = source.read(65537);
+  if (rest.length > 65536 || rest.length < 10 || !isZero(rest.subarray(0, 4)) || !isZero(rest.subarray(-6))) throw cannotOpen();
+}
+
+function* counted(pieces, plaintextBytes) {
+  let done = 0;
+  for (const piece of pieces) {
+    done += piece.length;
+    if (done > plaintextBytes) break;
+    yield piece;
+  }
+  if (done !== plaintextBytes) throw cannotOpen();
 }
 
 // Decrypt one AES-256-GCM message; the caller throws everything away unless this ends without an error.
@@ -540,6 +693,7 @@ function writePart(folder, manifest, file, recipients, key, out) {
       const pieces =
         file.format === "native" ? openNative(source, manifest, file, recipients, key)
         : file.format === "detached" ? openDetached(source, file, keyFileChecked(folder, file, recipients), key)
+        : file.format === "smime" ? openSmime(source, file, recipients, key)
         : openCms(source, file, key);
       for (const piece of pieces) writeAll(sink, piece);
       if (source.position !== file.sealed_bytes || source.digest.digest("hex") !== file.sealed_sha256) {

@@ -18,6 +18,7 @@ this feed only; with --state FILE it remembers the last batch of each feed and r
 
 import argparse
 import base64
+import binascii
 import getpass
 import hashlib
 import hmac
@@ -46,7 +47,7 @@ MAX_HEADER = 65536
 MAX_DOCUMENT = 33554432
 MAX_FILES = 10000
 MAX_RECIPIENTS = 8
-MAX_PLAINTEXT = {"native": 2**52, "detached": 2**36 - 32, "cms": 2**30, "openpgp": 2**52}
+MAX_PLAINTEXT = {"native": 2**52, "detached": 2**36 - 32, "cms": 2**30, "openpgp": 2**52, "smime": 2**52}
 OAEP = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
 PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
 
@@ -130,6 +131,7 @@ def check(value, rule):
 
 
 RECIPIENT = {"alg": "RSA-OAEP-256", "kid": KID, "wrapped_key": wrapped_key(384, 1024), "x5t#S256": THUMBPRINT}
+PKCS1_RECIPIENT = {**RECIPIENT, "alg": "RSA1_5"}
 PGP_RECIPIENT = {**RECIPIENT, "alg": "OpenPGP-PKESK", "wrapped_key": wrapped_key(64, 1036)}
 RECIPIENTS = array(RECIPIENT, 1, MAX_RECIPIENTS)
 HEADER = {
@@ -138,7 +140,7 @@ HEADER = {
 }  # fmt: skip
 DETACHED = {"key_name": NAME, "key_sha256": HASH, "nonce": r"[0-9a-f]{24}", "tag": r"[0-9a-f]{32}"}
 FILE = {
-    "detached": or_null(DETACHED), "format": "native|detached|cms|openpgp", "name": NAME, "plaintext_bytes": integer,
+    "detached": or_null(DETACHED), "format": "native|detached|cms|openpgp|smime", "name": NAME, "plaintext_bytes": integer,
     "recipients": array({"kid": KID, "x5t#S256": THUMBPRINT}, 1, MAX_RECIPIENTS), "rows": or_null(integer),
     "sealed_bytes": integer, "sealed_name": NAME, "sealed_sha256": HASH,
 }  # fmt: skip
@@ -153,7 +155,8 @@ MANIFEST = {
 WITH_SUMS = {
     **MANIFEST, "files": array({**FILE, "sums": SUMS}, 1, MAX_FILES), "totals": {**TOTALS, "sums": SUMS}, "version": exactly(2),
 }  # fmt: skip
-KEYS_RECIPIENTS = either(RECIPIENTS, array(PGP_RECIPIENT, 1, MAX_RECIPIENTS))
+KEYS_RECIPIENTS = either(RECIPIENTS, *(array(each, 1, MAX_RECIPIENTS) for each in (PGP_RECIPIENT, PKCS1_RECIPIENT)))
+ALGORITHMS = {"openpgp": ("OpenPGP-PKESK",), "smime": ("RSA1_5", "RSA-OAEP-256")}  # of any other: RSA-OAEP-256
 KEYS_FILE = {"name": NAME, "recipients": KEYS_RECIPIENTS, "sealed_name": NAME, "sealed_sha256": HASH}
 KEYS = {"batch": BATCH, "files": array(KEYS_FILE, 0, MAX_FILES), "type": "sealift-keys", "version": exactly(1)}
 
@@ -297,7 +300,7 @@ def check_keys(keys, manifest) -> None:
         wrong = wrong or any(mine[member] != listed[member] for member in ("name", "sealed_name", "sealed_sha256"))
         wrong = wrong or [{k: r[k] for k in ("kid", "x5t#S256")} for r in mine["recipients"]] != listed["recipients"]
         wrong = wrong or len({r["x5t#S256"] for r in mine["recipients"]}) != len(mine["recipients"])
-        wrong = wrong or (mine["recipients"][0]["alg"] == "OpenPGP-PKESK") != (listed["format"] == "openpgp")
+        wrong = wrong or mine["recipients"][0]["alg"] not in ALGORITHMS.get(listed["format"], ("RSA-OAEP-256",))
     if wrong:
         raise Refused("keys", "keys.json does not fit the manifest")
 
@@ -339,15 +342,15 @@ def unlisted(folder, prefix, manifest):
     return [n for n in names_in(folder) if n not in listed]
 
 
-# ------------------------------------------------------------------------------------------ the files (FORMAT.md, 4 to 7)
+# ------------------------------------------------------------------------------------------ the files (FORMAT.md, 4 to 7, 18)
 
 
-def unwrap(wrapped_keys, key):
+def unwrap(wrapped_keys, key, scheme=OAEP):
     """Return the file key; random bytes when none unwraps, so that the failure looks the same as for a changed file."""
     for wrapped in wrapped_keys:
         if len(wrapped) == (key.key_size + 7) // 8:
             try:
-                file_key = key.decrypt(wrapped, OAEP)
+                file_key = key.decrypt(wrapped, scheme)
             except ValueError:
                 continue
             if len(file_key) == 32:
@@ -464,22 +467,174 @@ CMS_OAEP = bytes.fromhex(
 )
 
 
-def cms_recipients(data):
-    """Return the wrapped keys of all recipients: each ends with the OAEP parameters and an OCTET STRING."""
+CMS_PKCS1 = bytes.fromhex("30 0d 06 09 2a864886f70d010101 05 00")
+
+
+def cms_recipients(data, algorithm=CMS_OAEP):
+    """Return the wrapped keys of all recipients: each ends with the algorithm and an OCTET STRING."""
     recipients, wrapped, source = [], [], Source(io.BytesIO(data))
     while source.position < len(data):
         recipients.append(source.read(der(source, b"\x30", "a recipient")))
         inner, end = Source(io.BytesIO(recipients[-1])), len(recipients[-1])
         der_is(inner, "02 01 00", "recipient version 0")
         inner.read(der(inner, b"\x30", "issuer and serial number"))
-        if inner.read(len(CMS_OAEP)) != CMS_OAEP:
-            raise Refused("header", "a recipient of the CMS file is not RSA-OAEP with SHA-256")
+        if inner.read(len(algorithm)) != algorithm:
+            raise Refused("header", "a recipient of the CMS file has its key wrapped in another way")
         wrapped.append(inner.read(der(inner, b"\x04", "a wrapped key", end=end)))
         if not 384 <= len(wrapped[-1]) <= 1024:
             raise Refused("header", "a recipient of the CMS file is malformed")
     if not 1 <= len(wrapped) <= MAX_RECIPIENTS or recipients != sorted(recipients):
         raise Refused("header", f"the CMS file has {len(wrapped)} recipients, or they are not in DER order")
     return wrapped
+
+
+MIME_HEAD = (
+    b"MIME-Version: 1.0\r\n"
+    b'Content-Type: application/pkcs7-mime; smime-type=enveloped-data; name="smime.p7m"\r\n'
+    b"Content-Transfer-Encoding: base64\r\n"
+    b'Content-Disposition: attachment; filename="smime.p7m"\r\n\r\n'
+)
+ARMOURS = {
+    b"-": (b"-----BEGIN CMS-----\n", b"-----END CMS-----\n", b"\n"),
+    b"M": (MIME_HEAD, b"", b"\r\n"),
+}
+SEGMENT = 65536
+SIGNED_HEAD = bytes.fromhex(
+    "3080 0609 2a864886f70d010702 a080 3080 020101 310f 300d 0609 608648016503040201 0500 3080 0609 2a864886f70d010701 a080 2480"
+)
+
+
+class Pieces:
+    """Exact reads from bytes that come in pieces; `position` is how many were read."""
+
+    def __init__(self, pieces):
+        self.pieces, self.ahead, self.position = iter(pieces), b"", 0
+
+    def read(self, count):
+        parts, have = [self.ahead], len(self.ahead)
+        while have < count:
+            piece = next(self.pieces, None)
+            if piece is None:
+                break
+            parts.append(piece)
+            have += len(piece)
+        data = b"".join(parts)
+        self.ahead, data = data[count:], data[:count]
+        self.position += len(data)
+        return data
+
+
+def without_armour(source, sealed_bytes):
+    """Return what is inside, and how many bytes of it there are: exactly, or up to two less where there is armour."""
+    start = source.read(1)
+    if start not in ARMOURS:
+        return Pieces(rest_of(start, source)), sealed_bytes
+    head, tail, end = ARMOURS[start]
+    if source.read(len(head) - 1) != head[1:]:
+        raise Refused("header", "its armour does not begin as FORMAT.md says")
+    text_bytes = sealed_bytes - len(head) - len(tail)
+    lines = -(-text_bytes // (64 + len(end)))
+    return Pieces(lines_of(source, text_bytes, tail, end)), (text_bytes - lines * len(end)) // 4 * 3
+
+
+def rest_of(start, source):
+    while start:
+        yield start
+        start = source.read(SEGMENT)
+
+
+def lines_of(source, left, tail, end):
+    while left > 0:
+        text = source.read(min(left, 1024 * (64 + len(end))))
+        left -= len(text)
+        lines = text.split(end)
+        sound = text.endswith(end) and all(len(line) == 64 for line in lines[: -2 if left == 0 else -1])
+        try:
+            data = base64.b64decode(b"".join(lines), validate=True)
+        except binascii.Error:
+            sound = False
+        if not sound or (left == 0 and tail and source.read(len(tail) + 1) != tail):
+            raise Refused("header", "its armour is not base64 in lines of 64 characters")
+        yield data
+
+
+def open_smime(source, file, recipients, key):
+    """Read EnvelopedData in BER; the manifest, which holds its SHA-256, is all that proves its content."""
+    inside, file_bytes = without_armour(source, file["sealed_bytes"])
+    der_is(inside, "3080 0609 2a864886f70d010703 a080 3080 020100", "envelopedData, version 0")
+    infos = inside.read(der(inside, b"\x31", "recipientInfos"))
+    is_pkcs1 = recipients[0]["alg"] == "RSA1_5"
+    wrapped = cms_recipients(infos, CMS_PKCS1 if is_pkcs1 else CMS_OAEP)
+    der_is(inside, "3080 0609 2a864886f70d010701 301d 0609 60864801650304012a 0410", "data, aes256-CBC")
+    iv = inside.read(16)
+    der_is(inside, "a080", "segments")
+    unsigned = (file["plaintext_bytes"] // 16 + 1) * 16
+    is_signed = file_bytes - inside.position - unsigned - 5 * (unsigned // SEGMENT) > 64
+    file_key = unwrap(wrapped, key, padding.PKCS1v15() if is_pkcs1 else OAEP)
+    content = decrypt_cbc(Cipher(algorithms.AES(file_key), modes.CBC(iv)).decryptor(), inside)
+    return counted(signed_content(content) if is_signed else content, file["plaintext_bytes"])
+
+
+def segments(source):
+    """Yield what is in OCTET STRINGs of 65,536 bytes, of which the last may be shorter, up to two zero bytes."""
+    before = None
+    while True:
+        start = source.read(2)
+        if start == b"\0\0":
+            return
+        if len(start) != 2 or start[0] != 0x04 or not (start[1] < 0x80 or 0x81 <= start[1] <= 0x83):
+            raise cannot_open()
+        more = source.read(start[1] - 0x80) if start[1] > 0x80 else b""
+        size = int.from_bytes(more, "big") if start[1] > 0x80 else start[1]
+        fits = size <= SEGMENT if before is None else 0 < size <= SEGMENT == before
+        if not fits or (start[1] > 0x80 and size < max(0x80, 1 << 8 * (start[1] - 0x81))):
+            raise cannot_open()
+        piece = source.read(size)
+        if len(piece) != size:
+            raise cannot_open()
+        yield piece
+        before = size
+
+
+def decrypt_cbc(cipher, source):
+    """Yield the content without its padding; the caller throws everything away unless this ends without an error."""
+    last = b""
+    for piece in segments(source):
+        if len(piece) % 16:
+            raise cannot_open()
+        content = last + cipher.update(piece)
+        last = content[-16:]
+        yield content[:-16]
+    if (
+        source.read(9) != bytes(8)
+        or len(last) != 16
+        or not 1 <= last[-1] <= 16
+        or last[-last[-1] :] != last[-1:] * last[-1]
+    ):
+        raise cannot_open()
+    yield last[: -last[-1]]
+
+
+def signed_content(content):
+    """Yield what a SignedData holds. Its signature says no more than that of the manifest, and is left alone."""
+    source = Pieces(content)
+    if source.read(len(SIGNED_HEAD)) != SIGNED_HEAD:
+        raise cannot_open()
+    yield from segments(source)
+    rest = source.read(65537)
+    if len(rest) > 65536 or not rest.startswith(bytes(4)) or not rest.endswith(bytes(6)):
+        raise cannot_open()
+
+
+def counted(pieces, plaintext_bytes):
+    done = 0
+    for piece in pieces:
+        done += len(piece)
+        if done > plaintext_bytes:
+            break
+        yield piece
+    if done != plaintext_bytes:
+        raise cannot_open()
 
 
 def decrypt_message(source, file_key, nonce, plaintext_bytes, tag):
@@ -540,6 +695,8 @@ def write_plaintext(folder, manifest, file, recipients, key, sink) -> None:
             if wrapped != base64.b64decode(recipients[0]["wrapped_key"]):
                 raise Refused("keys", "{} is not the key of keys.json".format(file["detached"]["key_name"]))
             pieces = open_detached(source, file, recipients, key)
+        elif file["format"] == "smime":
+            pieces = open_smime(source, file, recipients, key)
         else:
             pieces = open_cms(source, file, key)
         sink.writelines(pieces)

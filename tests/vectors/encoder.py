@@ -20,7 +20,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import padding, rsa, x25519
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pgp_messages import MADE, Sender, Shape, message
@@ -71,6 +71,14 @@ def oaep(key: rsa.RSAPublicKey, message: bytes, seed: bytes) -> bytes:
     masked_data = xor(data, mgf1(seed, size - 33))
     block = b"\0" + xor(seed, mgf1(masked_data, 32)) + masked_data
     return pow(int.from_bytes(block, "big"), key.public_numbers().e, key.public_numbers().n).to_bytes(size, "big")
+
+
+def pkcs1(key: rsa.RSAPublicKey, message: bytes, seed: bytes) -> bytes:
+    """RSAES-PKCS1-V1_5-ENCRYPT of RFC 8017, section 7.2.1; the padding has no zero byte."""
+    size = key.key_size // 8
+    filling = hashlib.shake_256(seed).digest(size - len(message) - 3).replace(b"\0", b"\xff")
+    block = int.from_bytes(b"\0\x02" + filling + b"\0" + message, "big")
+    return pow(block, key.public_numbers().e, key.public_numbers().n).to_bytes(size, "big")
 
 
 def pss(key: rsa.RSAPrivateKey, message: bytes, salt: bytes) -> bytes:
@@ -207,6 +215,67 @@ PKCS1_ALGORITHM = der(0x30, oid("2a864886f70d010101"), b"\x05\0")
 AES_256_GCM, AES_256_CBC = "60864801650304012e", "60864801650304012a"
 
 
+def named(recipient: str) -> bytes:
+    """Issuer and serial number of a certificate."""
+    own = certificate(recipient)
+    return der(0x30, own.issuer.public_bytes(), der(0x02, own.serial_number.to_bytes(2, "big")))
+
+
+def recipient_infos(
+    recipients: tuple[str, ...],
+    wrapped: list[dict[str, Any]],
+    wrapping: bytes,
+    version: bytes = b"\x02\x01\0",
+) -> list[bytes]:
+    return [
+        der(0x30, version, named(each), wrapping, der(0x04, base64.b64decode(entry["wrapped_key"])))
+        for each, entry in zip(recipients, wrapped, strict=True)
+    ]
+
+
+SEGMENT = 65_536
+
+
+def segments(content: bytes, size: int = SEGMENT) -> bytes:
+    cut = [content[start : start + size] for start in range(0, len(content), size)] or [b""]
+    return b"".join(der(0x04, each) for each in cut)
+
+
+def signed_data(plaintext: bytes) -> bytes:
+    """A ContentInfo with SignedData by the key of other-sender, which signs files."""
+    kind = oid("2a864886f70d010701")
+    attributes = b"".join(sorted([
+        der(0x30, oid("2a864886f70d010903"), der(0x31, kind)),
+        der(0x30, oid("2a864886f70d010905"), der(0x31, der(0x17, b"261122020000Z"))),
+        der(0x30, oid("2a864886f70d010904"), der(0x31, der(0x04, hashlib.sha256(plaintext).digest()))),
+    ]))  # fmt: skip
+    signature = private_key("other-sender").sign(der(0x31, attributes), padding.PKCS1v15(), hashes.SHA256())
+    signer = der(
+        0x30, b"\x02\x01\x01", named("other-sender"), SHA256_ALGORITHM, der(0xA0, attributes), PKCS1_ALGORITHM,
+        der(0x04, signature),
+    )  # fmt: skip
+    own = certificate("other-sender").public_bytes(serialization.Encoding.DER)
+    return b"".join([
+        b"\x30\x80", oid("2a864886f70d010702"), b"\xa0\x80", b"\x30\x80\x02\x01\x01", der(0x31, SHA256_ALGORITHM),
+        b"\x30\x80", kind, b"\xa0\x80\x24\x80", segments(plaintext), bytes(6),
+        der(0xA0, own), der(0x31, signer), bytes(6),
+    ])  # fmt: skip
+
+
+MIME_HEAD = (
+    b'MIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data; name="smime.p7m"\r\n'
+    b'Content-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename="smime.p7m"\r\n\r\n'
+)
+
+
+def armoured(data: bytes, kind: str) -> bytes:
+    text, end = base64.b64encode(data), b"\r\n" if kind == "mime" else b"\n"
+    lines = b"".join(text[start : start + 64] + end for start in range(0, len(text), 64))
+    return {"pem": b"-----BEGIN CMS-----\n" + lines + b"-----END CMS-----\n", "mime": MIME_HEAD + lines, "none": data}[
+        kind
+    ]
+
+
 class Scenario:
     """A batch in the making. Its parts may be changed at any stage; `write` makes what is left consistent."""
 
@@ -228,12 +297,13 @@ class Scenario:
         self.sign: Callable[[bytes], bytes] = lambda data: pss(private_key("sender"), data, self.chance(32))
         self.finish: Callable[[dict[str, bytes]], object] = lambda _: None
 
-    def wrap(self, file_key: bytes, recipients: tuple[str, ...]) -> list[dict[str, Any]]:
+    def wrap(self, file_key: bytes, recipients: tuple[str, ...], alg: str = "RSA-OAEP-256") -> list[dict[str, Any]]:
+        encrypt = pkcs1 if alg == "RSA1_5" else oaep
         return [
             {
-                "alg": "RSA-OAEP-256",
+                "alg": alg,
                 "kid": f"https://example.vault.azure.net/secrets/{each}-certificate/0123456789abcdef0123456789abcdef",
-                "wrapped_key": base64.b64encode(oaep(public_key(each), file_key, self.chance(32))).decode(),
+                "wrapped_key": base64.b64encode(encrypt(public_key(each), file_key, self.chance(32))).decode(),
                 "x5t#S256": thumbprint(each),
             }
             for each in recipients
@@ -367,20 +437,7 @@ class Scenario:
             message = Cipher(algorithms.AES(file_key), modes.CBC(chosen + bytes(4))).encryptor().update(block) + bytes(
                 16
             )
-        infos = [
-            der(
-                0x30,
-                version,
-                der(
-                    0x30,
-                    certificate(each).issuer.public_bytes(),
-                    der(0x02, certificate(each).serial_number.to_bytes(2, "big")),
-                ),
-                wrapping,
-                der(0x04, base64.b64decode(entry["wrapped_key"])),
-            )
-            for each, entry in zip(recipients, wrapped, strict=True)
-        ]
+        infos = recipient_infos(recipients, wrapped, wrapping, version)
         content = der(
             0x30,
             oid("2a864886f70d010701"),
@@ -389,6 +446,41 @@ class Scenario:
         )
         envelope = der(0x30, b"\x02\x01\0", der(0x31, *order(infos)), content, der(0x04, mac(message[-16:])))
         self.add(file, "cms", plaintext, whole(der(0x30, oid("2a864886f70d0109100117"), der(0xA0, envelope))), wrapped)
+        return self
+
+    def smime(
+        self,
+        size: int = 20,
+        *,
+        file: str = "s.csv",
+        recipients: tuple[str, ...] = ("partner",),
+        alg: str = "RSA1_5",
+        wrapping: bytes | None = None,
+        sign: bool = False,
+        armour: str = "none",
+        extension: str = ".p7m",
+        cipher: str = AES_256_CBC,
+        order: Callable[[list[bytes]], list[bytes]] = sorted,
+        content: Callable[[bytes], bytes] = lambda content: content,
+        padded: Callable[[bytes], bytes] = lambda padded: padded,
+        parts: Callable[[bytes], bytes] = segments,
+        whole: Callable[[bytes], bytes] = lambda whole: whole,
+        text: Callable[[bytes], bytes] = lambda text: text,
+    ) -> Scenario:
+        plaintext, file_key, iv = plaintext_of(file, size), self.chance(32), self.chance(16)
+        wrapped = self.wrap(file_key, recipients, alg)
+        inner = content(signed_data(plaintext) if sign else plaintext)
+        count = 16 - len(inner) % 16
+        block = padded(inner + bytes([count]) * count)
+        sealed = Cipher(algorithms.AES(file_key), modes.CBC(iv)).encryptor().update(block)
+        way = wrapping or (PKCS1_ALGORITHM if alg == "RSA1_5" else OAEP_ALGORITHM)
+        data = b"".join([
+            b"\x30\x80", oid("2a864886f70d010703"), b"\xa0\x80", b"\x30\x80\x02\x01\0",
+            der(0x31, *order(recipient_infos(recipients, wrapped, way))),
+            b"\x30\x80", oid("2a864886f70d010701"), der(0x30, oid(cipher), der(0x04, iv)), b"\xa0\x80",
+            parts(sealed), bytes(10),
+        ])  # fmt: skip
+        self.add(file, "smime", plaintext, text(armoured(whole(data), armour)), wrapped, extension=extension)
         return self
 
     def openpgp(
