@@ -216,8 +216,13 @@ def _open(
             f"{file.sealed_name} is an OpenPGP file", "the batch is verified; open its files with gpg", "openpgp"
         )
     if file.format == "smime":
-        sizes = {"sealed_bytes": file.sealed_bytes, "plaintext_bytes": file.plaintext_bytes}
-        return open_smime(chunks, private_key, **sizes)
+        return open_smime(
+            chunks,
+            private_key,
+            sealed_bytes=file.sealed_bytes,
+            plaintext_bytes=file.plaintext_bytes,
+            algorithm=recipients[0].alg,
+        )
     if file.format == "cms":
         return open_cms(chunks, private_key, plaintext_bytes=file.plaintext_bytes)
     header = read_header(read_chunks(source))

@@ -160,18 +160,26 @@ _MAX_SIGNATURE_BYTES: Final = 65_536  # of a signed file: our certificate and th
 
 
 def open_smime(
-    chunks: Iterable[bytes], private_key: RSAPrivateKey, *, sealed_bytes: int, plaintext_bytes: int
+    chunks: Iterable[bytes],
+    private_key: RSAPrivateKey,
+    *,
+    sealed_bytes: int,
+    plaintext_bytes: int,
+    algorithm: str | None = None,
 ) -> Iterator[bytes]:
     """Yield an S/MIME file's plaintext, which only its manifest authenticates; MalformedHeader is raised by the call.
 
-    The caller has compared size and SHA-256 of the file with a verified manifest, which also says the sizes. A signature
-    inside is taken off and not verified: the manifest is signed over more.
+    The caller has compared size and SHA-256 of the file with a verified manifest, which also says the sizes; `algorithm` is how
+    keys.json says that the key is wrapped. A signature inside is taken off and not verified: the manifest is signed over more.
     """
     source = Unarmoured(_Reader(chunks).read, sealed_bytes)
     envelope = smime.read_smime_envelope(source.read)
-    scheme = SCHEMES[smime.Smime(key_transport=envelope.key_transport).algorithm]
-    cipher = Cipher(algorithms.AES(unwrap(envelope.wrapped_keys, private_key, scheme)), modes.CBC(envelope.iv))
-    content = _unpadded(cipher.decryptor().update, _segments(source.read, is_last=True))
+    found = smime.Smime(key_transport=envelope.key_transport).algorithm
+    if algorithm not in (None, found):
+        raise MalformedHeader(f"the S/MIME file has its key wrapped as {found}, not {algorithm}")
+    file_key = unwrap(envelope.wrapped_keys, private_key, SCHEMES[found])
+    cipher = Cipher(algorithms.AES(file_key), modes.CBC(envelope.iv)).decryptor()
+    content = _unpadded(cipher.update, _segments(source.read, is_last=True))
     if envelope.is_signed(source.file_bytes, plaintext_bytes):
         content = _signed_content(_Reader(content))
     return _exactly(content, plaintext_bytes)
