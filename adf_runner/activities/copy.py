@@ -18,7 +18,7 @@ from psycopg import sql
 
 from adf_runner.activities.copy_files import Tally, copy_files, files_of, targets
 from adf_runner.errors import ActivityFailed
-from adf_runner.stores import postgres, rows
+from adf_runner.stores import postgres, rest, rows
 from adf_runner.stores.delimited import Layout, is_true
 from adf_runner.stores.opening import open_store
 from adf_runner.stores.postgres import Conversion
@@ -125,7 +125,7 @@ def output_of(tally: Tally, kind: str, elapsed: float) -> dict[str, Any]:
         "sinkPeakConnections": 1,
         "usedParallelCopies": 1,
     }
-    if kind != "AzurePostgreSqlSource":
+    if kind not in {"AzurePostgreSqlSource", "RestSource"}:
         output["filesRead"] = tally.files_read
     if kind != "BinarySource":
         output |= {"rowsRead": tally.rows_read, "rowsCopied": tally.rows_copied}
@@ -161,7 +161,7 @@ def _column(end: Mapping[str, Any], names: list[str]) -> int:
             f"the source has {len(names)} columns, and the mapping names column {index + 1}",
             code="UserErrorColumnMapping",
         )
-    name = str(end.get("name") or _one_step(end))
+    name = str(end.get("name"))
     if name not in names:
         raise ActivityFailed(
             f"the source has no column {name!r}", f"it has: {', '.join(names)}", code="UserErrorColumnMapping"
@@ -301,6 +301,9 @@ def copy_rows(call: Call, origin: Data, target: Data, tally: Tally) -> None:
                 call, stack, origin, conversion_of(_translator(call)), typed=sink["type"] == "JsonSink"
             )
             _write_rows(call, stack, read, target, one_file(target, sink, "data"), tally)
+        elif source["type"] == "RestSource":
+            read = _rest_rows(call, origin)
+            _write_rows(call, stack, read, target, one_file(target, sink, "data"), tally)
         else:
             store = stack.enter_context(open_store(call, origin))
             base, entries = files_of(store, origin, source.get("storeSettings", {}))
@@ -315,7 +318,7 @@ def copy_rows(call: Call, origin: Data, target: Data, tally: Tally) -> None:
                 _write_rows(call, stack, read, target, path, tally)
     tally.rows_read = tally.rows_copied
     tally.files_read, tally.data_read = count.files, count.data
-    if source["type"] == "AzurePostgreSqlSource":
+    if source["type"] in {"AzurePostgreSqlSource", "RestSource"}:
         tally.data_read = tally.data_written
 
 
@@ -339,6 +342,26 @@ def _groups(
     return [(one_file(target, sink, "data"), entries)]
 
 
+def _rest_rows(call: Call, origin: Data) -> rows.Rows:
+    collection = str(_translator(call).get("collectionReference") or "")
+    objects = (item for page in rest.pages(call, origin) for item in rest.objects_of(page, collection))
+    return rows.rows_of_objects(objects, _paths(call))
+
+
+def _paths(call: Call) -> dict[str, str]:
+    """Return the JSON paths of a mapping of a hierarchical source, by the column that each becomes."""
+    pairs = _translator(call).get("mappings", [])
+    if not any("path" in pair["source"] for pair in pairs):
+        return {}
+    whole = [pair["source"]["path"] for pair in pairs if str(pair["source"].get("path", "")).startswith("$")]
+    if whole and _translator(call).get("collectionReference"):
+        raise ActivityFailed(
+            f"{whole[0]!r} is a path beside the collection, which is not read here", "map what its items hold",
+            code="UserErrorColumnMapping", retriable=False,
+        )  # fmt: skip
+    return {_sink_name(pair["sink"], pair["source"], ""): str(pair["source"]["path"]) for pair in pairs}
+
+
 def _translator(call: Call) -> Mapping[str, Any]:
     return call.properties.get("translator") or {}
 
@@ -346,7 +369,9 @@ def _translator(call: Call) -> Mapping[str, Any]:
 def _write_rows(call: Call, stack: ExitStack, read: rows.Rows, target: Data, path: str, tally: Tally) -> None:
     """Write rows into a table, or into one file that is visible when all of it is written."""
     sink, conversion = call.properties["sink"], conversion_of(_translator(call))
-    chosen, names = mapped(_translator(call), read.names)
+    chosen, names = (
+        (list(range(len(read.names))), read.names) if _paths(call) else mapped(_translator(call), read.names)
+    )
     if names != read.names or chosen != list(range(len(names))):
         read = rows.Rows(names=names, values=([row[index] for index in chosen] for row in read.values))
     if sink["type"] == "AzurePostgreSqlSink":
@@ -375,7 +400,7 @@ def read_files(call: Call, store: Store, paths: list[str], origin: Data, count: 
     """Return the rows of files, one file after the other."""
     source = call.properties["source"]
     if source["type"] == "JsonSource":
-        return rows.read_json(store, paths, count)
+        return rows.rows_of_objects(rows.json_objects(store, paths, count), _paths(call))
     skip = int(source.get("formatSettings", {}).get("skipLineCount", 0))
     return rows.read_delimited(store, paths, origin, skip, count)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from adf_runner.errors import ActivityFailed
-from adf_runner.stores import postgres
+from adf_runner.stores import postgres, rest
 from adf_runner.stores.delimited import Layout, is_true
 from adf_runner.stores.delimited_reading import read_rows
 from adf_runner.stores.opening import open_store
@@ -35,9 +35,13 @@ def lookup(call: Call) -> dict[str, Any]:
     first_only = is_true(call.properties.get("firstRowOnly", True))
     limit = 1 if first_only else LOOKUP_ROWS
     kind = call.properties["source"]["type"]
-    read = {"AzurePostgreSqlSource": _query_rows, "DelimitedTextSource": _delimited_rows, "JsonSource": _json_rows}[
-        kind
-    ]
+    readers = {
+        "AzurePostgreSqlSource": _query_rows,
+        "DelimitedTextSource": _delimited_rows,
+        "JsonSource": _json_rows,
+        "RestSource": _rest_rows,
+    }
+    read = readers[kind]
     rows = read(call, data, limit)
     if len(json.dumps(rows, ensure_ascii=False).encode()) > LOOKUP_BYTES:
         raise ActivityFailed(
@@ -94,6 +98,10 @@ def _json_rows(call: Call, data: Data, limit: int) -> list[dict[str, Any]]:
     with ExitStack() as stack:
         store = stack.enter_context(open_store(call, data))
         return list(islice(stream_objects(store.read(path_of(data))), limit))
+
+
+def _rest_rows(call: Call, data: Data, limit: int) -> list[dict[str, Any]]:
+    return list(islice((item for page in rest.pages(call, data) for item in rest.objects_of(page, "")), limit))
 
 
 def get_metadata(call: Call) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from adf_runner.errors import ActivityFailed
 from adf_runner.stores import postgres
 from adf_runner.stores.delimited import Layout
 from adf_runner.stores.delimited_reading import read_rows
+from adf_runner.stores.json_path import MISSING, look
 from adf_runner.stores.postgres import JSON_DATETIME, Conversion, json_value
 from adf_runner.stores.store import Store
 
@@ -115,9 +116,18 @@ def _delimited(store: Store, paths: Sequence[str], layout: Layout, skip: int, co
             yield row
 
 
-def read_json(store: Store, paths: Sequence[str], count: Count) -> Rows:
-    """Read JSON objects; the first gives the columns. A later one may lack some, but has no others."""
-    objects = (item for _, pieces in counted(store, paths, count) for item in stream_objects(pieces))
+def json_objects(store: Store, paths: Sequence[str], count: Count) -> Iterator[dict[str, Any]]:
+    """Yield the objects of JSON files."""
+    return (item for _, pieces in counted(store, paths, count) for item in stream_objects(pieces))
+
+
+def rows_of_objects(objects: Iterator[dict[str, Any]], paths: Mapping[str, str] | None = None) -> Rows:
+    """Make rows of objects; with `paths`, column name to JSON path, else the first object gives the columns.
+
+    A later object may lack some columns of the first, but has no others.
+    """
+    if paths:
+        return Rows(names=list(paths), values=([_at(item, path) for path in paths.values()] for item in objects))
     first = next(objects, None)
     if first is None:
         return Rows(names=[], values=iter(()))
@@ -134,6 +144,11 @@ def read_json(store: Store, paths: Sequence[str], count: Count) -> Rows:
             yield [item.get(name) for name in names]
 
     return Rows(names=names, values=values())
+
+
+def _at(item: dict[str, Any], path: str) -> Any:
+    value = look(item, path)
+    return None if value is MISSING else value
 
 
 def stream_objects(pieces: Iterable[bytes]) -> Iterator[dict[str, Any]]:
