@@ -18,7 +18,7 @@ from psycopg import sql
 
 from adf_runner.activities.copy_files import Tally, copy_files, files_of, targets
 from adf_runner.errors import ActivityFailed
-from adf_runner.stores import postgres, rest, rows
+from adf_runner.stores import parquet, postgres, rest, rows
 from adf_runner.stores.delimited import Layout, is_true
 from adf_runner.stores.opening import open_store
 from adf_runner.stores.postgres import Conversion
@@ -297,9 +297,9 @@ def copy_rows(call: Call, origin: Data, target: Data, tally: Tally) -> None:
     count = rows.Count()
     with ExitStack() as stack:
         if source["type"] == "AzurePostgreSqlSource":
-            read = rows.read_query(
-                call, stack, origin, conversion_of(_translator(call)), typed=sink["type"] == "JsonSink"
-            )
+            conversion = None if sink["type"] in {"JsonSink", "ParquetSink"} else conversion_of(_translator(call))
+            refused = parquet.NO_TEXT if sink["type"] == "ParquetSink" else frozenset()
+            read = rows.read_query(call, stack, origin, conversion, refused)
             _write_rows(call, stack, read, target, one_file(target, sink, "data"), tally)
         elif source["type"] == "RestSource":
             read = _rest_rows(call, origin)
@@ -384,6 +384,9 @@ def _write_rows(call: Call, stack: ExitStack, read: rows.Rows, target: Data, pat
         if sink["type"] == "JsonSink":
             pattern = sink.get("formatSettings", {}).get("filePattern", "setOfObjects")
             tally.rows_copied += rows.write_json(read, pattern, write)
+        elif sink["type"] == "ParquetSink":
+            codec = str(target.properties.get("compressionCodec") or "snappy")
+            tally.rows_copied += parquet.write_parquet(read.names, read.values, codec, write)
         else:
             layout = Layout.of(target.properties, sink["formatSettings"])
             tally.rows_copied += rows.write_delimited(read, layout, write, conversion)
@@ -401,6 +404,9 @@ def read_files(call: Call, store: Store, paths: list[str], origin: Data, count: 
     source = call.properties["source"]
     if source["type"] == "JsonSource":
         return rows.rows_of_objects(rows.json_objects(store, paths, count), _paths(call))
+    if source["type"] == "ParquetSource":
+        names, values = parquet.read_parquet(rows.counted(store, paths, count))
+        return rows.Rows(names=names, values=values)
     skip = int(source.get("formatSettings", {}).get("skipLineCount", 0))
     return rows.read_delimited(store, paths, origin, skip, count)
 

@@ -49,17 +49,29 @@ class Count:
 # Reading
 
 
-def read_query(call: Call, stack: ExitStack, data: Data, conversion: Conversion, *, typed: bool) -> Rows:
-    """Read a query; typed rows hold numbers, booleans and ISO dates, others Data Factory's text."""
+def read_query(
+    call: Call, stack: ExitStack, data: Data, conversion: Conversion | None, refused: frozenset[str] = frozenset()
+) -> Rows:
+    """Read a query: Data Factory's text by a conversion, or without one numbers, booleans and ISO dates.
+
+    Raises ActivityFailed for a column of a `refused` kind.
+    """
     source = call.properties["source"]
     query = postgres.query_of(data, source)
     connection = stack.enter_context(postgres.connect(call, data.service, postgres.timeout_of(source)))
     columns = postgres.describe(connection, query)
-    select = postgres.text_select(
-        query, columns, Conversion(datetime=JSON_DATETIME, datetimeoffset=JSON_DATETIME) if typed else conversion
-    )
+    for column in columns:
+        if column.kind in refused:
+            raise ActivityFailed(
+                f"column {column.name!r} is a {column.kind}, which this sink does not take here",
+                f"cast it in the query: {column.name}::text",
+                code="UserErrorTypeNotRun",
+                retriable=False,
+            )
+    json_conversion = Conversion(datetime=JSON_DATETIME, datetimeoffset=JSON_DATETIME)
+    select = postgres.text_select(query, columns, conversion or json_conversion)
     rows = postgres.text_rows(call, connection, select, len(columns))
-    if typed:
+    if conversion is None:
         kinds = [column.kind for column in columns]
         return Rows(
             names=[column.name for column in columns],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import io
 import json
 import threading
@@ -281,6 +282,46 @@ def test_flat_names_are_made_up_and_never_collide(tree: Cloud) -> None:
     flat = names(tree, "tree_flat")
     assert len(flat) == 2
     assert all(name.endswith(".csv") and name.count("/") == 1 for name in flat)
+
+
+# Parquet, which needs the extra
+
+PARQUET = dataset("parquet", "Parquet", "storage", {"location": blob_location(), "compressionCodec": "gzip"}, **PATHS)
+
+
+SOURCES = {name: {"type": f"{name}Source", "storeSettings": READ} for name in ("Json", "Parquet")}
+TO_PARQUET = {"type": "ParquetSink", "storeSettings": WRITE, "formatSettings": {"type": "ParquetWriteSettings"}}
+TO_CSV = {"type": "DelimitedTextSink", "storeSettings": WRITE, "formatSettings": CSV}
+
+
+def typed(source: str, origin: str, sink: dict[str, Any], goal: dict[str, Any]) -> dict[str, Any]:
+    properties = {"source": SOURCES[source], "sink": sink}
+    return activity("Copy", "Copy", properties, inputs=[at(source.lower(), origin)], outputs=[goal])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed: pip install pyarrow")
+def test_rows_become_parquet_and_come_back_with_their_types(cloud: Cloud) -> None:
+    import pyarrow.parquet
+
+    lines = '{"n": 1, "f": 1.5, "yes": true, "t": "a"}\n{"n": null, "f": 2.0, "yes": null, "t": "\u00e9"}'
+    put(cloud, "parquet/in.json", lines.encode())
+    write = typed("Json", "parquet/in.json", TO_PARQUET, at("parquet", "parquet/a.parquet"))
+    read = typed("Parquet", "parquet/a.parquet", TO_CSV, at("text", "parquet/out.csv"))
+
+    there, back = run(cloud, write, extra=PARQUET), run(cloud, read, extra=PARQUET)
+
+    assert (there.status, back.status) == ("Succeeded", "Succeeded"), there.message + back.message
+    table = pyarrow.parquet.read_table(io.BytesIO(cloud.blob("parquet/a.parquet")))
+    assert [str(kind) for kind in table.schema.types] == ["int64", "double", "bool", "string"]
+    assert cloud.blob("parquet/out.csv") == "n,f,yes,t\r\n1,1.5,True,a\r\n,2,,é\r\n".encode()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is not None, reason="pyarrow is installed")
+def test_parquet_without_its_package_says_what_to_install(cloud: Cloud) -> None:
+    put(cloud, "parquet/in.json", b'{"n": 1}')
+    done = run(cloud, typed("Json", "parquet/in.json", TO_PARQUET, at("parquet", "parquet/b.parquet")), extra=PARQUET)
+
+    assert done.activities[0].error["hint"] == "pip install pyarrow"
 
 
 # REST
