@@ -4,17 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from adf_runner.errors import Finding, UnknownPipeline
 from adf_runner.factory.shapes import nearest
 
+T = TypeVar("T")
 BRANCHES = {
     "ForEach": ("activities",),
     "Until": ("activities",),
     "IfCondition": ("ifTrueActivities", "ifFalseActivities"),
     "Switch": ("defaultActivities",),
 }
+
+
+class Named(dict[str, T]):
+    """Resources by name; Data Factory's names are unique whatever their case, and are found in any."""
+
+    def _known(self, name: object) -> object:
+        if super().__contains__(name) or not isinstance(name, str):
+            return name
+        folded = name.lower()
+        return next((known for known in self if known.lower() == folded), name)
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(self._known(name))
+
+    def __getitem__(self, name: str) -> T:
+        return super().__getitem__(self._known(name))  # type: ignore[index] # a str gives a str
+
+    def get(self, name: str, default: Any = None) -> Any:  # type: ignore[override] # one signature for both of dict
+        return super().get(self._known(name), default)  # type: ignore[arg-type] # a str gives a str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,17 @@ from typing import Any, cast
 
 from adf_runner.errors import Finding, Kind
 from adf_runner.factory import subset
-from adf_runner.factory.model import BRANCHES, Activity, Dataset, Dependency, Factory, LinkedService, Pipeline, Trigger
+from adf_runner.factory.model import (
+    BRANCHES,
+    Activity,
+    Dataset,
+    Dependency,
+    Factory,
+    LinkedService,
+    Named,
+    Pipeline,
+    Trigger,
+)
 from adf_runner.factory.shapes import NOT_RUN, Shape, check_fields, join, nearest
 
 ARM_TYPES = {
@@ -330,10 +340,10 @@ def read_documents(documents: dict[str, Any], root: str, findings: list[Finding]
         name=name,
         root=root,
         global_parameters=cast(dict[str, Any], global_parameters),
-        pipelines=found["pipeline"],
-        datasets=found["dataset"],
-        linked_services=found["linkedService"],
-        triggers=found["trigger"],
+        pipelines=Named(found["pipeline"]),
+        datasets=Named(found["dataset"]),
+        linked_services=Named(found["linkedService"]),
+        triggers=Named(found["trigger"]),
         documents=documents,
         findings=tuple(reader.findings),
     )

@@ -141,10 +141,10 @@ def _unused(factory: Factory) -> Iterator[Finding]:
     for relative, document in factory.documents.items():
         for _, value in objects(document, ""):
             if isinstance(value.get("referenceName"), str) and not relative.endswith(f"/{value['referenceName']}.json"):
-                referred.add((str(value.get("type")), value["referenceName"]))
+                referred.add((str(value.get("type")), value["referenceName"].lower()))
     for kind, items in (("DatasetReference", factory.datasets), ("LinkedServiceReference", factory.linked_services)):
         for name, item in items.items():
-            if (kind, name) not in referred:
+            if (kind, name.lower()) not in referred:
                 yield Finding(file=item.file, path="", message="nothing refers to it", kind="advice")
 
 

@@ -339,3 +339,16 @@ def test_variables_set_in_a_parallel_loop_and_calls_that_do_not_say_whether_they
     assert any("share the variable" in message for message in messages)
     other = {"pipeline/other.json": {"name": "other", "properties": {"activities": [call]}}}
     assert any("waitOnCompletion" in each.message for each in found(pipeline([WAIT]) | other, "advice"))
+
+
+def test_references_are_found_in_any_case(tmp_path: Path) -> None:
+    call = activity(
+        "Call",
+        "ExecutePipeline",
+        {"pipeline": {"referenceName": "Inner", "type": "PipelineReference"}, "waitOnCompletion": True},
+    )
+    inner = {"pipeline/inner.json": {"name": "inner", "properties": {"activities": [WAIT]}}}
+    folder = write(tmp_path, inner | pipeline([call]))
+
+    assert [each.kind for each in findings(read_factory(folder))] == []
+    assert run(folder, "MAIN").status == "Succeeded"
