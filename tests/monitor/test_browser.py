@@ -117,12 +117,30 @@ def test_newest_day_is_in_view_on_a_narrow_window(tab: Tab, address: str) -> Non
     assert tab.evaluate(f"{last} <= innerWidth")
 
 
-def test_print_has_no_menus_and_no_background(tab: Tab, address: str) -> None:
-    tab.open(address)
+@pytest.mark.parametrize("path", PATHS)
+def test_keys_reach_every_link_and_every_table_that_scrolls(tab: Tab, address: str, path: str) -> None:
+    tab.open(f"{address}/{path}")
+    wanted = "document.querySelectorAll('a, select, input, button, summary, [tabindex=\"0\"]').length"
+    # A browser steps through the parts of a date one by one, and not into what is folded.
+    most = tab.evaluate(wanted) + 6 * tab.evaluate("document.querySelectorAll('input[type=date]').length")
+    tab.evaluate(
+        "window.reached = new Set(); document.addEventListener('focusin', each => reached.add(each.target)); 0"
+    )
+    for _ in range(most):
+        tab.press("Tab")
+
+    left = "[...document.querySelectorAll('a, .scroll, select, button, summary')].filter(each => !reached.has(each)).length"
+    assert tab.evaluate(left) == 0
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_print_has_no_menus_and_no_background(tab: Tab, address: str, path: str) -> None:
+    tab.open(f"{address}/{path}")
     tab.call("Emulation.setEmulatedMedia", media="print")
 
     assert tab.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
-    assert tab.evaluate("getComputedStyle(document.querySelector('.grid td a')).backgroundColor") == "rgba(0, 0, 0, 0)"
+    painted = "[...document.querySelectorAll('.mark, .grid td a')].map(each => getComputedStyle(each).backgroundColor)"
+    assert set(tab.evaluate(painted)) <= {"rgba(0, 0, 0, 0)"}
     assert tab.print_to_pdf().startswith(b"%PDF")
 
 

@@ -282,13 +282,27 @@ def test_hostile_text_is_text_in_every_field(pages: Pages) -> None:
         .replace(b"NW_2026-12-06.txt", b"<script>x"),
     )
 
-    for path in ("", "batches", f"batch/{failed.batch}", "batch/northwind.accruals.2026-12-06.1"):
-        page = pages.get(path)
+    used = InUse(purpose="partner", secret=HOSTILE, expires=NOW, thumbprint=HOSTILE)
+    remember_certificates(context, "northwind", (used,))
+    dbt = {"run_id": HOSTILE, "status": HOSTILE, "message": HOSTILE, "started": "2026-12-06T01:00:00Z"}
+    assert pages.context.stores.dbt is not None
+    pages.context.stores.dbt.upload_blob("state/runs.json", json.dumps({"runs": [dbt]}).encode())
+    pages.context.stores.encrypted.upload_blob(
+        f"{failed.batch.folder}/manifest.json",
+        json.dumps(
+            {"files": [{"name": HOSTILE}], HOSTILE: HOSTILE, "totals": {"rows": HOSTILE, "sums": [{"column": HOSTILE}]}}
+        ),
+    )
+
+    batches = (f"batch/{failed.batch}", "batch/northwind.accruals.2026-12-06.1")
+    for path in ("", "batches", *batches, "partner/northwind", "nights"):
+        page = pages.get(path, **({"date": "2026-12-06"} if path == "nights" else {}))
         shown = Reader(page.body)
 
         assert page.status == 200
-        assert "alert(1)" in shown.text or path in ("", "batches")
-        assert "{{7*7}}" in shown.text or path in ("", "batches")
+        assert "alert(1)" in shown.text
+        assert "{{7*7}}" in shown.text
+        json.loads(pages.get(path, format="json").body)
         tags = {tag for tag, _ in shown.elements}
         assert not tags & {"script", "img", "iframe", "object", "form"} - {"form"}
         assert not [name for _, attributes in shown.elements for name in attributes if name.startswith("on")]
