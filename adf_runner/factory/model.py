@@ -18,23 +18,21 @@ BRANCHES = {
 }
 
 
-class Named(dict[str, T]):
+class Named(Mapping[str, T]):
     """Resources by name; Data Factory's names are unique whatever their case, and are found in any."""
 
-    def _known(self, name: object) -> object:
-        if super().__contains__(name) or not isinstance(name, str):
-            return name
-        folded = name.lower()
-        return next((known for known in self if known.lower() == folded), name)
-
-    def __contains__(self, name: object) -> bool:
-        return super().__contains__(self._known(name))
+    def __init__(self, found: Mapping[str, T]) -> None:
+        self._found = dict(found)
+        self._spelt = {name.lower(): name for name in found}
 
     def __getitem__(self, name: str) -> T:
-        return super().__getitem__(self._known(name))  # type: ignore[index] # a str gives a str
+        return self._found[name if name in self._found else self._spelt.get(name.lower(), name)]
 
-    def get(self, name: str, default: Any = None) -> Any:  # type: ignore[override] # one signature for both of dict
-        return super().get(self._known(name), default)  # type: ignore[arg-type] # a str gives a str
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
