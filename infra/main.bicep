@@ -69,6 +69,9 @@ param signingKey string = 'sealift-signing'
 @description('The key that signs OpenPGP files, and nothing else: one RSA key must not sign in two ways. Its name is the app\'s setting.')
 param openpgpSigningKey string = 'sealift-openpgp'
 
+@description('The key that signs S/MIME files, and nothing else. Its name is the app\'s setting and that of its certificate.')
+param smimeSigningKey string = 'sealift-smime'
+
 @description('While the signing key is rotated: the next one. It is made, so that partners can be given its public half; nothing uses it yet.')
 param nextSigningKey string = ''
 
@@ -244,7 +247,7 @@ module vault 'modules/vault.bicep' = {
     location: location
     tags: tags
     token: token
-    signingKeys: union(signingKeys, [openpgpSigningKey])
+    signingKeys: union(signingKeys, [openpgpSigningKey, smimeSigningKey])
     partners: partners
     extraSecrets: concat(['function-key', 'warehouse-password', 'dbt-password', 'alert-webhook'], escrowSecrets)
     sku: vaultSku
@@ -468,6 +471,7 @@ module app 'modules/function_app.bicep' = {
     vaultUrl: vault.outputs.url
     signingKey: signingKey
     openpgpSigningKey: openpgpSigningKey
+    smimeSigningKey: smimeSigningKey
     partnerSftp: partnerSftp
     insightsName: monitoring.outputs.insightsName
     maximumInstances: maximumInstances
@@ -496,6 +500,7 @@ module grants 'modules/access.bicep' = {
     signingKeys: signingKeys
     oldSigningKeys: oldSigningKeys
     openpgpSigningKey: openpgpSigningKey
+    smimeSigningKey: smimeSigningKey
     partners: partners
     escrowSecrets: escrowSecrets
     registryName: registry.outputs.name

@@ -9,6 +9,7 @@ param vaultName string
 param signingKeys array
 param oldSigningKeys array
 param openpgpSigningKey string
+param smimeSigningKey string
 param partners array
 param escrowSecrets array
 param registryName string
@@ -93,6 +94,9 @@ resource vault 'Microsoft.KeyVault/vaults@2026-02-01' existing = {
 
   resource openpgpSigning 'keys' existing = {
     name: openpgpSigningKey
+  }
+  resource smimeSigning 'keys' existing = {
+    name: smimeSigningKey
   }
 
   resource functionKey 'secrets' existing = {
@@ -230,6 +234,17 @@ resource appOpenpgpSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' 
     principalType: 'ServicePrincipal'
     roleDefinitionId: useCustomRole ? signManifests.id : roles.cryptoUser
     description: 'Signs OpenPGP files inside the vault, with a key that signs nothing else.'
+  }
+}
+
+resource appSmimeSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(vault::smimeSigning.id, 'app', useCustomRole ? 'custom' : roles.cryptoUser)
+  scope: vault::smimeSigning
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: useCustomRole ? signManifests.id : roles.cryptoUser
+    description: 'Signs S/MIME files inside the vault, with a key that signs nothing else.'
   }
 }
 

@@ -12,6 +12,7 @@ param encryptedBlobUrl string
 param vaultUrl string
 param signingKey string
 param openpgpSigningKey string
+param smimeSigningKey string
 param partnerSftp object
 param insightsName string
 param maximumInstances int
@@ -147,6 +148,7 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
       KEY_VAULT_URL: vaultUrl
       SIGNING_KEY: signingKey
       OPENPGP_SIGNING_KEY: openpgpSigningKey
+      SMIME_SIGNING_KEY: smimeSigningKey
       APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
       APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
       PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'

@@ -93,7 +93,7 @@ def custom_role(template: Template, start: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("key", ["sealift-signing", "sealift-openpgp"])
+@pytest.mark.parametrize("key", ["sealift-signing", "sealift-openpgp", "sealift-smime"])
 def test_the_app_may_sign_and_do_nothing_else_with_a_signing_key(templates: dict[str, Template], key: str) -> None:
     role = custom_role(templates["dev"], "Sealift manifest signer")
     permissions: list[dict[str, Any]] = role["properties"]["permissions"]
@@ -136,8 +136,9 @@ def test_a_deployment_without_a_deployer_grants_people_nothing(templates: dict[s
     assert not [row for row in templates["prod"].access if row["principal"] == "deployer"]
 
 
-def test_nobody_but_the_app_has_a_grant_on_the_key_of_openpgp_files(templates: dict[str, Template]) -> None:
-    found = [row for row in templates["dev"].access if row["scope"].endswith("/sealift-openpgp")]
+@pytest.mark.parametrize("key", ["sealift-openpgp", "sealift-smime"])
+def test_nobody_but_the_app_has_a_grant_on_a_key_that_signs_files(templates: dict[str, Template], key: str) -> None:
+    found = [row for row in templates["dev"].access if row["scope"].endswith(f"/{key}")]
 
     assert [row["principal"] for row in found] == ["app"]
 

@@ -196,7 +196,7 @@ def test_the_signing_keys_are_those_that_the_app_asks_for(templates: dict[str, T
     keys = [item["name"].split("/")[-1] for item in templates["dev"].of("Microsoft.KeyVault/vaults/keys")]
     settings = settings_of(templates["dev"])
 
-    assert sorted(keys) == sorted([settings["SIGNING_KEY"], settings["OPENPGP_SIGNING_KEY"]])
+    assert sorted(keys) == sorted(settings[f"{kind}SIGNING_KEY"] for kind in ("", "OPENPGP_", "SMIME_"))
 
 
 def test_dbt_finds_the_variables_that_it_needs(templates: dict[str, Template]) -> None:

@@ -146,7 +146,7 @@ def test_placeholders_are_written_once_only() -> None:
     assert re.search(r"@onlyIfNotExists\(\)\s+resource secrets ", text)
 
 
-@pytest.mark.parametrize("name", ["sealift-signing", "sealift-openpgp"])
+@pytest.mark.parametrize("name", ["sealift-signing", "sealift-openpgp", "sealift-smime"])
 def test_a_signing_key_can_only_sign(template: Template, name: str) -> None:
     [key] = [key for key in template.of("Microsoft.KeyVault/vaults/keys") if key["name"].endswith(f"/{name}")]
 
