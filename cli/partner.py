@@ -23,7 +23,7 @@ from delivery.check import Finding, check_server
 from encryption import FileInfo, OpenPgp, Smime, seal
 from encryption.vault import Vault
 from partners import PartnerInvalid, load_partner
-from partners.checking import layout_notes
+from partners.checking import format_notes, layout_notes
 from partners.loading import EXAMPLES, FOLDER
 from partners.model import Partner
 
@@ -93,7 +93,7 @@ def _show_partner(path: Path, partner: Partner) -> None:
     print(f"  + {path}: {len(partner.feeds)} feed(s): {', '.join(partner.feeds)}")
     for name, feed in partner.feeds.items():
         columns = {column.name: column for column in feed.columns}
-        for note in layout_notes(feed.full_layout, columns):
+        for note in [*format_notes(feed.format), *layout_notes(feed.full_layout, columns)]:
             print(f"    ! {name}: {note}")
     for note in calendar_notes(partner, datetime.now(UTC)):
         print(f"    ! {note}")

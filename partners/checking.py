@@ -47,6 +47,15 @@ def layout_faults(layout: Layout, columns: Sequence[Column], order_by: Sequence[
         yield from _trial_faults(layout, columns)
 
 
+def format_notes(format: str) -> Iterator[str]:  # noqa: A002  # the field's word
+    """Yield what a person should ask the partner about a format: which programs open it."""
+    if format == "cms":
+        yield (
+            "cms is opened by openssl 3, Bouncy Castle for Java and our kit alone; for Windows, .NET, NSS or a transfer "
+            "product with S/MIME write format: smime (docs/partners.md, The format)"
+        )
+
+
 def layout_notes(layout: Layout, columns: Mapping[str, Column]) -> Iterator[str]:
     """Yield what a layout leaves unchecked, for people."""
     for f, reason in uncountable(layout, columns):

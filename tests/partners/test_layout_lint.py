@@ -157,6 +157,18 @@ def test_tables_and_columns_that_dbt_does_not_build_are_found_with_other_faults(
     assert "'transactions' is no column of marts.partner_batch_totals; did you mean 'transaction_count'?" in shown
 
 
+@pytest.mark.parametrize(("kind", "is_noted"), [("cms", True), ("smime", False)])
+def test_lint_says_what_opens_a_cms_file_and_recommends_smime(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, is_noted: bool
+) -> None:
+    text = (FOLDER / "cedarway.yaml").read_text().replace("format: detached", f"format: {kind}")
+    (tmp_path / "cedarway.yaml").write_text(text)
+
+    assert lint(tmp_path) == 0
+
+    assert ("! purchases: cms is opened by openssl 3" in capsys.readouterr().out) is is_noted
+
+
 def test_the_partner_files_of_the_repository_have_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
     assert lint(EXAMPLES.parent) == 0
 
