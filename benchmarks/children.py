@@ -6,9 +6,38 @@ import os
 import resource
 import subprocess
 import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 LOOK_SECONDS = 0.01
+READ_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One run of one tool."""
+
+    wall_seconds: float
+    cpu_seconds: float
+    rss_mib: float
+
+
+def measure(command: str, folder: Path) -> Figure:
+    """Run a command or pipeline in a shell, in a folder; its CPU time is that of all its processes."""
+    began = time.perf_counter()
+    plainly = command if "|" in command else f"exec {command}"
+    usage, peak_mib = wait(subprocess.Popen(["sh", "-c", plainly], cwd=folder, stdout=subprocess.DEVNULL))
+    wall = time.perf_counter() - began
+    return Figure(wall_seconds=wall, cpu_seconds=usage.ru_utime + usage.ru_stime, rss_mib=peak_mib)
+
+
+def read_pieces(path: Path) -> Iterator[bytes]:
+    """Yield a file's content in pieces."""
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(READ_BYTES):
+            yield piece
 
 
 def wait(process: subprocess.Popen[bytes]) -> tuple[resource.struct_rusage, float]:

@@ -1,6 +1,7 @@
 """`./sealift bench seal`: sealing and opening one large file in memory, beside every peer that this machine has.
 
-`--format openpgp` compares OpenPGP files with gpg alone (benchmarks/seal_openpgp.py).
+`--format openpgp` compares OpenPGP files with gpg alone (benchmarks/seal_openpgp.py), `--format smime` S/MIME files with openssl
+(benchmarks/seal_smime.py).
 
 All tools read the same file from RAM and write to nowhere, each in a process of its own, in turns; the best of the rounds
 counts. CPU seconds per GB are the steadier figure on a shared machine. `ratio` is a tool's CPU time against that of native
@@ -51,7 +52,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--mib", type=int, default=2048, help="size of the file (2048)")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--no-peers", action="store_true")
-    parser.add_argument("--format", choices=("native", "openpgp"), default="native")
+    parser.add_argument("--format", choices=("native", "openpgp", "smime"), default="native")
     parser.add_argument("--child", nargs=2, metavar=("WORK", "FILE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.child:
@@ -62,6 +63,10 @@ def main(argv: list[str]) -> int:
             from benchmarks.seal_openpgp import compare
 
             return compare(Path(folder), arguments.mib, arguments.rounds)
+        if arguments.format == "smime":
+            from benchmarks.seal_smime import compare as compare_smime
+
+            return compare_smime(Path(folder), arguments.mib, arguments.rounds)
         return _compare(Path(folder), arguments.mib, arguments.rounds, peers=not arguments.no_peers)
 
 

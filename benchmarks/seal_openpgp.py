@@ -13,30 +13,17 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 
-from benchmarks.children import wait
+from benchmarks.children import Figure, measure, read_pieces
 
 ROOT = Path(__file__).resolve().parent.parent
-READ_BYTES = 64 * 1024
 ENCRYPT_BAR, SIGN_BAR, RSS_MIB = 1.15, 0.8, 60
 AS_SET_UP = "gpg encrypt + sign, as it is set up"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One run of one tool."""
-
-    wall_seconds: float
-    cpu_seconds: float
-    rss_mib: float
 
 
 def compare(folder: Path, mib: int, rounds: int) -> int:
@@ -56,7 +43,7 @@ def compare(folder: Path, mib: int, rounds: int) -> int:
         runs: dict[str, list[Figure]] = {name: [] for name in tools}
         for _ in range(rounds):
             for name, command in tools.items():
-                runs[name].append(_measure(command))
+                runs[name].append(measure(command, ROOT))
     finally:
         subprocess.run(["gpgconf", "--homedir", str(folder / "gnupg"), "--kill", "all"], check=False)
     return _print(runs, mib)
@@ -125,15 +112,6 @@ def _write_key(path: Path) -> None:
     path.write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
 
 
-def _measure(command: str) -> Figure:
-    """Run a command or pipeline in a shell; its CPU time is that of all its processes."""
-    began = time.perf_counter()
-    plainly = command if "|" in command else f"exec {command}"
-    usage, peak_mib = wait(subprocess.Popen(["sh", "-c", plainly], cwd=ROOT, stdout=subprocess.DEVNULL))
-    wall = time.perf_counter() - began
-    return Figure(wall_seconds=wall, cpu_seconds=usage.ru_utime + usage.ru_stime, rss_mib=peak_mib)
-
-
 # ------------------------------------------------------------------------------------------- what a child process does
 
 
@@ -153,20 +131,14 @@ def _child(work: str, path: Path) -> None:
     options = OpenPgp(signer=signer)
     if work.startswith("seal"):
         file = FileInfo(batch="bench", name="plain", plaintext_bytes=path.stat().st_size, created=now)
-        for _ in seal(_read(path), file=file, recipients=[recipient], format=options, hash_threads=False):
+        for _ in seal(read_pieces(path), file=file, recipients=[recipient], format=options, hash_threads=False):
             pass
         return
     session_key = os.urandom(32)
     message = Message(session_key, [recipient.wrap(session_key)], "plain", now, options)
-    for piece in _read(path):
+    for piece in read_pieces(path):
         message.update(piece)
     message.finish()
-
-
-def _read(path: Path) -> Iterator[bytes]:
-    with path.open("rb", buffering=0) as file:
-        while piece := file.read(READ_BYTES):
-            yield piece
 
 
 if __name__ == "__main__":

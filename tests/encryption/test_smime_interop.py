@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +20,13 @@ from encryption_support import file_info, make_certificate, pem, private_pem, rs
 from encryption import Recipient, Smime, seal
 
 HERE = Path(__file__).parent / "smime_interop"
+ROOT = Path(__file__).resolve().parents[2]
 SIZES = (0, 15, 16, 17, 65_519, 65_520, 65_536, 1024 * 1024)
 JARS = [Path("/usr/share/java") / name for name in ("bcprov.jar", "bcutil.jar", "bcpkix.jar")]
+
+needs_bouncy_castle = pytest.mark.skipif(
+    shutil.which("java") is None or not all(jar.exists() for jar in JARS), reason="Bouncy Castle is not installed"
+)
 
 
 @dataclass(frozen=True)
@@ -124,9 +131,7 @@ def test_nss_knows_no_oaep_as_the_table_of_programs_says(world: World, nss: Path
     assert b"SEC_ERROR_UNSUPPORTED_KEYALG" in done.stderr
 
 
-@pytest.mark.skipif(
-    shutil.which("java") is None or not all(jar.exists() for jar in JARS), reason="Bouncy Castle is not installed"
-)
+@needs_bouncy_castle
 def test_bouncy_castle_opens_and_verifies(world: World) -> None:
     files = world.files("none")
     path = ":".join(map(str, JARS))
@@ -154,3 +159,44 @@ def test_gpgsm_opens_pkcs1v15_files(world: World, tmp_path: Path) -> None:
             assert done.stdout == content_of(file), (file.name, done.stderr)
     finally:
         subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], capture_output=True)
+
+
+STREAMING = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from cryptography import x509
+from cli.batch_folder import read_chunks
+from encryption import FileInfo, Recipient, Smime, seal
+plain, certificate, size = Path(sys.argv[1]), x509.load_pem_x509_certificate(Path(sys.argv[2]).read_bytes()), int(sys.argv[3])
+file = FileInfo(batch="by-hand", name="plain", plaintext_bytes=size, created=datetime.now(UTC))
+sys.stdout.buffer.writelines(seal(read_chunks(plain), file=file, recipients=[Recipient("me", certificate)], format=Smime()))
+status = Path("/proc/self/status").read_text()
+print(next(line for line in status.splitlines() if line.startswith("VmHWM:")), file=sys.stderr)
+"""
+
+
+@pytest.mark.slow
+@needs_bouncy_castle
+def test_three_gib_stream_in_constant_memory_and_bouncy_castle_opens_them(world: World, tmp_path: Path) -> None:
+    """Not openssl: it reads a whole file before it decrypts, and refuses one of 3 GiB."""
+    size = 3 * 2**30
+    with (tmp_path / "plain").open("wb") as file:
+        file.truncate(size)
+    expected = hashlib.sha256()
+    for _ in range(size // 2**20):
+        expected.update(bytes(2**20))
+    (tmp_path / "ours.py").write_text(STREAMING)
+    ours = f"{sys.executable} {tmp_path}/ours.py {tmp_path}/plain cert.pem {size} 2>{tmp_path}/peak"
+    opening = f"java -Xmx64m -cp {':'.join(map(str, JARS))} {HERE}/Smime.java key.pem cert.pem ours.pem /dev/stdin"
+
+    done = subprocess.run(
+        ["sh", "-c", f"{ours} | {opening}"],
+        cwd=world.folder,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+    assert done.stdout.split() == ["/dev/stdin", expected.hexdigest(), "unsigned"], done.stderr
+    assert int((tmp_path / "peak").read_text().split()[1]) < 60 * 1024
