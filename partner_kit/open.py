@@ -26,6 +26,7 @@ import io
 import json
 import os
 import re
+import secrets
 import signal
 import stat
 import sys
@@ -49,6 +50,7 @@ MAX_FILES = 10000
 MAX_RECIPIENTS = 8
 MAX_PLAINTEXT = {"native": 2**52, "detached": 2**36 - 32, "cms": 2**30, "openpgp": 2**52, "smime": 2**52}
 OAEP = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
+PKCS1 = padding.PKCS1v15()
 PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
 
 
@@ -347,15 +349,31 @@ def unlisted(folder, prefix, manifest):
 
 def unwrap(wrapped_keys, key, scheme=OAEP):
     """Return the file key; random bytes when none unwraps, so that the failure looks the same as for a changed file."""
-    for wrapped in wrapped_keys:
-        if len(wrapped) == (key.key_size + 7) // 8:
-            try:
-                file_key = key.decrypt(wrapped, scheme)
-            except ValueError:
-                continue
-            if len(file_key) == 32:
-                return file_key
+    fitting = [wrapped for wrapped in wrapped_keys if len(wrapped) == (key.key_size + 7) // 8]
+    if scheme is PKCS1 and len(fitting) > 1:
+        fitting = [wrapped for wrapped in fitting if is_padded_for(wrapped, key)]
+    for wrapped in fitting:
+        try:
+            file_key = key.decrypt(wrapped, scheme)
+        except ValueError:
+            continue
+        if len(file_key) == 32:
+            return file_key
     return os.urandom(32)
+
+
+def is_padded_for(wrapped, key):
+    """Tell whether a file key was wrapped by PKCS#1 v1.5 for this key: of one for another key, openssl makes up what is in it.
+
+    The number is blinded, and nothing is reported: what is unwrapped here was named by a signed manifest.
+    """
+    numbers = key.private_numbers()
+    n, blinding = numbers.public_numbers.n, secrets.randbelow(1 << 2048) + 2
+    hidden = int.from_bytes(wrapped, "big") * pow(blinding, numbers.public_numbers.e, n) % n
+    left, right = pow(hidden, numbers.dmp1, numbers.p), pow(hidden, numbers.dmq1, numbers.q)
+    opened = (right + numbers.q * (numbers.iqmp * (left - right) % numbers.p)) * pow(blinding, -1, n) % n
+    block = opened.to_bytes(len(wrapped), "big")
+    return block[:2] == b"\0\2" and block.find(b"\0", 2) == len(block) - 33
 
 
 class Source:
@@ -525,7 +543,7 @@ class Pieces:
 
 
 def without_armour(source, sealed_bytes):
-    """Return what is inside, and how many bytes of it there are: exactly, or up to two less where there is armour."""
+    """Return what is inside, and how many bytes of it there are, or with armour up to two more than in truth."""
     start = source.read(1)
     if start not in ARMOURS:
         return Pieces(rest_of(start, source)), sealed_bytes
@@ -570,7 +588,7 @@ def open_smime(source, file, recipients, key):
     der_is(inside, "a080", "segments")
     unsigned = (file["plaintext_bytes"] // 16 + 1) * 16
     is_signed = file_bytes - inside.position - unsigned - 5 * (unsigned // SEGMENT) > 64
-    file_key = unwrap(wrapped, key, padding.PKCS1v15() if is_pkcs1 else OAEP)
+    file_key = unwrap(wrapped, key, PKCS1 if is_pkcs1 else OAEP)
     content = decrypt_cbc(Cipher(algorithms.AES(file_key), modes.CBC(iv)).decryptor(), inside)
     return counted(signed_content(content) if is_signed else content, file["plaintext_bytes"])
 

@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of everything that reads strangers' bytes; run by hand, it needs `pip install atheris`:
 
-    python tests/encryption/fuzz.py header|manifest|keys|cms|doctor [-max_total_time=60]
+    python tests/encryption/fuzz.py header|manifest|keys|cms|smime|doctor [-max_total_time=60]
 
 Each target may raise only its own errors; what it accepts must be written back to the same bytes. Findings become tests in
 test_hostile_input.py. The everyday runs use hypothesis; this goes deeper, for as long as one lets it.
@@ -9,6 +9,7 @@ test_hostile_input.py. The everyday runs use hypothesis; this goes deeper, for a
 from __future__ import annotations
 
 import datetime as dt
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,8 @@ with atheris.instrument_imports(include=["encryption"]):
     from encryption.doctor import diagnose
     from encryption.errors import InvalidValue
     from encryption.header import parse_header
+    from encryption.smime import read_smime_envelope
+    from encryption.smime_armour import Unarmoured
 
 NOW = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
 
@@ -69,11 +72,23 @@ def cms(data: bytes) -> None:
     assert len(found.nonce) == 12
 
 
+def smime(data: bytes) -> None:
+    source = io.BytesIO(data)
+    try:
+        found = read_smime_envelope(Unarmoured(source.read, len(data)).read)
+    except MalformedHeader:
+        return
+    assert 1 <= len(found.wrapped_keys) <= 8
+    assert len(found.iv) == 16
+
+
 def doctor(data: bytes) -> None:
     assert diagnose(data, NOW).kind
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {each.__name__: each for each in (header, manifest, keys, cms, doctor)}
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    each.__name__: each for each in (header, manifest, keys, cms, smime, doctor)
+}
 
 if __name__ == "__main__":
     target = TARGETS[sys.argv.pop(1)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import email
 import functools
@@ -31,7 +32,7 @@ from encryption.opening import _segments
 from encryption.sealing import SealedFile
 from encryption.signed_data import HEAD, own_smime_certificate
 from encryption.smime import envelope_head, read_smime_envelope
-from encryption.wrapping import PKCS1, unwrap
+from encryption.wrapping import PKCS1, SCHEMES, unwrap
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 SIGNED = Smime(signer=smime_signer())
@@ -121,6 +122,27 @@ def test_a_second_recipient_opens_the_same_file() -> None:
 
     assert read(data, 5, rsa_key("escrow")) == b"hello"
     assert len(result.recipients) == 2
+
+
+def test_of_many_recipients_each_finds_its_own_key_though_openssl_makes_up_others() -> None:
+    """Of a block for another key openssl makes up a message, once in 500 times of 32 bytes: 3,000 blocks hold some."""
+    mine, stranger = rsa_key(), rsa_key("stranger").public_key()
+    file_key = bytes(range(32))
+    made_up = [
+        block
+        for block in (stranger.encrypt(bytes(32), padding.PKCS1v15()) for _ in range(3000))
+        if opens_to_32_bytes(block, mine)
+    ]
+    own = mine.public_key().encrypt(file_key, padding.PKCS1v15())
+
+    assert unwrap([*made_up[:7], own], mine, SCHEMES[PKCS1]) == file_key
+
+
+def opens_to_32_bytes(block: bytes, key: rsa.RSAPrivateKey) -> bool:
+    try:
+        return len(key.decrypt(block, padding.PKCS1v15())) == 32
+    except ValueError:
+        return False
 
 
 def test_the_file_key_is_wrapped_as_keys_json_says() -> None:
@@ -213,6 +235,27 @@ def test_a_name_ends_in_p7m_or_in_nothing_more() -> None:
     assert seal([b""], file=file_info(0), recipients=recipients, format=Smime(extension="")).sealed_name == "a.csv"
     with pytest.raises(InvalidValue, match=r"ends in \.p7m or in nothing more"):
         seal([b""], file=file_info(0), recipients=recipients, format=Smime(extension=".zip"))
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 1200), st.binary(max_size=40), st.sampled_from(WISHES))
+def test_whatever_is_changed_in_a_file_raises_no_other_error(start: int, change: bytes, wish: Smime) -> None:
+    data = bytearray(written_before(wish))
+    data[start : start + len(change)] = change
+
+    with contextlib.suppress(MalformedHeader, CannotOpen):
+        read(bytes(data), 5)
+
+
+@functools.cache
+def written_before(wish: Smime) -> bytes:
+    return write(b"hello", wish)[0]
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b"0\x80", b"-----BEGIN CMS-----\n", b"MIME-Version: 1.0\r\n"]))
+def test_any_bytes_are_no_smime_file(data: bytes, start: bytes) -> None:
+    with pytest.raises(MalformedHeader):
+        read(start + data, 5)
 
 
 @pytest.mark.parametrize("year", [2026, 2049, 2050])

@@ -6,6 +6,7 @@ import datetime as dt
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from encryption_support import file_info, name, pem, private_pem, public_pem, rsa_key, smime_signer
 
+from cli.partner_kit import assemble_kit
 from cli.seal import sign, write_manifest
 from encryption import Recipient, Smime, seal
 
@@ -59,6 +61,27 @@ def fill(folder: Path, wish: Smime) -> Path:
 
 def run(program: list[str], text: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*program, text.replace("BATCH", BATCH)], cwd=folder, capture_output=True, text=True)
+
+
+def test_the_kit_has_our_certificate_and_a_test_batch_that_its_opener_opens(tmp_path: Path) -> None:
+    now = dt.datetime.now(dt.UTC)
+    (tmp_path / "keys").mkdir()
+    folder = fill(tmp_path / "keys", Smime())
+    certificate = x509.load_pem_x509_certificate((folder / "certificate.pem").read_bytes())
+    kit, company = tmp_path / "kit", rsa_key("manifest")
+    wish = Smime(signer=smime_signer(), armour="mime")
+
+    assemble_kit(
+        "northwind", public_pem(company), kit, now=now, recipients=[Recipient("partner", certificate)],
+        sign=lambda data: sign(data, company), formats=[wish],
+    )  # fmt: skip
+
+    manifest = next((kit / "test-batch" / "smime").glob("*.manifest.json"))
+    keys = ["--key", folder / "private.pem", "--sender", kit / "sender.pem", "--out", tmp_path / "opened"]
+    subprocess.run([sys.executable, kit / "open.py", manifest, *keys], check=True, capture_output=True)
+    assert "in the format smime" in (tmp_path / "opened" / "hello.txt").read_text()
+    assert (kit / "sealift.smime.pem").read_bytes() == pem(smime_signer().certificate)
+    assert (kit / "SMIME.md").read_text() == PAGE
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
