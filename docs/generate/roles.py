@@ -31,12 +31,13 @@ partners, northwind and contoso, and one escrow certificate; `<token>` is the st
 RIGHTS_OF_THE_DEPLOYER = """
 ## Before the first deployment
 
-The person or pipeline that runs `azd up` needs these, which no template can give: **Contributor** and **Role Based Access
-Control Administrator** on the subscription or, once it exists, on the resource group; the latter best with a condition that
-allows only the roles above. Defining the two custom roles (those named Sealift) needs **User Access Administrator** or
-**Owner**; with `SEALIFT_USE_CUSTOM_ROLE=false` the factory gets *Azure Container Instances Contributor* on that one group
-instead, which can also change and delete it, and the app *Key Vault Crypto User* on the two signing keys, which can also change,
-disable and back them up.
+The person or pipeline that runs `azd up` needs **Owner**, or **Contributor** and **User Access Administrator**, on the
+subscription: the template is deployed there, as it makes the resource group. Rights on the group alone are not enough, not even
+later. The deletion lock (`deleteLock`, on in prod) and the two custom roles (those named Sealift) need User Access
+Administrator. **Contributor** and **Role Based Access Control Administrator**, with a condition that allows only the roles
+above, deploy a stage without the lock and with `SEALIFT_USE_CUSTOM_ROLE=false`: then the factory gets *Azure Container Instances
+Contributor* on that one group instead, which can also change and delete it, and the app *Key Vault Crypto User* on the two
+signing keys, which can also change, disable and back them up.
 """
 
 

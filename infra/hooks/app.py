@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -19,10 +18,8 @@ from typing import Any
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import DefaultAzureCredential
 
-from infra.hooks.commands import ROOT, HookFailed, finish, run, say, setting
+from infra.hooks.commands import ROOT, HookFailed, finish, run, say, setting, wait_until
 
-LIMIT_SECONDS = 300
-PAUSE_SECONDS = 10
 PLAIN_CONNECTIONS = ("AzureWebJobsStorage", "AzureWebJobsDashboard", "RawStorage", "EncryptedStorage")
 
 
@@ -106,25 +103,6 @@ def check_settings(settings: dict[str, str]) -> None:
     say("no app setting holds a connection string")
 
 
-def wait_until(
-    try_once: Callable[[], None],
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Repeat `try_once` while it raises HookFailed, for five minutes: a new app needs a while until it answers."""
-    ends = clock() + LIMIT_SECONDS
-    while True:
-        try:
-            try_once()
-        except HookFailed:
-            if clock() >= ends:
-                raise
-            sleep(PAUSE_SECONDS)
-        else:
-            return
-
-
 def main() -> None:
     app_id = setting("SEALIFT_FUNCTION_APP_ID")
 
@@ -133,7 +111,7 @@ def main() -> None:
         return json.loads(run(["az", "rest", "--method", "post", "--url", url]))
 
     check_settings(rest("config/appsettings/list")["properties"])
-    key = rest("host/default/listKeys")["functionKeys"]["default"]
+    key = wait_until(lambda: rest("host/default/listKeys"))["functionKeys"]["default"]
     url = setting("SEALIFT_FUNCTION_APP_URL")
     token = token_for(os.environ.get("SEALIFT_ENTRA_CLIENT_ID", ""))
     wait_until(lambda: check(url, key, token))

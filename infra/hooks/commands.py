@@ -6,11 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from fault import Fault
 
+T = TypeVar("T")
+LIMIT_SECONDS = 300
+PAUSE_SECONDS = 10
 ROOT = Path(__file__).resolve().parents[2]
 INSTALL = {
     "az": "install the Azure CLI, then: az login",
@@ -53,6 +58,23 @@ def run(
         shown = " ".join(command[:4])
         raise HookFailed(f"`{shown} ...` ended with {done.returncode}{said}", hint or "fix it, then: azd up")
     return "" if show else done.stdout.strip()
+
+
+def wait_until(
+    try_once: Callable[[], T],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """Repeat `try_once` while it raises HookFailed, for five minutes: a new app needs a while for its keys and answers."""
+    ends = clock() + LIMIT_SECONDS
+    while True:
+        try:
+            return try_once()
+        except HookFailed:
+            if clock() >= ends:
+                raise
+            sleep(PAUSE_SECONDS)
 
 
 def setting(name: str) -> str:

@@ -14,7 +14,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 
-from infra.hooks.commands import ROOT, HookFailed, finish, run, say, setting
+from infra.hooks.commands import ROOT, HookFailed, finish, run, say, setting, wait_until
 
 SECRET = "function-key"  # noqa: S105 - a name
 
@@ -46,7 +46,9 @@ def main() -> None:
     stage = stage_name()
     # Not `host`/`default` by az functionapp: that command is slower and needs the name and the group apart.
     url = f"{setting('SEALIFT_FUNCTION_APP_ID')}/host/default/listKeys?api-version=2025-03-01"
-    key = json.loads(run(["az", "rest", "--method", "post", "--url", url]))["functionKeys"]["default"]
+    key = wait_until(lambda: json.loads(run(["az", "rest", "--method", "post", "--url", url])))["functionKeys"][
+        "default"
+    ]
     vault = SecretClient(setting("SEALIFT_KEY_VAULT_URL"), DefaultAzureCredential())
     say(
         "the function key is new in the vault" if store_function_key(vault, key) else "the function key is in the vault"

@@ -17,6 +17,7 @@ from typing import Any
 from infra.hooks.commands import ROOT, HookFailed, finish, run, say
 
 VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+EXAMPLE = re.compile(r"\bexample\.(com|org|net)\b", re.IGNORECASE)
 OWNED_BY_AZD = {"AZURE_ENV_NAME"}
 
 
@@ -36,6 +37,16 @@ def variables(stage: str, folder: Path = ROOT / "infra") -> dict[str, str]:
     return {**found, "SEALIFT_STAGE": stage}
 
 
+def refuse_examples(stage: str, found: dict[str, str]) -> None:
+    """Raise HookFailed for an address that is nobody's, before anything is made under it."""
+    for name, value in found.items():
+        if EXAMPLE.search(value):
+            raise HookFailed(
+                f"main.parameters.{stage}.json: {name} is {value!r}, which is nobody's",
+                "write yours into that file: it is the one place for a stage's settings",
+            )
+
+
 def _names(folder: Path) -> dict[str, str]:
     document = json.loads((folder / "main.parameters.json").read_text(encoding="utf-8"))
     return {name: VARIABLE.findall(entry["value"])[0] for name, entry in document["parameters"].items()}
@@ -48,7 +59,10 @@ def _text(value: Any) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python3 -m infra.hooks.stage", description="Fill the azd environment.")
     parser.add_argument("stage", help="dev or prod: infra/main.parameters.<stage>.json")
-    for name, value in variables(parser.parse_args().stage).items():
+    stage = parser.parse_args().stage
+    found = variables(stage)
+    refuse_examples(stage, found)
+    for name, value in found.items():
         run(["azd", "env", "set", name, value])
         say(f"{name}={value}")
 

@@ -58,12 +58,13 @@ resource silence 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
     evaluationFrequency: 'PT1H'
     windowSize: 'P1D'
     overrideQueryTimeRange: 'P2D'
-    // The table appears with the first run; the rule must be deployable before it.
+    // The table appears with the first run; the rule must be deployable before it, and fire without it.
     skipQueryValidation: true
     criteria: {
       allOf: [
         {
-          query: 'ADFPipelineRun | where TimeGenerated > ago(${noDeliveryHours}h) | where PipelineName == "deliver_batch" and Status == "Succeeded" | summarize Delivered = count() | where Delivered == 0'
+          // The empty table in the union: the very first night is watched too, when Azure has made no table yet.
+          query: 'union isfuzzy=true (datatable(TimeGenerated: datetime, PipelineName: string, Status: string)[]), ADFPipelineRun | where TimeGenerated > ago(${noDeliveryHours}h) | where PipelineName == "deliver_batch" and Status == "Succeeded" | summarize Delivered = count() | where Delivered == 0'
           timeAggregation: 'Count'
           operator: 'GreaterThan'
           threshold: 0
@@ -93,7 +94,8 @@ resource poison 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
     autoMitigate: true
     scopes: [workspaceId]
     evaluationFrequency: 'PT5M'
-    windowSize: 'PT5M'
+    // Resource logs arrive up to ten minutes late: a window of five would miss most of them.
+    windowSize: 'PT30M'
     skipQueryValidation: true
     criteria: {
       allOf: [

@@ -86,12 +86,9 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
     outboundVnetRouting: empty(subnetId) ? null : {
       allTraffic: true
     }
-    endToEndEncryptionEnabled: true
-    sshEnabled: false
     siteConfig: {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
-      ftpsState: 'Disabled'
       http20Enabled: true
       ipSecurityRestrictionsDefaultAction: restricted ? 'Deny' : 'Allow'
       ipSecurityRestrictions: restricted ? concat([factoryRule], operatorRules) : []
@@ -138,6 +135,8 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
   resource settings 'config' = {
     name: 'appsettings'
     properties: union({
+      // Beside the addresses: the host reads the name where it builds its own client (a race when an instance starts).
+      AzureWebJobsStorage__accountName: hostAccountName
       AzureWebJobsStorage__blobServiceUri: 'https://${hostAccountName}.blob.${environment().suffixes.storage}'
       AzureWebJobsStorage__queueServiceUri: 'https://${hostAccountName}.queue.${environment().suffixes.storage}'
       AzureWebJobsStorage__credential: 'managedidentity'

@@ -36,6 +36,8 @@ resource perimeter 'Microsoft.Network/networkSecurityPerimeters@2025-05-01' = {
     }
   }
 
+  // The service takes one association at a time.
+  @batchSize(1)
   resource members 'resourceAssociations' = [for target in targets: {
     name: target.name
     properties: {

@@ -79,7 +79,8 @@ resource server 'Microsoft.DBforPostgreSQL/flexibleServers@2025-08-01' = {
       principalType: administratorType
       tenantId: subscription().tenantId
     }
-    dependsOn: [operators]
+    // All three: the loop of the operators is empty where no address is named, and then waits for nothing.
+    dependsOn: [warehouse, azureOnly, operators]
   }
 }
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,34 @@ def packaged(folder: Path) -> set[str]:
     return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines())
 
 
+def packaged_by_azd(folder: Path) -> set[str]:
+    """The files of a folder that azd packages: its matcher's last rule that fits a path decides, and `*` crosses `/`.
+
+    A folder that is ignored is not entered; one that is let in does not let its content in.
+    """
+    rules = [line for line in (ROOT / ".funcignore").read_text().splitlines() if line and not line.startswith("#")]
+
+    def is_ignored(path: str) -> bool:
+        verdict = False
+        for rule in rules:
+            pattern = rule.removeprefix("!")
+            if "/" in pattern:
+                fits = fnmatch.fnmatchcase(path, pattern.removeprefix("/").removeprefix("**/"))
+                fits = fits or (pattern.startswith("**/") and fnmatch.fnmatchcase(path, pattern[1:]))
+                fits = fits or (pattern.startswith("**/") and fnmatch.fnmatchcase(path, f"*{pattern[2:]}"))
+            else:
+                fits = fnmatch.fnmatchcase(path.rsplit("/", 1)[-1], pattern)
+            verdict = verdict if not fits else not rule.startswith("!")
+        return verdict
+
+    found = set()
+    for place, folders, files in os.walk(folder):
+        inside = Path(place).relative_to(folder)
+        folders[:] = [name for name in folders if name != ".git" and not is_ignored((inside / name).as_posix())]
+        found |= {(inside / name).as_posix() for name in files if not is_ignored((inside / name).as_posix())}
+    return found
+
+
 def app_imports(start: str) -> set[str]:
     """What is imported from this folder by `start`, and by that, and so on: top-level names."""
     found: set[str] = set()
@@ -111,6 +141,7 @@ def test_only_what_the_app_needs_is_in_its_package(tmp_path: Path) -> None:
 
     assert needed == {"function_app", "batches", "delivery", "encryption", "fault", "monitor", "partners"}
     assert packaged(tmp_path) == wanted
+    assert packaged_by_azd(tmp_path) == wanted
 
 
 def test_every_file_of_the_app_s_packages_is_in_its_package(tmp_path: Path) -> None:
@@ -125,6 +156,27 @@ def test_every_file_of_the_app_s_packages_is_in_its_package(tmp_path: Path) -> N
         (tmp_path / name).touch()
 
     assert packaged(tmp_path) == set(names)
+    assert packaged_by_azd(tmp_path) == set(names)
+
+
+def test_the_host_starts_from_exactly_what_azd_packages(tmp_path: Path) -> None:
+    checkout, package = tmp_path / "checkout", tmp_path / "package"
+    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files"], check=True, capture_output=True, text=True)
+    for name in listed.stdout.splitlines():
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, checkout / name) if (ROOT / name).is_file() else None
+    for name in packaged_by_azd(checkout):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(checkout / name, package / name)
+    source = "import function_app; print(len(function_app.app.get_functions()))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", source], cwd=package, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": ""}
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 10
+    assert {path.name for path in package.iterdir()} == {path.partition("/")[0] for path in packaged(checkout)}
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -153,10 +205,23 @@ def test_there_is_a_workflow_to_test_to_plan_to_apply_to_see_drift_and_to_audit(
 
 @pytest.mark.parametrize("name", ["apply", "drift", "plan"])
 def test_azd_is_there_before_anybody_signs_in(name: str) -> None:
-    [job] = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text())["jobs"].values()
+    job = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text())["jobs"][name]
     used = [step.get("uses", "").split("@")[0] for step in job["steps"]]
 
     assert used.index("./.github/actions/azd") < used.index("azure/login")
+
+
+@pytest.mark.parametrize("name", ["apply", "drift", "plan"])
+def test_a_workflow_that_does_nothing_says_so(name: str) -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text())["jobs"]
+
+    assert jobs["not-deployed"]["if"] == "vars.AZURE_SUBSCRIPTION_ID == ''"
+    assert jobs[name]["if"].startswith("vars.AZURE_SUBSCRIPTION_ID != ''")
+    assert "::warning::" in jobs["not-deployed"]["steps"][0]["run"]
+
+
+def test_the_plan_asks_for_no_right_to_write() -> None:
+    assert "--validation-level ProviderNoRbac" in (ROOT / ".github" / "workflows" / "plan.yml").read_text()
 
 
 def test_the_archive_of_azd_is_checked_before_anything_of_it_runs() -> None:

@@ -320,11 +320,26 @@ def test_a_stage_is_written_into_azd_s_environment(
     programs: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = programs("azd", "")
+    mine = stage.variables("dev") | {"SEALIFT_ALERT_EMAIL": "operator@company.test"}
+    monkeypatch.setattr(stage, "variables", lambda _stage: mine)
     monkeypatch.setattr(sys, "argv", ["stage", "dev"])
 
     stage.main()
 
     assert "azd env set SEALIFT_BUDGET_AMOUNT 50" in log.read_text().splitlines()
+
+
+@pytest.mark.parametrize("name", ["dev", "prod"])
+def test_a_stage_with_an_example_address_is_refused_before_anything_is_written(
+    name: str, programs: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = programs("azd", "")
+    monkeypatch.setattr(sys, "argv", ["stage", name])
+
+    with pytest.raises(HookFailed, match=r"operator@example\.com', which is nobody's"):
+        stage.main()
+
+    assert "env set" not in log.read_text()
 
 
 def test_an_unknown_stage_names_the_known_ones() -> None:
@@ -444,7 +459,7 @@ def test_an_app_that_is_not_there_is_waited_for_five_minutes() -> None:
     clock = Clock()
 
     with pytest.raises(HookFailed, match="the app is alive"):
-        app.wait_until(lambda: app.check(url, "key"), clock=clock, sleep=clock.sleep)
+        commands.wait_until(lambda: app.check(url, "key"), clock=clock, sleep=clock.sleep)
 
     assert clock.now == 300
 

@@ -22,6 +22,7 @@ DEPLOYED = [
 ]
 # Read by the Functions host, by azure-identity or by OpenTelemetry, not by our code.
 READ_BY_THE_PLATFORM = {
+    "AzureWebJobsStorage__accountName",
     "AzureWebJobsStorage__blobServiceUri",
     "AzureWebJobsStorage__credential",
     "AzureWebJobsStorage__clientId",
