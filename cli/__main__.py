@@ -35,6 +35,7 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "partner": ("cli.partner:main", "lint | schema | preview | render | check | kit: what a partner receives and how"),
     "dbt": ("cli.dbt:main", "run | runs | show | docs | image: dbt on demand"),
+    "doctor": ("cli.doctor:main", "what is installed and set up, here or for a stage, and the one next command"),
     "deploy": ("infra.deploy:main", "plan | apply | drift: bring adf/ to Azure"),
     "bench": (
         "cli.develop:bench_main",
