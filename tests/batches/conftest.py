@@ -21,6 +21,7 @@ from local.functions_host.host import FunctionHost
 from local.key_vault.identity import IdentityEndpoint
 from local.key_vault.server import KeyVault
 from local.partner import self_signed
+from local.sftp import PartnerSftp
 from local.wire.certificates import CertificateAuthority
 
 
@@ -61,6 +62,14 @@ def world(azurite: Azurite, key_vault: KeyVault) -> Iterator[World]:
     queue.close()
     for account in accounts.values():
         account.close()
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PartnerSftp]:
+    """Cedarway's server, which nobody may log in to yet."""
+    with PartnerSftp(tmp_path_factory.mktemp("cedarway")) as running_server:
+        (running_server.root / "from-sealift" / "answers").mkdir(parents=True)
+        yield running_server
 
 
 @pytest.fixture(scope="session")

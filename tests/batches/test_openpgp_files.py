@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,57 +9,22 @@ from typing import Any
 import pytest
 import yaml
 from batch_world import ROWS, World
-from cedarway_world import sealed, send
-from cryptography.hazmat.primitives import serialization
+from cedarway_world import inbox, sealed, send, take_on, write
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 import batches
 from local.openpgp_desk import Desk
 from local.sftp import PartnerSftp
-from partners import Partner, PartnerInvalid, load_partner
-from partners.loading import FOLDER
+from partners import PartnerInvalid, load_partner
 
-KEY = rsa.generate_private_key(65537, 3072)
 DESK = Desk.make("Cedarway <edi@cedarway.example>", datetime.now(UTC) - timedelta(days=9))
-
-
-def write(folder: Path, **feed: Any) -> Path:
-    """Write Cedarway's file with a feed that differs in these members."""
-    data = yaml.safe_load((FOLDER / "cedarway.yaml").read_text())
-    data["feeds"]["purchases"].update(feed)
-    (folder / "cedarway.yaml").write_text(yaml.safe_dump(data))
-    return folder
-
-
-@pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PartnerSftp]:
-    with PartnerSftp(tmp_path_factory.mktemp("cedarway")) as running:
-        (running.root / "from-sealift" / "answers").mkdir(parents=True)
-        running.add_key(KEY.public_key())
-        yield running
 
 
 @pytest.fixture
 def cedarway(world: World, server: PartnerSftp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    names = ("cedarway-sftp-key", "cedarway-certificate")
-    world.key_vault.allow("function-app", secrets=names, keys=("sealift-signing", "sealift-openpgp"))
-    world.key_vault.create_key("sealift-openpgp")
-    form = serialization.PrivateFormat.TraditionalOpenSSL
-    pem = KEY.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-    world.key_vault.set_secret("cedarway-sftp-key", base64.b64encode(pem).decode())
-    world.key_vault.set_secret("cedarway-certificate", DESK.certificate().decode())
     write(tmp_path, format="openpgp", side_files="none", openpgp={"extension": ".gpg", "compress": True})
-
-    def of_test(name: str, sftp: Any) -> Partner:
-        return load_partner(name, sftp, folder=tmp_path)
-
-    monkeypatch.setattr("batches.context.load_partner", of_test)
-    return {"cedarway": {"host": server.host, "port": server.port, "host_keys": [server.host_key_line]}}
-
-
-def inbox(server: PartnerSftp) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (server.root / "from-sealift").iterdir() if path.is_file()}
+    return take_on(world, server, DESK.certificate(), "sealift-openpgp", monkeypatch, tmp_path)
 
 
 def test_only_the_files_reach_the_partner_whose_desk_opens_them(

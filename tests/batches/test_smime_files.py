@@ -2,71 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 import shutil
 import subprocess
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from batch_world import PARTNER_KEY, ROWS, World
-from cedarway_world import sealed, send
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cedarway_world import inbox, sealed, send, take_on, write
+from cryptography.hazmat.primitives import serialization
 
 import batches
 from encryption import Manifest, open_smime
 from encryption.vault import VaultError
+from local.partner import self_signed
 from local.sftp import PartnerSftp
-from partners import Partner, PartnerInvalid, load_partner
-from partners.loading import FOLDER
-
-
-def write(folder: Path, **feed: Any) -> Path:
-    """Write Cedarway's file with a feed that differs in these members."""
-    data = yaml.safe_load((FOLDER / "cedarway.yaml").read_text())
-    data["feeds"]["purchases"].update(feed)
-    (folder / "cedarway.yaml").write_text(yaml.safe_dump(data))
-    return folder
-
-
-def certificate() -> x509.Certificate:
-    name, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Cedarway")]), datetime.now(UTC)
-    builder = x509.CertificateBuilder(name, name, PARTNER_KEY.public_key(), 77)
-    dated = builder.not_valid_before(now - timedelta(days=9)).not_valid_after(now + timedelta(days=99))
-    return dated.sign(PARTNER_KEY, hashes.SHA256())
-
-
-@pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PartnerSftp]:
-    with PartnerSftp(tmp_path_factory.mktemp("cedarway")) as running:
-        (running.root / "from-sealift" / "answers").mkdir(parents=True)
-        running.add_key(PARTNER_KEY.public_key())
-        yield running
+from partners import PartnerInvalid, load_partner
 
 
 @pytest.fixture
 def cedarway(world: World, server: PartnerSftp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    names = ("cedarway-sftp-key", "cedarway-certificate")
-    world.key_vault.allow("function-app", secrets=names, keys=("sealift-signing", "sealift-smime"))
-    world.key_vault.create_key("sealift-smime")
-    form = serialization.PrivateFormat.TraditionalOpenSSL
-    pem = PARTNER_KEY.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-    world.key_vault.set_secret("cedarway-sftp-key", base64.b64encode(pem).decode())
-    world.key_vault.set_secret("cedarway-certificate", certificate().public_bytes(serialization.Encoding.PEM).decode())
-
-    def of_test(name: str, sftp: Any) -> Partner:
-        return load_partner(name, sftp, folder=tmp_path)
-
-    monkeypatch.setattr("batches.context.load_partner", of_test)
-    return {"cedarway": {"host": server.host, "port": server.port, "host_keys": [server.host_key_line]}}
-
-
-def inbox(server: PartnerSftp) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (server.root / "from-sealift").iterdir() if path.is_file()}
+    certificate = self_signed(PARTNER_KEY, "Cedarway").public_bytes(serialization.Encoding.PEM)
+    return take_on(world, server, certificate, "sealift-smime", monkeypatch, write(tmp_path))
 
 
 def test_a_batch_of_smime_files_arrives_with_its_manifest(

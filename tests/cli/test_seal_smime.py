@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from encryption_support import name, pem, private_pem, public_pem, rsa_key
+from encryption_support import certificate_of_today, pem, private_pem, public_pem, rsa_key
 
 from cli.batch_folder import FileProblem
 from cli.keys import main as keys_main
 from cli.seal import inspect_main, open_main, seal_main
 
 DOCUMENT_ENCRYPTION = x509.ObjectIdentifier("1.3.6.1.4.1.311.80.1")
-
-
-def certificate(*extensions: x509.ExtensionType) -> x509.Certificate:
-    now, owner = dt.datetime.now(dt.UTC), name("partner")
-    builder = x509.CertificateBuilder(owner, owner, rsa_key().public_key(), 5)
-    builder = builder.not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=99))
-    for each in extensions:
-        builder = builder.add_extension(each, critical=False)
-    return builder.sign(rsa_key(), hashes.SHA256())
 
 
 def usage(*, encipher: bool) -> x509.KeyUsage:
@@ -38,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("KEY_VAULT_URL", raising=False)
     Path("a.csv").write_bytes(b"hello\n" * 1000)
-    Path("cert.pem").write_bytes(pem(certificate()))
+    Path("cert.pem").write_bytes(pem(certificate_of_today(rsa_key())))
     Path("key.pem").write_bytes(private_pem(rsa_key()))
     for who in ("manifest", "sender"):
         Path(f"{who}.key").write_bytes(private_pem(rsa_key(who)))
@@ -129,7 +119,7 @@ def test_our_certificate_is_exported_with_its_fingerprint(folder: Path, capsys: 
 def test_keys_check_says_what_powershell_refuses(
     folder: Path, extensions: tuple[x509.ExtensionType, ...], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("b.pem").write_bytes(pem(certificate(*extensions)))
+    Path("b.pem").write_bytes(pem(certificate_of_today(rsa_key(), "partner", *extensions)))
 
     assert keys_main(["check", "b.pem"]) == 0
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from encryption_support import file_info, name, pem, private_pem, public_pem, rsa_key, smime_signer
+from encryption_support import certificate_of_today, file_info, pem, private_pem, public_pem, rsa_key, smime_signer
 
 from cli.partner_kit import assemble_kit
 from cli.seal import sign, write_manifest
@@ -36,10 +35,7 @@ def inbox(tmp_path: Path) -> Path:
 
 
 def fill(folder: Path, wish: Smime) -> Path:
-    now, owner = dt.datetime.now(dt.UTC), name("partner")
-    builder = x509.CertificateBuilder(owner, owner, rsa_key().public_key(), 4711)
-    builder = builder.not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=9))
-    certificate = builder.sign(rsa_key(), hashes.SHA256())
+    now, certificate = dt.datetime.now(dt.UTC), certificate_of_today(rsa_key())
     sealing = seal(
         [CONTENT],
         file=file_info(len(CONTENT), name="NAME", batch=BATCH, created=now),

@@ -36,6 +36,13 @@ def good_smime() -> Iterator[Scenario]:
     yield nested
 
 
+def arriving(name: str, comment: str, change: Callable[[bytes], bytes]) -> Scenario:
+    """A file that is not the one that the manifest names."""
+    scenario = Scenario(f"smime_{name}", comment, "file").smime()
+    scenario.finish = lambda stored: stored.update({"s.csv.p7m": change(stored["s.csv.p7m"])})
+    return scenario
+
+
 def broken_smime() -> Iterator[Scenario]:
     def broken(name: str, comment: str, expect: str, size: int = 20, **how: Any) -> Scenario:
         return Scenario(f"smime_{name}", comment, expect).smime(size, **how)
@@ -111,6 +118,8 @@ def broken_smime() -> Iterator[Scenario]:
     ]
     for name, comment, change in signed:
         yield broken(f"signed_{name}", comment, "cannot-open", sign=True, content=change)
+    yield arriving("file_changed", "a bit was flipped on the way", lambda data: flip(data, -30))
+    yield arriving("file_cut", "the end was cut on the way", lambda data: data[:-12])
     texts: list[tuple[str, str, Callable[[bytes], bytes]]] = [
         ("begin", "another first line", lambda text: text.replace(b"CMS", b"PKCS7", 1)),
         ("no_end", "the last line is missing", lambda text: text[: -len(b"-----END CMS-----\n")]),
