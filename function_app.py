@@ -45,7 +45,7 @@ def _is_sign_in_in_front() -> bool:
 
 PAGES_LEVEL = func.AuthLevel.ANONYMOUS if _is_sign_in_in_front() else func.AuthLevel.FUNCTION
 Answer = tuple[int, dict[str, Any]]
-BODY_LIMIT_BYTES = 4 * 1024 * 1024  # room for what arrived of a batch of 10,000 files
+BODY_LIMIT_BYTES = 6 * 1024 * 1024  # room for the listing of a partner's folder, which Data Factory cuts at 4 MB
 LIST_LIMIT = 500
 FIRST_YEAR, LAST_YEAR = 1900, 2999
 NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
@@ -64,6 +64,7 @@ FileName = Annotated[str, StringConstraints(min_length=1, max_length=250), Line]
 Whole = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Instant = Annotated[AwareDatetime, AfterValidator(_in_bounds)]
 LARGEST_BATCH = 10_000
+LARGEST_NIGHT = 10_000
 
 
 class _Request(BaseModel):
@@ -88,12 +89,16 @@ class PlanRequest(_Request):
 
 
 class SealRequest(_Request):
-    """What the run has extracted: the name of its rows, and the number of rows by file name where it is known."""
+    """What the run has extracted: the name of its rows, and the number of rows by file name where it is known.
+
+    `deliver`: where the function takes the batch to its partner, it does so as soon as the batch is sealed.
+    """
 
     raw: Annotated[str, StringConstraints(max_length=120, pattern=r"^([A-Za-z0-9-]{1,100}\.)?rows\.jsonl$")] | None = (
         None
     )
     rows: Annotated[dict[FileName, Whole], Field(max_length=LARGEST_BATCH)] = {}
+    deliver: bool = False
 
 
 class DeliverRequest(_Request):
@@ -104,34 +109,54 @@ class IndexRequest(_Request):
     """Nothing but who asks."""
 
 
+class FoundItem(BaseModel):
+    """An item of the partner's folder, as Data Factory's GetMetadata lists it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: Annotated[str, StringConstraints(max_length=1000)]
+    type: Annotated[str, StringConstraints(max_length=20)] = "File"
+
+
+Found = Annotated[list[FoundItem], Field(max_length=200_000)]
+ListName = Annotated[str, StringConstraints(max_length=40), Line]
+
+
 class SendingRequest(_Request):
-    """A file that a run is about to send: its name at the partner, its size, and the size of what is there under that name."""
+    """A run is about to send the batch: what is in the partner's folder; None where there is no such folder."""
+
+    found: Found | None = None
+
+
+class LookedRequest(_Request):
+    """A file of a Copy that was cut off: its name and its size at the partner; None where it is gone."""
 
     file: FileName
-    bytes: Whole
-    found: Whole | None = None
+    bytes: Whole | None = None
 
 
 class SentRequest(_Request):
-    """A file whose Copy was completed."""
+    """A Copy that was completed: its list, how many files it wrote, and what is in the partner's folder after it."""
 
-    file: FileName
-    bytes: Whole
-
-
-class ArrivedFile(BaseModel):
-    """A file as it was seen on the partner's server."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: FileName
-    bytes: Whole
+    list: ListName
+    files: Whole
+    found: Found | None = None
 
 
 class ConfirmRequest(_Request):
-    """What was seen on the partner's server."""
+    """The last Copy of a batch as in `sent`; without a list nothing but who asks."""
 
-    arrived: Annotated[list[ArrivedFile], Field(max_length=2 * LARGEST_BATCH + 3)] = []
+    list: ListName | None = None
+    files: Whole = 0
+    found: Found | None = None
+
+
+class WaitRequest(_Request):
+    """The batches that a run started, since when, and the longest pause between two looks in seconds."""
+
+    batches: Annotated[list[Annotated[str, StringConstraints(max_length=90)]], Field(max_length=LARGEST_NIGHT)]
+    since: Instant
+    longest: Annotated[int, Field(ge=1, le=3600)] = 60
 
 
 class FailedRequest(_Request):
@@ -217,11 +242,11 @@ def plan(req: func.HttpRequest) -> Answer:
 @app.route("batches/{id}/seal", methods=["POST"])
 @endpoint
 def request_sealing(req: func.HttpRequest) -> Answer:
-    """Accept the raw files and queue them for sealing."""
+    """Accept the raw files and queue them for sealing, and with `deliver` for what comes after it."""
     request = SealRequest.model_validate_json(_body(req))
     context = _context(req, request)
     batch, extract = _batch_id(req), {"extract": request.raw} if request.raw else {}
-    record = batches.request_sealing(context, batch, request.rows, **extract)
+    record = batches.request_sealing(context, batch, request.rows, deliver=request.deliver, **extract)
     return 202, {"batch": record.batch, "state": batches.state_of(context, record)}
 
 
@@ -237,34 +262,54 @@ def request_delivery(req: func.HttpRequest) -> Answer:
 
 @app.route("batches/{id}/sending", methods=["POST"])
 @endpoint
-def begin_file(req: func.HttpRequest) -> Answer:
-    """Answer whether the run that holds the delivery is to send a file now: what was sent is not sent again."""
+def begin_copy(req: func.HttpRequest) -> Answer:
+    """Answer what the run that holds the delivery is to send now, by lists of files: what was sent is not sent again."""
     request = SendingRequest.model_validate_json(_body(req))
-    context = _context(req, request)
-    record = batches.read(context.stores.batches, _batch_id(req))
-    is_due = batches.begin_file(context, record, request.file, sealed_bytes=request.bytes, found_bytes=request.found)
-    return 200, {"batch": record.batch, "file": request.file, "send": is_due}
+    todo = batches.begin_copy(_context(req, request), _batch_id(req), _names(request.found))
+    return 200, todo.model_dump(mode="json")
+
+
+@app.route("batches/{id}/looked", methods=["POST"])
+@endpoint
+def note_looked(req: func.HttpRequest) -> Answer:
+    """Record what a closer look found of a file whose Copy was cut off."""
+    request = LookedRequest.model_validate_json(_body(req))
+    batch = _batch_id(req)
+    batches.note_looked(_context(req, request), batch, request.file, request.bytes)
+    return 200, {"batch": batch, "file": request.file}
 
 
 @app.route("batches/{id}/sent", methods=["POST"])
 @endpoint
-def note_sent(req: func.HttpRequest) -> Answer:
-    """Record that the Copy of a file was completed."""
+def note_copied(req: func.HttpRequest) -> Answer:
+    """Record that the Copy of a list was completed, and insist that its files are there."""
     request = SentRequest.model_validate_json(_body(req))
+    batch = _batch_id(req)
     context = _context(req, request)
-    record = batches.read(context.stores.batches, _batch_id(req))
-    batches.note_sent(context, record, request.file, sealed_bytes=request.bytes)
-    return 200, {"batch": record.batch, "file": request.file}
+    batches.note_copied(context, batch, request.list, written=request.files, found=_names(request.found))
+    return 200, {"batch": batch, "list": request.list}
 
 
 @app.route("batches/{id}/confirm", methods=["POST"])
 @endpoint
 def confirm(req: func.HttpRequest) -> Answer:
-    """Compare what arrived with what was sealed, write the receipt, purge the plaintext."""
+    """Return the receipt; of a batch that a run of Data Factory has sent as a whole it is written now, and plaintext purged."""
     request = ConfirmRequest.model_validate_json(_body(req))
+    context, batch = _context(req, request), _batch_id(req)
+    if request.list is not None:
+        batches.note_copied(context, batch, request.list, written=request.files, found=_names(request.found))
+    return 200, batches.confirm_copied(context, batch).model_dump(mode="json")
+
+
+@app.route("await", methods=["POST"])
+@endpoint
+def look(req: func.HttpRequest) -> Answer:
+    """How the batches that a run started stand, and what it does next: send, wait or end."""
+    request = WaitRequest.model_validate_json(_body(req))
     context = _context(req, request)
-    arrived = {file.name: file.bytes for file in request.arrived}
-    return 200, batches.confirm_arrived(context, _batch_id(req), arrived).model_dump(mode="json")
+    waited = (context.now() - request.since).total_seconds()
+    ids = [BatchId.parse(each) for each in request.batches]
+    return 200, batches.look(context, ids, waited_seconds=waited, longest_seconds=request.longest)
 
 
 @app.route("batches/{id}/failed", methods=["POST"])
@@ -286,7 +331,7 @@ def record_failure(req: func.HttpRequest) -> Answer:
 @app.route("batches/{id}", methods=["GET"])
 @endpoint
 def status(req: func.HttpRequest) -> Answer:
-    """The state of a batch and, once it is sealed, what must be sent."""
+    """The state of a batch, with its receipt once it is delivered."""
     return 200, batches.read_status(_context(req), _batch_id(req))
 
 
@@ -556,6 +601,10 @@ def _name(req: func.HttpRequest, parameter: str) -> str | None:
     if name and not NAME.fullmatch(name):
         raise batches.InvalidRequest(f"?{parameter}= is no name of a {parameter}", "such as northwind or accruals")
     return name or None
+
+
+def _names(found: list[FoundItem] | None) -> set[str]:
+    return {item.name for item in found or ()}
 
 
 def _batch_id(req: func.HttpRequest) -> BatchId:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from batches.accepting import request_sealing
 from batches.answering import fetch_answers
 from batches.checks import Need, find_causes, storage_needs
-from batches.confirming import confirm, confirm_arrived, confirm_empty
+from batches.confirming import confirm, confirm_empty
 from batches.context import CLAIM_EXPIRES, Context
+from batches.copying import begin_copy, confirm_copied, note_copied, note_looked
 from batches.delivering import deliver_batch, give_up_delivery, request_delivery
 from batches.due import feeds_due
 from batches.errors import (
@@ -45,10 +46,10 @@ from batches.purging import Sweep, sweep
 from batches.receipts import Receipt
 from batches.record import BatchId, Record, read
 from batches.sealing import give_up, seal_files
-from batches.sending import begin_file, note_sent
 from batches.status import read_status, state_of
 from batches.stores import Stores, credential, open_stores
 from batches.verifying import verify, verify_file
+from batches.waiting import look
 
 __all__ = [
     "BACK_DAYS",
@@ -79,10 +80,10 @@ __all__ = [
     "Window",
     "WorkedOn",
     "alert",
-    "begin_file",
+    "begin_copy",
     "complete_recent",
     "confirm",
-    "confirm_arrived",
+    "confirm_copied",
     "confirm_empty",
     "credential",
     "deliver_batch",
@@ -96,7 +97,9 @@ __all__ = [
     "history",
     "list_batches",
     "log_failure",
-    "note_sent",
+    "look",
+    "note_copied",
+    "note_looked",
     "open_stores",
     "overview",
     "plan",

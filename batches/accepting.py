@@ -19,10 +19,12 @@ from pydantic import AwareDatetime, ValidationError
 from batches import ledger
 from batches import record as records
 from batches.context import Context
+from batches.deliver_messages import ask, queue_delivery
 from batches.errors import ContentChanged, InvalidRequest, NotStaged
 from batches.ledger import Note
 from batches.log import current_traceparent, log_event
 from batches.manifest import is_finished, sealed_names
+from batches.receipts import read_receipt
 from batches.record import ROWS, BatchId, Record, StagedFile, StagedRows, Stored, Work, is_extract
 from batches.stores import BLOCK_BYTES
 from encryption.sealing import Format
@@ -75,11 +77,14 @@ class ShapeMessage(Stored):
     traceparent: str | None = None
 
 
-def request_sealing(context: Context, batch: BatchId, rows: Mapping[str, int], *, extract: str = ROWS) -> Record:
+def request_sealing(
+    context: Context, batch: BatchId, rows: Mapping[str, int], *, extract: str = ROWS, deliver: bool = False
+) -> Record:
     """Accept what was extracted as the batch's content and queue it: rows to be shaped, or files that are not sealed yet.
 
-    `rows` is the number of rows by file, where the caller knows it; `extract` the name of the caller's extraction. Asking
-    again is harmless, and a run that comes second joins what was accepted: its own extraction is dropped.
+    `rows` is the number of rows by file, where the caller knows it; `extract` the name of the caller's extraction. With
+    `deliver` a batch of the route `function` is delivered as soon as it is sealed. Asking again is harmless, and a run that
+    comes second joins what was accepted: its own extraction is dropped.
     Raises UnknownBatch, NotStaged, ContentChanged, InvalidRequest, Superseded.
     """
     record = records.read(context.stores.batches, batch)
@@ -92,9 +97,9 @@ def request_sealing(context: Context, batch: BatchId, rows: Mapping[str, int], *
     if is_finished(context, batch):
         drop_extracts(context, batch)
         _refuse_other_content(context, record)
-        return records.update(context.stores.batches, batch, lambda current: take_over(context, current))
+        return _go_on(context, record, deliver=deliver)
     if record.staged is None and (extracted := _staged_rows(context, record, extract)) is not None:
-        return _queue_shaping(context, record, extracted)
+        return _queue_shaping(context, record, extracted, deliver=deliver)
     staged = _accept(context, record, rows)
 
     def accept(current: Record) -> Record:
@@ -104,7 +109,7 @@ def request_sealing(context: Context, batch: BatchId, rows: Mapping[str, int], *
                 "what was accepted is never replaced: plan a correction with the next revision",
             )
         resumed = take_over(context, records.resume(current))
-        return resumed.model_copy(update={"staged": current.staged or staged})
+        return _asked(resumed, deliver=deliver).model_copy(update={"staged": current.staged or staged})
 
     record = records.update(context.stores.batches, batch, accept)
     details = {
@@ -124,6 +129,23 @@ def take_over(context: Context, record: Record) -> Record:
         return record
     work = Work(run_id=context.run_id, since=context.now()) if context.run_id else None
     return record.model_copy(update={"worked_by": work})
+
+
+def _asked(record: Record, *, deliver: bool) -> Record:
+    return ask(record) if deliver else record
+
+
+def _go_on(context: Context, record: Record, *, deliver: bool) -> Record:
+    """Take over a batch that is sealed, and queue its delivery where that is asked for and has not happened."""
+    goes_on = deliver and record.route == "function" and read_receipt(context, record) is None
+
+    def take(current: Record) -> Record:
+        return ask(take_over(context, records.resume(current))) if goes_on else take_over(context, current)
+
+    record = records.update(context.stores.batches, record.batch, take)
+    if goes_on:
+        queue_delivery(context, record)
+    return record
 
 
 def drop_extracts(context: Context, batch: BatchId) -> None:
@@ -181,7 +203,7 @@ def _staged_rows(context: Context, record: Record, extract: str) -> StagedRows |
     return None
 
 
-def _queue_shaping(context: Context, record: Record, staged: StagedRows) -> Record:
+def _queue_shaping(context: Context, record: Record, staged: StagedRows, *, deliver: bool) -> Record:
     """Pin the rows, unless those of another run are pinned already, and queue a message that shapes what is pinned."""
 
     def pin(current: Record) -> Record:
@@ -191,7 +213,7 @@ def _queue_shaping(context: Context, record: Record, staged: StagedRows) -> Reco
                 "wait until the batch is sealed or has failed, then run the window again",
             )
         resumed = take_over(context, records.resume(current))
-        return resumed.model_copy(update={"rows": current.rows or staged})
+        return _asked(resumed, deliver=deliver).model_copy(update={"rows": current.rows or staged})
 
     record = records.update(context.stores.batches, record.batch, pin)
     assert record.rows is not None, "the rows were pinned"

@@ -5,38 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from batches import ledger
-from batches import record as records
 from batches.context import Context
 from batches.errors import NotDelivered
 from batches.ledger import Note
 from batches.log import log_event
-from batches.outgoing import RemoteFile, remote_files
+from batches.outgoing import RemoteFile
 from batches.purging import purge
 from batches.receipts import Receipt, ReceivedFile, read_receipt, write_receipt
-from batches.record import BatchId, Record
-from batches.sending import refuse_others, release, sent_files
-from batches.status import state_of
-
-
-def confirm_arrived(context: Context, batch: BatchId, arrived: Mapping[str, int]) -> Receipt:
-    """Confirm what a run of Data Factory has sent and seen: sizes in bytes by remote name.
-
-    On the route `adf` only what our record says was sent counts. Raises UnknownBatch, NotDelivered, WorkedOn, SealedMissing.
-    """
-    record = records.read(context.stores.batches, batch)
-    state = state_of(context, record)
-    if state == "empty":
-        return confirm_empty(context, record)
-    if state == "delivering" and record.route == "adf":
-        refuse_others(context, record)
-    if state not in ("sealed", "delivered", "acknowledged", "rejected"):
-        raise NotDelivered(f"batch {batch} is {state}", "seal and deliver it first")
-    expected = remote_files(context, record) if state == "sealed" else []
-    if expected and record.route == "adf":
-        _refuse_unsent(context, record, expected)
-    receipt = confirm(context, record, expected, arrived)
-    release(context, record)
-    return receipt
+from batches.record import Record
 
 
 def confirm(context: Context, record: Record, expected: Iterable[RemoteFile], arrived: Mapping[str, int]) -> Receipt:
@@ -78,16 +54,6 @@ def confirm_empty(context: Context, record: Record) -> Receipt:
         run_id=context.run_id,
         files=[],
     )
-
-
-def _refuse_unsent(context: Context, record: Record, expected: list[RemoteFile]) -> None:
-    """Raise NotDelivered for a file that is perhaps at the partner under our name, but that we have not sent."""
-    sent = sent_files(context, record)
-    if unsent := [file.to for file in expected if file.to not in sent]:
-        raise NotDelivered(
-            f"batch {record.batch} is not complete: no run has sent {', '.join(unsent[:5])}",
-            "run deliver_batch again for this window: what was sent is not sent again",
-        )
 
 
 def _refuse_incomplete(record: Record, expected: list[RemoteFile], arrived: Mapping[str, int]) -> None:

@@ -24,19 +24,19 @@ from azure.core.exceptions import (
     ResourceNotFoundError,
 )
 from azure.storage.blob import BlobClient, BlobLeaseClient
-from pydantic import ValidationError
 
 from batches import record as records
 from batches.accepting import take_over
 from batches.confirming import confirm
 from batches.context import Context
+from batches.deliver_messages import DeliverMessage, ask, parse_deliver_message, queue_delivery
 from batches.errors import InvalidRequest, NotDelivered
 from batches.failing import record_failure
-from batches.log import current_traceparent, log_event, step
+from batches.log import log_event, step
 from batches.manifest import is_finished
 from batches.outgoing import RemoteFile, missing, remote_files
 from batches.receipts import read_receipt
-from batches.record import BatchId, Record, Stored
+from batches.record import BatchId, Record
 from batches.sealing import drop_message
 from batches.stores import BLOCK_BYTES, Stores
 from batches.transfer import read_range
@@ -45,26 +45,10 @@ from delivery.progress import Record as Progress
 from encryption import RESULT_KEY, SealedFile
 from fault import Fault
 
-MESSAGE_VERSION = 1
-
 # Shorter than host.json's visibilityTimeout: when a dead worker's message comes back, its lease has ended, so each try of a
 # message that kills its worker counts, and the fifth is the last. The shortest that storage grants is 15.
 LEASE_SECONDS = 20
 PUT_BACK_SECONDS = 60
-
-
-class DeliverMessage(Stored):
-    """One delivery to make, by its number: a message that a re-send has overtaken is dropped.
-
-    `put_back`: it has found another worker at the batch before.
-    """
-
-    version: int
-    batch: BatchId
-    delivery: int
-    run_id: str | None = None
-    traceparent: str | None = None
-    put_back: bool = False
 
 
 def request_delivery(context: Context, batch: BatchId) -> Record:
@@ -83,19 +67,9 @@ def request_delivery(context: Context, batch: BatchId) -> Record:
         raise NotDelivered(f"batch {batch} is not sealed", "seal it first: POST /api/batches/{id}/seal")
     remote_files(context, record)
     record = records.update(
-        context.stores.batches,
-        batch,
-        lambda current: take_over(context, records.resume(current)).model_copy(update={"delivering": current.delivery}),
+        context.stores.batches, batch, lambda current: ask(take_over(context, records.resume(current)))
     )
-    message = DeliverMessage(
-        version=MESSAGE_VERSION,
-        batch=batch,
-        delivery=record.delivery,
-        run_id=context.run_id,
-        traceparent=current_traceparent(),
-    )
-    context.stores.deliver_queue.send_message(message.model_dump_json())
-    log_event("delivery.requested", batch=batch, delivery=record.delivery, run_id=context.run_id)
+    queue_delivery(context, record)
     return record
 
 
@@ -150,22 +124,6 @@ def give_up_delivery(context: Context, body: str) -> None:
         cause="delivering failed after every retry",
         hint="see the app's log for this batch; when the cause is fixed, run deliver_batch again for the window",
     )
-
-
-def parse_deliver_message(body: str) -> DeliverMessage:
-    """Read one queue message. Raises InvalidRequest."""
-    try:
-        message = DeliverMessage.model_validate_json(body)
-    except ValidationError:
-        raise InvalidRequest(
-            "the queue message is not a deliver message", "only POST /api/batches/{id}/deliver writes them"
-        ) from None
-    if message.version != MESSAGE_VERSION:
-        raise InvalidRequest(
-            f"the queue message has version {message.version}, this app knows {MESSAGE_VERSION}",
-            "let the app that wrote it finish, or ask for delivery again: POST /api/batches/{id}/deliver",
-        )
-    return message
 
 
 def _put_back(context: Context, message: DeliverMessage) -> None:

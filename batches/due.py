@@ -51,7 +51,8 @@ def feeds_due(context: Context, start: datetime, end: datetime) -> dict[str, Any
     """Return `feeds` that are due after `start` and until `end`, those that are `waiting`, and whether dbt should run first.
 
     A partner whose file is wrong is due too, with a feed that cannot be planned: its part of the night is red and says why.
-    `held` is a sentence about the feeds that wait, "" when none does. Raises InvalidRequest.
+    `batches` are the ids of those that can be planned; `held` is a sentence about the feeds that wait, "" when none does.
+    Raises InvalidRequest.
     """
     if not timedelta(0) < end - start <= LONGEST_WINDOW:
         raise InvalidRequest("the window must be longer than nothing and at most two days", "windows are hours or days")
@@ -68,6 +69,7 @@ def feeds_due(context: Context, start: datetime, end: datetime) -> dict[str, Any
     waiting = [{**due.to_json(), "waitsFor": reasons[due.batch]} for due in found if reasons[due.batch]]
     return {
         "feeds": [due.to_json() for due in found if not reasons[due.batch]] + wrong,
+        "batches": [due.batch for due in found if not reasons[due.batch]],
         "waiting": waiting,
         "build": any(readiness.needs_build(due.partner.name, due.name, due.feed, due.run.cover.end) for due in found),
         "held": "; ".join(f"{each['partner']} {each['feed']} waits: {each['waitsFor']}" for each in waiting)[:2000],

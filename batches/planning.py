@@ -96,8 +96,6 @@ def plan(context: Context, partner: str, feed: str, window: Window, revision: in
 
 def describe(context: Context, record: Record) -> dict[str, Any]:
     """Return all that Data Factory needs to extract and deliver the batch. Secrets are named, never contained."""
-    partner = context.partner(record.batch.partner)
-    sftp = partner.sftp
     return {
         "batch": record.batch,
         "sequence": record.sequence,
@@ -106,15 +104,20 @@ def describe(context: Context, record: Record) -> dict[str, Any]:
         "files": record.files,
         "raw": {"folder": record.batch.folder, "file": ROWS},
         "route": record.route,
-        "sftp": {
-            "host": sftp.host,
-            "port": sftp.port,
-            "user": sftp.user,
-            "hostKeyFingerprint": sftp.adf_host_key,
-            "privateKeySecret": sftp.private_key,
-            "folder": record.folder,
-            "confirm": partner.delivery.confirm,
-        },
+        "sftp": describe_sftp(context, record),
+    }
+
+
+def describe_sftp(context: Context, record: Record) -> dict[str, Any]:
+    """Return the way to the partner as Data Factory needs it. The key is named, never contained."""
+    sftp = context.partner(record.batch.partner).sftp
+    return {
+        "host": sftp.host,
+        "port": sftp.port,
+        "user": sftp.user,
+        "hostKeyFingerprint": sftp.adf_host_key,
+        "privateKeySecret": sftp.private_key,
+        "folder": record.folder,
     }
 
 

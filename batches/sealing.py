@@ -21,10 +21,11 @@ from batches import record as records
 from batches.accepting import SealMessage, parse_message, parse_shape_message
 from batches.certificates import InUse, Purpose, remember_certificates
 from batches.context import Context
+from batches.deliver_messages import finish_and_go_on
 from batches.errors import ForeignContent, InvalidRequest
 from batches.failing import record_failure
 from batches.log import count_sealed, log_event, log_failure, step
-from batches.manifest import finish_if_sealed, is_finished, result_of
+from batches.manifest import is_finished, result_of
 from batches.receipts import is_delivered
 from batches.record import BatchId, StagedFile, Stored, sealed_name
 from batches.sealing_formats import sealing_format
@@ -36,6 +37,9 @@ from fault import Fault
 from partners.compressing import Decompressor
 from partners.figures import FileFigures
 from partners.rereading import Place, Rereader
+
+# A batch of many messages is finished by the last of them, which may be worked before the others.
+LOOK_AGAIN_SECONDS = 5
 
 
 class FileFailure(Stored):
@@ -66,7 +70,7 @@ def seal_files(context: Context, body: str, *, attempt: int = 1) -> None:
                 fail_file(context, message, file, cause=error.message, hint=error.hint)
     if message.last:
         with step("finish batch", traceparent=message.traceparent, **about):
-            _finish_or_fail(context, message.batch)
+            _finish_or_fail(context, message)
 
 
 def fail_file(context: Context, message: SealMessage, file: StagedFile, *, cause: str, hint: str) -> None:
@@ -97,6 +101,8 @@ def give_up(context: Context, body: str) -> None:
         drop_message(context, body, error, step="seal")
         return
     hint = "see the app's log for this file; when the cause is fixed, run deliver_batch again for the window"
+    if not message.files:
+        record_failure(context, message.batch, step="seal", cause="finishing failed after every retry", hint=hint)
     for file in message.files:
         fail_file(context.for_run(message.run_id), message, file, cause="sealing failed after every retry", hint=hint)
 
@@ -116,13 +122,19 @@ def _named_batch(body: str) -> BatchId | None:
         return None
 
 
-def _finish_or_fail(context: Context, batch: BatchId) -> None:
+def _finish_or_fail(context: Context, message: SealMessage) -> None:
+    """Finish the batch and let it go on; while other messages of it are being worked, look again later."""
+    record = records.read(context.stores.batches, message.batch)
     try:
-        finish_if_sealed(context, records.read(context.stores.batches, batch))
+        finished = finish_and_go_on(context, record)
     except Fault as error:
         if error.transient:
             raise
-        record_failure(context, batch, step="seal", cause=error.message, hint=error.hint)
+        record_failure(context, message.batch, step="seal", cause=error.message, hint=error.hint)
+        return
+    if not finished and record.failure is None and record.superseded_by is None:
+        look = message.model_copy(update={"files": []})
+        context.stores.seal_queue.send_message(look.model_dump_json(), visibility_timeout=LOOK_AGAIN_SECONDS)
 
 
 class _Worker:

@@ -1,14 +1,18 @@
 """Sending, the route `adf`: which run of Data Factory may send a batch, and which of its files our record says were sent.
 
 One run at a time holds a delivery, by a claim that each of its calls renews. The claim ends with the receipt, with the run's
-failure, with an operator's replay, or when its run has been silent for too long. What was sent is a fact of its own, written
-once for each file and delivery: no later run sends that file again, whatever the partner did with it meanwhile.
+failure, with an operator's replay, or when its run has been silent for too long. What one Copy is to send is a list in the
+encrypted container, written before it begins; that it was completed is a fact of its own, written once for each delivery: no
+later run sends those files again, whatever the partner did with them meanwhile.
 
-Does not look at the partner's server: Data Factory does, and reports what it found there.
+Keeps claims and facts; what they mean for the next Copy is in `copying`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -18,9 +22,10 @@ from pydantic import AwareDatetime
 
 from batches import blobs
 from batches.context import Context
-from batches.errors import NotDelivered, WorkedOn
-from batches.log import log_event
+from batches.errors import InvalidRequest, WorkedOn
 from batches.record import Record, Stored, Work
+
+LIST_NAME = re.compile(r"[1-9]\d{0,5}\.[0-9a-f]{16}\.txt", re.ASCII)
 
 
 class Claim(Stored):
@@ -32,11 +37,12 @@ class Claim(Stored):
 
 
 class Sent(Stored):
-    """sent/<delivery>/<file>.json, and sent/begun/<file>.json for the first attempt: written once."""
+    """sent/<delivery>/lists/<list>.json with the files of one Copy, or sent/<delivery>/<file>.json: written once."""
 
-    bytes: int
     run_id: str | None
     at: AwareDatetime
+    bytes: int = 0
+    files: tuple[str, ...] = ()
 
 
 def claim(context: Context, record: Record) -> Claim:
@@ -89,47 +95,74 @@ def release_own(context: Context, record: Record) -> None:
             blob.delete_blob(etag=download.properties.etag, match_condition=MatchConditions.IfNotModified)
 
 
-def begin_file(context: Context, record: Record, file: str, *, sealed_bytes: int, found_bytes: int | None) -> bool:
-    """Return whether the run is to send the file now; `found_bytes` is the size of what the partner has under its name.
+def hold(context: Context, record: Record) -> None:
+    """Renew the claim of the caller's run. Raises WorkedOn for a run that does not hold the delivery."""
+    mine = context.run_id
+    if mine is None:
+        raise WorkedOn(f"batch {record.batch} is sent by runs only", "give the run's id as runId")
+    current = sender(context, record)
+    if current is None:
+        raise WorkedOn(
+            f"run {mine} does not hold batch {record.batch}: it was silent for too long, or an operator replayed the batch",
+            "run deliver_batch again for the window: what was sent is not sent again",
+        )
+    holder = claim(context, record) if current.run_id == mine else current
+    if holder.run_id != mine:
+        raise worked_on(record, holder)
 
-    What is at the partner counts as sent only where an attempt of ours is on record, or a receipt: a re-send has one.
-    Raises WorkedOn for a run that does not hold the delivery, NotDelivered for a file that is not ours or not whole.
+
+def write_list(context: Context, record: Record, names: Sequence[str]) -> str:
+    """Write which files one Copy sends, and so that it was begun; return the list's name.
+
+    The name depends on the content alone, and is never used for another: asking again is harmless.
     """
-    _hold(context, record)
-    if blobs.read(context.stores.batches, _sent_name(record, file)) is not None:
-        return False
-    begun = f"{record.batch.folder}/sent/begun/{file}.json"
-    fact = Sent(bytes=sealed_bytes, run_id=context.run_id, at=context.now()).model_dump_json().encode()
-    if found_bytes is None:
-        blobs.write_once(context.stores.batches, begun, fact)
-        return True
-    if record.delivery == 1 and blobs.read(context.stores.batches, begun) is None:
-        raise NotDelivered(
-            f"{file} was at the partner before we sent it, with {found_bytes} bytes: it is not ours, and is never overwritten",
-            "ask the partner to remove it, then run deliver_batch again for the window",
-        )
-    if found_bytes != sealed_bytes:
-        raise NotDelivered(
-            f"{file} at the partner has {found_bytes} bytes, sealed were {sealed_bytes}: it is never overwritten",
-            "ask the partner to remove it, then run deliver_batch again for the window",
-        )
-    blobs.write_once(context.stores.batches, _sent_name(record, file), fact)
-    return False
+    content = "".join(f"{name}\n" for name in names).encode()
+    name = f"{record.delivery}.{hashlib.sha256(content).hexdigest()[:16]}.txt"
+    blobs.write_once(context.stores.encrypted, f"{_lists(record)}{name}", content)
+    return name
 
 
-def note_sent(context: Context, record: Record, file: str, *, sealed_bytes: int) -> None:
-    """Record that the Copy of a file was completed. Raises WorkedOn, after that, for a run that no longer holds the delivery."""
+def read_list(context: Context, record: Record, name: str) -> list[str]:
+    """Return the files that a Copy was to send. Raises InvalidRequest for a list that was never written."""
+    content = blobs.read(context.stores.encrypted, f"{_lists(record)}{name}") if LIST_NAME.fullmatch(name) else None
+    if content is None:
+        raise InvalidRequest(f"batch {record.batch} has no list {name!r}", "send the name that `sending` answered")
+    return content.decode().split()
+
+
+def begun_files(context: Context, record: Record) -> set[str]:
+    """Return the names of the files for which an attempt of ours is on record, in any delivery."""
+    old = f"{record.batch.folder}/sent/begun/"  # as versions before 0.4 wrote it, file by file
+    names = context.stores.batches.list_blob_names(name_starts_with=old)
+    begun = {name.removeprefix(old).removesuffix(".json") for name in names}
+    for name in context.stores.encrypted.list_blob_names(name_starts_with=_lists(record)):
+        begun.update(read_list(context, record, name.rpartition("/")[2]))
+    return begun
+
+
+def note_list(context: Context, record: Record, name: str) -> None:
+    """Record that the Copy of a list was completed, once for each delivery."""
+    fact = Sent(run_id=context.run_id, at=context.now(), files=tuple(read_list(context, record, name)))
+    blobs.write_once(context.stores.batches, f"{_sent(record)}lists/{name}.json", fact.model_dump_json().encode())
+
+
+def note_file(context: Context, record: Record, file: str, *, sealed_bytes: int) -> None:
+    """Record that a file of an attempt that was cut off is whole at the partner."""
     fact = Sent(bytes=sealed_bytes, run_id=context.run_id, at=context.now())
-    blobs.write_once(context.stores.batches, _sent_name(record, file), fact.model_dump_json().encode())
-    log_event("file.sent", batch=record.batch, file=file, delivery=record.delivery, run_id=context.run_id)
-    _hold(context, record)
+    blobs.write_once(context.stores.batches, f"{_sent(record)}{file}.json", fact.model_dump_json().encode())
 
 
 def sent_files(context: Context, record: Record) -> set[str]:
-    """Return the names of the files that were sent in the delivery that is due."""
-    prefix = f"{record.batch.folder}/sent/{record.delivery}/"
-    names = context.stores.batches.list_blob_names(name_starts_with=prefix)
-    return {name.removeprefix(prefix).removesuffix(".json") for name in names}
+    """Return the names of the files that were sent in the delivery that is due. Raises Unreadable."""
+    prefix, sent = _sent(record), set[str]()
+    for name in context.stores.batches.list_blob_names(name_starts_with=prefix):
+        fact = name.removeprefix(prefix)
+        if fact.startswith("lists/"):
+            found = blobs.read_model(context.stores.batches, name, Sent)
+            sent.update(found.files if found else ())
+        else:
+            sent.add(fact.removesuffix(".json"))
+    return sent
 
 
 def refuse_others(context: Context, record: Record) -> None:
@@ -147,22 +180,6 @@ def worked_on(record: Record, holder: Claim) -> WorkedOn:
     )
 
 
-def _hold(context: Context, record: Record) -> None:
-    """Renew the claim of the caller's run. Raises WorkedOn."""
-    mine = context.run_id
-    if mine is None:
-        raise WorkedOn(f"batch {record.batch} is sent by runs only", "give the run's id as runId")
-    current = sender(context, record)
-    if current is None:
-        raise WorkedOn(
-            f"run {mine} does not hold batch {record.batch}: it was silent for too long, or an operator replayed the batch",
-            "run deliver_batch again for the window: what was sent is not sent again",
-        )
-    holder = claim(context, record) if current.run_id == mine else current
-    if holder.run_id != mine:
-        raise worked_on(record, holder)
-
-
 def _is_silent(context: Context, since: datetime) -> bool:
     return context.now() - since > context.claim_expires
 
@@ -171,5 +188,10 @@ def _name(record: Record) -> str:
     return record.of_delivery("sending")
 
 
-def _sent_name(record: Record, file: str) -> str:
-    return f"{record.batch.folder}/sent/{record.delivery}/{file}.json"
+def _sent(record: Record) -> str:
+    return f"{record.batch.folder}/sent/{record.delivery}/"
+
+
+def _lists(record: Record) -> str:
+    """Return where the lists are: beside the sealed files, where Data Factory's Copy can read them."""
+    return f"{record.batch.folder}/send/"

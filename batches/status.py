@@ -20,16 +20,17 @@ from typing import Any
 from batches import record as records
 from batches.answers import Answer, read_answer
 from batches.context import Context
+from batches.deliver_messages import finish_and_go_on
 from batches.errors import BatchError, ForeignContent, SealedMissing, Unreadable
-from batches.manifest import finish_if_sealed, is_finished
-from batches.outgoing import RemoteFile, remote_files
+from batches.manifest import is_finished
+from batches.outgoing import remote_files
 from batches.receipts import Receipt, read_receipt
 from batches.record import BatchId, Failure, Record, Stored, Work
-from batches.sending import claim, sender, worker
+from batches.sending import sender, worker
 
 
 class Status(Stored):
-    """A batch as a caller sees it: `send` and then `last` are what Data Factory has to send; `worked_by` is the run at work."""
+    """A batch as a caller sees it: `worked_by` is the run at work."""
 
     batch: BatchId
     state: str
@@ -38,15 +39,12 @@ class Status(Stored):
     window: dict[str, str] | None
     failure: Failure | None
     worked_by: Work | None = None
-    send: tuple[RemoteFile, ...] = ()
-    last: tuple[RemoteFile, ...] = ()
     receipt: Receipt | None = None
     answer: Answer | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object; receipt and answer only where there may be one, hashes stay inside."""
-        hidden = {"send": {"__all__": {"sha256"}}, "last": {"__all__": {"sha256"}}}
-        shown = self.model_dump(mode="json", exclude=hidden)
+        """Return the JSON object; receipt and answer only where there may be one."""
+        shown = self.model_dump(mode="json")
         return shown if self.receipt else {key: shown[key] for key in shown if key not in ("receipt", "answer")}
 
 
@@ -82,10 +80,9 @@ def shown_state(context: Context, record: Record) -> str:
 
 
 def read_status(context: Context, batch: BatchId) -> dict[str, Any]:
-    """Return the batch's state and, once it is sealed, what must be sent. Raises UnknownBatch.
+    """Return the batch's state, and its receipt once it is delivered. Raises UnknownBatch.
 
-    A batch whose files are all sealed is finished here when the worker that should have done it was killed. On the route
-    `adf` a run that reads what must be sent holds the delivery from then on; no other run reads it meanwhile.
+    A batch whose files are all sealed is finished here when the worker that should have done it was killed.
     """
     try:
         record = records.read(context.stores.batches, batch)
@@ -113,16 +110,13 @@ def read_status(context: Context, batch: BatchId) -> dict[str, Any]:
 
 def _found(context: Context, record: Record) -> dict[str, Any]:
     state = state_of(context, record)
-    if state == "sealing" and finish_if_sealed(context, record):
-        state = "sealed"
+    if state == "sealing" and finish_and_go_on(context, record):
+        state = state_of(context, record)
     if state in ("delivered", "acknowledged", "rejected"):
         return {"state": state, "receipt": read_receipt(context, record), "answer": read_answer(context, record)}
-    if state != "sealed" or record.route != "adf":
-        return {"state": state}
-    leaving = tuple(remote_files(context, record))
-    if context.run_id and claim(context, record).run_id != context.run_id:
-        return {"state": "delivering"}
-    return {"state": state, "send": leaving[:-1], "last": leaving[-1:]}
+    if state == "sealed":
+        remote_files(context, record)  # raises where a sealed file is gone
+    return {"state": state}
 
 
 def _as_failure(context: Context, step: str, error: BatchError) -> Failure:

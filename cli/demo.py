@@ -9,7 +9,10 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from typing import Any
+
+import requests
 
 from adf_runner import ActivityRun, PipelineRun, load_factory, run_pipeline
 from cli import console
@@ -29,15 +32,21 @@ WINDOW = {"windowStart": "2026-11-22T00:00:00Z", "windowEnd": "2026-11-22T08:00:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """One partner's batch: what Data Factory recorded, and the file that the partner opened."""
+    """One partner's batch: what Data Factory and the ledger recorded, and the file that the partner opened."""
 
     partner: str
     batch: str
     steps: ActivityRun
+    receipt: dict[str, Any]
+    at: dict[str, datetime]
     opened: Opened
     open_seconds: float
     is_compared: bool
     is_openpgp: bool
+
+    def seconds(self, first: str, then: str) -> float:
+        """Return how long it took from one step in the ledger to another."""
+        return (self.at[then] - self.at[first]).total_seconds()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,14 +98,14 @@ def deliver(stack: Stack, rows: int, *, days: int = 3, canary: str | None = None
         loaded = load(stack.postgres.dsn(), rows, days=days, canary_number=canary)
     load_seconds = time.monotonic() - began
     factory = load_factory(ROOT / "adf")
-    narrator = Narrator(without=("run_dbt", "await_state", "send_file"))
+    narrator = Narrator(without=("run_dbt",))
     run = run_pipeline(factory, "nightly", WINDOW, stack.connection().overrides(), on_event=narrator)
     raise_if_failed(run)
     console.heading("The partners' side, each with its own key and program")
     delivered = [
         _play(stack, activity)
         for activity in run.walk()
-        if activity.name == "Deliver" and activity.type == "ExecutePipeline"
+        if activity.name == "Start" and activity.type == "ExecutePipeline"
     ]
     return Result(source_rows=loaded.transactions, load_seconds=load_seconds, run=run, delivered=delivered)
 
@@ -105,9 +114,9 @@ def _play(stack: Stack, steps: ActivityRun) -> Delivered:
     """Be the partner of one delivery: verify, open, compare with the mart."""
     plan = _find(steps, "Plan").output
     name, feed, *_ = plan["batch"].split(".")
-    partner = stack.partners[name]
+    partner, receipt = stack.partners[name], _ask(stack, plan["batch"])["receipt"]
     began = time.monotonic()
-    opened = _open(stack, partner, feed, steps)
+    opened = _open(stack, partner, feed, receipt)
     seconds = time.monotonic() - began
     with console.step(f"{partner.name}: compare with the mart") as told:
         expected = expected_file(stack.postgres.dsn(), partner.name, feed, BUSINESS_DATE)
@@ -121,6 +130,11 @@ def _play(stack: Stack, steps: ActivityRun) -> Delivered:
         partner=partner.name,
         batch=plan["batch"],
         steps=steps,
+        receipt=receipt,
+        at={
+            each["step"]: datetime.fromisoformat(each["at"])
+            for each in _ask(stack, f"{plan['batch']}/ledger")["entries"]
+        },
         opened=opened,
         open_seconds=seconds,
         is_compared=expected is not None,
@@ -128,17 +142,25 @@ def _play(stack: Stack, steps: ActivityRun) -> Delivered:
     )
 
 
-def _open(stack: Stack, partner: PartnerHome, feed: str, steps: ActivityRun) -> Opened:
+def _ask(stack: Stack, path: str) -> dict[str, Any]:
+    """Return what the function app answers about a batch."""
+    address = f"{stack.function.url}/api/batches/{path}"
+    answer = requests.get(address, headers={"x-functions-key": stack.function_key}, timeout=30)
+    answer.raise_for_status()
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def _open(stack: Stack, partner: PartnerHome, feed: str, receipt: dict[str, Any]) -> Opened:
     """Open the one file of a batch as its partner does: by the manifest, or a PGP file alone."""
     out = partner.folder / "opened"
     if partner.desk is None:
         with console.step(f"{partner.name}: verify the manifest, open the files") as told:
-            batch = _find(steps, "Plan").output["batch"]
-            (opened,) = partner.open_batch(batch, stack.verification_certificate(), out)
+            (opened,) = partner.open_batch(receipt["batch"], stack.verification_certificate(), out)
             told.note = opened.name
         return opened
     with console.step(f"{partner.name}: decrypt, verify the signature") as told:
-        sent = [partner.inbox_of(feed) / file["name"] for file in _find(steps, "Confirm").output["files"]]
+        sent = [partner.inbox_of(feed) / file["name"] for file in receipt["files"]]
         (opened,) = open_messages(sent, partner.desk, _our_openpgp_certificate(stack), out)
         told.note = f"{opened.name}, by {program()}"
     return opened
@@ -161,14 +183,11 @@ def _show(result: Result) -> None:
     ]
     for one in result.delivered:
         steps, size = one.steps, console.size(one.opened.size_bytes)
-        receipt = _find(steps, "Confirm").output
-        sent = receipt["files"]
-        by_function = receipt["route"] == "function"
-        deliver_seconds = sum(_find(steps, name).seconds for name in ("By function", "Send", "Send manifest"))
+        sent = one.receipt["files"]
+        by_function = one.receipt["route"] == "function"
         sealed = next(file["bytes"] for file in sent if file["name"].startswith(one.opened.name))
         way = "the function" if by_function else "Copy"
         files = "1 file" if len(sent) == 1 else f"{len(sent)} files, manifest last,"
-        seal_seconds = _find(steps, "Seal").seconds + _find(steps, "Await sealed").seconds
         total = console.size(sum(file["bytes"] for file in sent))
         rows += [
             ("plan", one.batch, "", "", _find(steps, "Plan").seconds),
@@ -178,10 +197,10 @@ def _show(result: Result) -> None:
                 f"raw to encrypted: {'OpenPGP, signed' if one.is_openpgp else 'AES-256-GCM, RSA-OAEP'}",
                 "",
                 console.size(sealed),
-                seal_seconds,
+                one.seconds("extracted", "sealed"),
             ),
-            ("deliver", f"{files} to SFTP by {way}", "", total, deliver_seconds),
-            ("confirm", "receipt written, plaintext purged", "", "", _find(steps, "Confirm").seconds),
+            ("deliver", f"{files} to SFTP by {way}", "", total, one.seconds("sealed", "delivered")),
+            ("confirm", "receipt written, plaintext purged", "", "", one.seconds("delivered", "purged")),
             (
                 "open",
                 f"by {one.partner}{', equal to the mart' if one.is_compared else ''}",

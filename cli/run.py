@@ -75,7 +75,7 @@ def services(rows: int) -> Iterator[Connection]:
 
 
 # Bookkeeping and the many looks of a polling loop say nothing to a reader; when one of them fails, it is shown.
-_QUIET = {"Wait", "SetVariable", "AppendVariable", "IfCondition", "Filter"}
+_QUIET = {"Wait", "SetVariable", "AppendVariable", "IfCondition", "Filter", "Switch"}
 _POLLING = {"WebActivity", "AzureFunctionActivity"}
 _WIDTH = 19  # of the feed's name
 
@@ -142,8 +142,8 @@ def _feed(run: PipelineRun) -> str:
     parameters = run.shown_parameters
     if "partner" in parameters and "feed" in parameters:
         return f"{parameters['partner']}.{parameters['feed']}"
-    plan = parameters.get("plan")
-    batch = parameters.get("batch") or (plan.get("batch") if isinstance(plan, dict) else None)
+    batch = parameters.get("batch")
+    batch = batch.get("batch") if isinstance(batch, dict) else batch
     return ".".join(batch.split(".")[:2]) if isinstance(batch, str) else ""
 
 

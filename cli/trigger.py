@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
         with services(100_000) as connection:
             yield connection.overrides()
 
-    narrator = Narrator(without=("run_dbt", "await_state", "send_file"))
+    narrator = Narrator(without=("run_dbt",))
     return trigger_main(argv, ROOT / "adf", overrides, narrator)
 
 

@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dbt_runner": set(),
     "infra": {"fault"},
     "local": {"fault", "adf_runner", "function_app", "partners"},
-    "docs": {"fault", "adf_runner", "function_app", "partners"},
+    "docs": {"fault", "adf_runner", "benchmarks", "function_app", "partners"},
     "benchmarks": {"adf_runner", "batches", "delivery", "encryption", "local", "monitor", "partners"},
     "cli": {
         "fault",

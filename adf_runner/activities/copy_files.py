@@ -81,6 +81,8 @@ def made_up(entry: Entry) -> str:
 
 def files_of(store: Store, data: Data, settings: Mapping[str, Any]) -> tuple[str, list[Entry]]:
     """Return the folder that relative names start from, and the files to read."""
+    if settings.get("fileListPath"):
+        return folder_of(data), listed_files(store, data, settings)
     if settings.get("prefix"):
         return _by_prefix(store, settings)
     wildcard = settings.get("wildcardFileName")
@@ -105,6 +107,33 @@ def files_of(store: Store, data: Data, settings: Mapping[str, Any]) -> tuple[str
     if not files and wildcard is None and store.find(folder) is None:
         raise ActivityFailed(f"there is no folder {folder}", code="UserErrorFileNotFound")
     return folder, files
+
+
+def listed_files(store: Store, data: Data, settings: Mapping[str, Any]) -> list[Entry]:
+    """Return the files that a text file names, one a line, relative to the dataset's folder."""
+    path = str(settings["fileListPath"])
+    if data.location.get("fileName") or settings.get("wildcardFileName"):
+        raise ActivityFailed(
+            "fileListPath goes with a folder: neither the dataset nor a wildcard may name files",
+            code="BadRequest",
+            retriable=False,
+        )
+    container, _, inside = path.partition("/")
+    if container != data.location.get("container", container) or not inside:
+        raise ActivityFailed(
+            f"fileListPath {path!r} is not in the dataset's container",
+            "write it as container/folder/list.txt",
+            code="BadRequest",
+            retriable=False,
+        )
+    names = b"".join(store.read(inside)).decode("utf-8-sig").split("\n")
+    entries = []
+    for name in filter(None, (line.rstrip("\r") for line in names)):
+        found = store.find(posixpath.join(folder_of(data), name))
+        if found is None or found.is_folder:
+            raise ActivityFailed(f"there is no file {name}, which {path} names", code="UserErrorFileNotFound")
+        entries.append(found)
+    return entries
 
 
 def fixed_part(pattern: str) -> str:

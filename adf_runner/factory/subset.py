@@ -57,6 +57,9 @@ BLOB_READ = {
     "recursive": boolean(),
     "wildcardFolderPath": text(),
     "wildcardFileName": text(),
+    "fileListPath": text(
+        note="container/path of a text file that names one file a line, relative to the dataset's folder"
+    ),
     "deleteFilesAfterCompletion": boolean(),
     "enablePartitionDiscovery": boolean(choices=(False,), note="columns out of folder names need Azure"),
     "modifiedDatetimeStart": text(),
@@ -358,7 +361,9 @@ ACTIVITIES: dict[str, ActivityKind] = {
             "enableStaging": boolean(choices=(False,), note="staged copies need Azure", dynamic=False),
             "validateDataConsistency": boolean(),
             "parallelCopies": integer(low=1, as_text=True, note=KNOB),
-            "dataIntegrationUnits": integer(low=0, as_text=True, note=KNOB),
+            "dataIntegrationUnits": integer(
+                low=0, as_text=True, note="what Azure bills a copy by; without meaning here"
+            ),
         },
         note="Binary pairs only with Binary",
     ),

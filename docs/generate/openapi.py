@@ -82,16 +82,24 @@ OPERATIONS = (
     Operation(
         method="post",
         path="/batches/{id}/sending",
-        function="begin_file",
-        answers="Due",
+        function="begin_copy",
+        answers="NextCopy",
         request=function_app.SendingRequest,
         errors=(404, 409, 422),
     ),
     Operation(
         method="post",
+        path="/batches/{id}/looked",
+        function="note_looked",
+        answers="Looked",
+        request=function_app.LookedRequest,
+        errors=(404, 409, 422),
+    ),
+    Operation(
+        method="post",
         path="/batches/{id}/sent",
-        function="note_sent",
-        answers="FileSent",
+        function="note_copied",
+        answers="Copied",
         request=function_app.SentRequest,
         errors=(404, 409, 422),
     ),
@@ -110,6 +118,14 @@ OPERATIONS = (
         answers="Accepted",
         request=function_app.FailedRequest,
         errors=(404, 422),
+    ),
+    Operation(
+        method="post",
+        path="/await",
+        function="look",
+        answers="Look",
+        request=function_app.WaitRequest,
+        errors=(422,),
     ),
     Operation(method="get", path="/batches/{id}/ledger", function="ledger", answers="Ledger", errors=(404, 422)),
     Operation(
@@ -211,7 +227,6 @@ RECEIPT = members(
     batch=BATCH, sequence=COUNT, delivery=COUNT, delivered_at=TIME, route=TEXT, run_id=MAYBE_TEXT, files=array(ARRIVED)
 )
 FAILURE = members(step=TEXT, cause=TEXT, hint=TEXT, at=TIME, run_id=MAYBE_TEXT)
-SENT = members(folder=TEXT, name=TEXT, to=TEXT, bytes=COUNT)
 ENTRY = members(
     number=COUNT,
     batch=BATCH,
@@ -290,7 +305,9 @@ EXPLAINED_RUN = members(
 
 ANSWERS: dict[str, Schema] = {
     "Error": members(error=TEXT, hint=TEXT, batch=MAYBE_TEXT),
-    "Feeds": members(feeds=array(DUE), waiting=array(WAITING), build={"type": "boolean"}, held=TEXT),
+    "Feeds": members(
+        feeds=array(DUE), batches=array(BATCH), waiting=array(WAITING), build={"type": "boolean"}, held=TEXT
+    ),
     "Batches": members(batches=array(SUMMARY)),
     "Plan": {
         "type": "object",
@@ -299,8 +316,18 @@ ANSWERS: dict[str, Schema] = {
         "required": ["batch", "state", "sequence", "query", "files", "raw", "route", "sftp"],
     },
     "Accepted": members(batch=BATCH, state=STATE),
-    "Due": members(batch=BATCH, file=TEXT, send={"type": "boolean"}),
-    "FileSent": members(batch=BATCH, file=TEXT),
+    "NextCopy": members(batch=BATCH, folder=TEXT, look=array(members(name=TEXT, bytes=COUNT)), files=TEXT, last=TEXT),
+    "Looked": members(batch=BATCH, file=TEXT),
+    "Copied": members(batch=BATCH, list=TEXT),
+    "Look": members(
+        next={"enum": ["send", "wait", "end"]},
+        wait=COUNT,
+        send=array(members(batch=BATCH, sftp={"type": "object"})),
+        busy=COUNT,
+        failed=COUNT,
+        causes=TEXT,
+        outcome=TEXT,
+    ),
     "Resent": members(batch=BATCH, state=STATE, delivery=COUNT),
     "Status": members(
         ("receipt", "answer"),
@@ -311,8 +338,6 @@ ANSWERS: dict[str, Schema] = {
         window={"oneOf": [members(start=TIME, end=TIME), {"type": "null"}]},
         failure={"anyOf": [FAILURE, {"type": "null"}]},
         worked_by={"anyOf": [members(run_id=TEXT, since=TIME), {"type": "null"}]},
-        send=array(SENT),
-        last=array(SENT),
         receipt=RECEIPT,
         answer={"anyOf": [PARTNERS_ANSWER, {"type": "null"}]},
     ),

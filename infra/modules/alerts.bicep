@@ -50,7 +50,7 @@ resource silence 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
   kind: 'LogAlert'
   properties: {
     displayName: 'Nothing was delivered for ${noDeliveryHours} hours'
-    description: 'No deliver_batch run succeeded. docs/runbook.md: "Nothing was delivered".'
+    description: 'The app logged no delivery. docs/runbook.md: "Nothing was delivered".'
     severity: 1
     enabled: true
     autoMitigate: true
@@ -64,7 +64,7 @@ resource silence 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
       allOf: [
         {
           // The empty table in the union: the very first night is watched too, when Azure has made no table yet.
-          query: 'union isfuzzy=true (datatable(TimeGenerated: datetime, PipelineName: string, Status: string)[]), ADFPipelineRun | where TimeGenerated > ago(${noDeliveryHours}h) | where PipelineName == "deliver_batch" and Status == "Succeeded" | summarize Delivered = count() | where Delivered == 0'
+          query: 'union isfuzzy=true (datatable(TimeGenerated: datetime, Message: string)[]), AppTraces | where TimeGenerated > ago(${noDeliveryHours}h) | where Message has "batch.delivered" or Message has "batch.purged" | summarize Delivered = count() | where Delivered == 0'
           timeAggregation: 'Count'
           operator: 'GreaterThan'
           threshold: 0

@@ -333,6 +333,37 @@ def test_without_temporary_names_the_file_is_written_in_place(cloud: Cloud) -> N
     assert not [op for op in cloud.sftp.operations() if "rename" in op["operation"] and "h.sealed" in op["path"]]
 
 
+def send_list(path: str) -> dict[str, Any]:
+    copy = send("sealed/", "listed/", copyBehavior="PreserveHierarchy")
+    copy["inputs"], copy["outputs"] = [to("blob", folder="sealed", file="")], [to("remote", folder="listed", file="")]
+    copy["typeProperties"]["source"]["storeSettings"]["fileListPath"] = path
+    return copy
+
+
+def test_a_list_names_the_files_that_one_copy_sends(cloud: Cloud) -> None:
+    for name in ("a.bin", "b.bin", "c.bin"):
+        cloud.container.upload_blob(f"sealed/{name}", name.encode(), overwrite=True)
+    cloud.container.upload_blob("sealed/send/list.txt", b"c.bin\r\na.bin\n\n", overwrite=True)
+
+    run = run_one(cloud, BLOB_BINARY | SFTP_BINARY, send_list(f"{cloud.container.container_name}/sealed/send/list.txt"))
+
+    assert run.status == "Succeeded", run.message
+    assert run.find("Send").output["filesWritten"] == 2
+    assert sorted(path.name for path in (cloud.sftp.root / "listed").iterdir()) == ["a.bin", "c.bin"]
+
+
+@pytest.mark.parametrize(
+    ("path", "why"), [("other/list.txt", "not in the dataset's container"), ("{}/sealed/send/gone.txt", "gone.bin")]
+)
+def test_a_list_of_another_place_or_of_missing_files_is_refused(cloud: Cloud, path: str, why: str) -> None:
+    cloud.container.upload_blob("sealed/send/gone.txt", b"gone.bin\n", overwrite=True)
+
+    run = run_one(cloud, BLOB_BINARY | SFTP_BINARY, send_list(path.format(cloud.container.container_name)))
+
+    assert run.status == "Failed"
+    assert why in run.message
+
+
 def test_the_fingerprint_may_be_sha256(cloud: Cloud) -> None:
     cloud.container.upload_blob("sealed/c.bin", b"c", overwrite=True)
     partner = {**cloud.overrides().linked_services["partner"], "hostKeyFingerprint": cloud.sftp.host_key_sha256}

@@ -124,14 +124,18 @@ class App:
             time.sleep(pause_seconds)  # between two looks, not for a time
         return state
 
-    def send(self, batch: str, run: str) -> list[dict[str, Any]]:
-        """Do what a run of Data Factory does about each file, but for the Copy; return what then arrived."""
-        status = self.ok("GET", f"batches/{batch}", headers={"x-adf-run-id": run})
-        arrived = [{"file": file["to"], "bytes": file["bytes"]} for file in [*status["send"], *status["last"]]]
-        for file in arrived:
-            if self.ok("POST", f"batches/{batch}/sending", json={**file, "found": None, "runId": run})["send"]:
-                self.ok("POST", f"batches/{batch}/sent", json={**file, "runId": run})
-        return [{"name": file["file"], "bytes": file["bytes"]} for file in arrived]
+    def send(self, batch: str, run: str) -> dict[str, Any]:
+        """Do what a run of Data Factory does about a sealed batch, but for the Copy; return the request that confirms."""
+        todo = self.ok("POST", f"batches/{batch}/sending", json={"found": [], "runId": run})
+        found: list[dict[str, str]] = []
+        reports = []
+        for name in filter(None, (todo["files"], todo["last"])):
+            copied = self.stores.encrypted.download_blob(f"{todo['folder']}/send/{name}").readall().decode().split()
+            found += [{"name": each, "type": "File"} for each in copied]
+            reports.append({"list": name, "files": len(copied), "found": list(found), "runId": run})
+        for report in reports[:-1]:
+            self.ok("POST", f"batches/{batch}/sent", json=report)
+        return reports[-1]
 
     def log(self) -> str:
         return self.host.log.read_text()

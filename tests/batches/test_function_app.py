@@ -41,7 +41,7 @@ def sealed(app: App, data: bytes | None = None) -> str:
 
 def delivered(app: App, data: bytes | None = None) -> str:
     batch = sealed(app, data)
-    app.ok("POST", f"batches/{batch}/confirm", json={"arrived": app.send(batch, "run-1"), "runId": "run-1"})
+    app.ok("POST", f"batches/{batch}/confirm", json=app.send(batch, "run-1"))
     return batch
 
 

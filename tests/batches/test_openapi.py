@@ -64,8 +64,10 @@ def test_every_schema_is_one() -> None:
         ("GET", "batches/nonsense/verify", None, 422),
         ("POST", "batches/northwind.accruals.1999-01-01.1/seal", {}, 404),
         ("POST", "batches/northwind.accruals.1999-01-01.1/deliver", {}, 404),
-        ("POST", "batches/northwind.accruals.1999-01-01.1/sending", {"file": "x", "bytes": 1}, 404),
-        ("POST", "batches/northwind.accruals.1999-01-01.1/sent", {"file": "x", "bytes": 1}, 404),
+        ("POST", "batches/northwind.accruals.1999-01-01.1/sending", {"found": []}, 404),
+        ("POST", "batches/northwind.accruals.1999-01-01.1/sent", {"list": "x", "files": 1}, 404),
+        ("POST", "batches/northwind.accruals.1999-01-01.1/looked", {"file": "x"}, 404),
+        ("POST", "await", {"batches": ["northwind.accruals.1999-01-01.1"], "since": "2026-11-21T00:00:00Z"}, 200),
         ("POST", "batches/northwind.accruals.1999-01-01.1/confirm", {}, 404),
         ("POST", "batches/northwind.accruals.1999-01-01.1/failed", {"cause": "x"}, 404),
         ("POST", "batches/northwind.accruals.1999-01-01.1/resend", {"who": "ana", "reason": "lost"}, 404),
@@ -94,12 +96,11 @@ def test_a_batchs_whole_way_follows_the_document(app: App) -> None:
     app.ok("POST", f"batches/{batch}/failed", json={"cause": "the partner's disk is full"})
     assert app.ok("GET", f"batches/{batch}")["failure"]["cause"] == "the partner's disk is full"
     app.plan(date.fromisoformat(batch.split(".")[2]))
-    arrived = app.send(batch, "run-1")
-    assert (
-        app.call("POST", f"batches/{batch}/sent", json={"file": "x", "bytes": 1, "runId": "run-2"}).status_code == 409
-    )
-    assert app.call("POST", f"batches/{batch}/confirm", json={"arrived": arrived}).status_code == 409
-    app.ok("POST", f"batches/{batch}/confirm", json={"arrived": arrived, "runId": "run-1"})
+    report = app.send(batch, "run-1")
+    assert app.call("POST", f"batches/{batch}/looked", json={"file": "x", "runId": "run-2"}).status_code == 409
+    assert app.call("POST", f"batches/{batch}/sent", json={**report, "list": "x"}).status_code == 422
+    assert app.call("POST", f"batches/{batch}/confirm", json={}).status_code == 409
+    app.ok("POST", f"batches/{batch}/confirm", json=report)
     assert app.call("POST", f"batches/{batch}/replay", json={"who": "ana", "from": "seal"}).status_code == 409
     app.ok("POST", f"batches/{batch}/resend", json={"who": "ana", "reason": "lost"})
     assert app.call("POST", f"batches/{batch}/resend", json={"who": "ana", "reason": "again"}).status_code == 409

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 import batches
+from batches.sending import read_list
 from local.openpgp_desk import Desk
 from local.sftp import PartnerSftp
 from partners import PartnerInvalid, load_partner
@@ -81,9 +82,9 @@ def test_route_adf_is_given_the_files_alone(world: World, cedarway: Any, tmp_pat
 
     record = sealed(world)
 
-    status = world.status(record)
-    assert status["send"] == []
-    assert [file["name"] for file in status["last"]] == [f"{record.files[0]}.gpg"]
+    todo = batches.begin_copy(world.at(run_id="run"), record.batch, [])
+    assert todo.files == ""
+    assert read_list(world.context, record, todo.last) == [f"{record.files[0]}.gpg"]
 
 
 @pytest.mark.parametrize(

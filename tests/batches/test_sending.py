@@ -13,6 +13,8 @@ from staged_rows import staged_rows
 import batches
 from batches import Context, Record
 from batches.context import CLAIM_EXPIRES
+from batches.copying import NextCopy
+from batches.sending import read_list, sent_files
 from local.stack import ROOT
 
 FIRST, SECOND = "run-1", "run-2"
@@ -38,9 +40,20 @@ def sealed(world: World) -> Record:
     return batches.read(world.stores.batches, record.batch)
 
 
-def to_send(context: Context, record: Record) -> list[dict[str, Any]]:
-    status = batches.read_status(context, record.batch)
-    return [*status["send"], *status["last"]]
+def begin(context: Context, record: Record, *found: str) -> NextCopy:
+    return batches.begin_copy(context, record.batch, found)
+
+
+def names(context: Context, record: Record, *lists: str) -> list[str]:
+    """Return the files that lists name, in order."""
+    return [name for each in lists if each for name in read_list(context, record, each)]
+
+
+def copied(context: Context, record: Record, name: str) -> None:
+    """Report a Copy that wrote every file of a list, all of which the partner still has."""
+    files = names(context, record, name)
+    sent = sent_files(context, record)
+    batches.note_copied(context, record.batch, name, written=len(files), found=[*files, *sent])
 
 
 def fail(context: Context, record: Record) -> Record:
@@ -125,32 +138,47 @@ def test_run_that_was_silent_for_too_long_holds_nothing(world: World) -> None:
 # Sending
 
 
-def test_one_run_reads_what_to_send_and_the_others_see_that_it_is_delivering(world: World) -> None:
+def test_one_run_is_given_what_to_send_and_the_others_see_that_it_is_delivering(world: World) -> None:
     record = sealed(world)
+    first = world.at(run_id=FIRST)
 
-    mine, others = to_send(world.at(run_id=FIRST), record), batches.read_status(world.at(run_id=SECOND), record.batch)
+    mine, others = begin(first, record), begin(world.at(run_id=SECOND), record)
 
-    assert len(mine) == 4
-    assert (others["state"], others["send"], others["last"]) == ("delivering", [], [])
-    assert others["worked_by"]["run_id"] == FIRST
-    assert to_send(world.at(run_id=FIRST), record) == mine, "asking again is harmless"
+    sent = names(first, record, mine.files)
+    assert len(sent) == 3
+    assert names(first, record, mine.last) == [f"{record.batch}.manifest.json"]
+    assert (others.files, others.last, others.look) == ("", "", ())
+    seen = batches.read_status(world.at(run_id=SECOND), record.batch)
+    assert (seen["state"], seen["worked_by"]["run_id"]) == ("delivering", FIRST)
+    assert begin(first, record) == mine, "asking again is harmless"
+
+
+def test_files_are_there_under_the_names_that_they_get_at_the_partner(world: World) -> None:
+    record = sealed(world)
+    run = world.at(run_id=FIRST)
+
+    todo = begin(run, record)
+
+    there = {blob.name: blob.size for blob in world.stores.encrypted.list_blobs()}
+    for file in batches.remote_files(run, record):
+        assert there[f"{todo.folder}/{file.to}"] == file.bytes
 
 
 def test_run_that_does_not_hold_the_delivery_is_refused_with_the_holder(world: World) -> None:
     record = sealed(world)
-    (file, *_) = to_send(world.at(run_id=FIRST), record)
+    todo = begin(world.at(run_id=FIRST), record)
     words = rf"batch {record.batch} is being worked on by run {FIRST} since 2"
 
     with pytest.raises(batches.WorkedOn, match=words):
-        batches.begin_file(world.at(run_id=SECOND), record, file["to"], sealed_bytes=file["bytes"], found_bytes=None)
+        copied(world.at(run_id=SECOND), record, todo.files)
     with pytest.raises(batches.WorkedOn, match=words):
-        batches.confirm_arrived(world.at(run_id=SECOND), record.batch, {})
+        batches.confirm_copied(world.at(run_id=SECOND), record.batch)
 
 
 @pytest.mark.parametrize("ending", ["failure", "replay", "silence"])
 def test_delivery_is_free_again_after(world: World, ending: str) -> None:
     record = sealed(world)
-    files = to_send(world.at(run_id=FIRST), record)
+    todo = begin(world.at(run_id=FIRST), record)
     later = NOW
 
     if ending == "failure":
@@ -161,87 +189,129 @@ def test_delivery_is_free_again_after(world: World, ending: str) -> None:
     else:
         later = NOW + CLAIM_EXPIRES + timedelta(seconds=1)
 
-    assert to_send(world.at(later, run_id=SECOND), record) == files
+    assert begin(world.at(later, run_id=SECOND), record) == todo
 
 
-def test_file_that_was_sent_is_not_sent_again_whatever_the_partner_did_with_it(world: World) -> None:
+def test_files_that_were_sent_are_not_sent_again(world: World) -> None:
     record = sealed(world)
     first, second = world.at(run_id=FIRST), world.at(run_id=SECOND)
-    (file, *_) = to_send(first, record)
-    about = {"sealed_bytes": file["bytes"], "found_bytes": None}
-    assert batches.begin_file(first, record, file["to"], **about)
-    batches.note_sent(first, record, file["to"], sealed_bytes=file["bytes"])
+    todo = begin(first, record)
+    copied(first, record, todo.files)
     fail(first, record)
     world.plan(run_id=SECOND)
-    to_send(second, record)
 
-    assert not batches.begin_file(second, record, file["to"], **about)
+    then = begin(second, record, *names(first, record, todo.files))
+
+    assert (then.files, then.last) == ("", todo.last)
 
 
-def test_file_whose_copy_was_cut_off_is_sent_again_unless_it_is_there(world: World) -> None:
+def test_files_that_the_partner_took_away_hold_back_the_manifest_unless_its_file_allows_that(
+    world: World,
+) -> None:
     record = sealed(world)
     run = world.at(run_id=FIRST)
-    (file, *_) = to_send(run, record)
-    name, size = file["to"], file["bytes"]
+    todo = begin(run, record)
+    files = names(run, record, todo.files)
 
-    assert batches.begin_file(run, record, name, sealed_bytes=size, found_bytes=None)
-    assert batches.begin_file(run, record, name, sealed_bytes=size, found_bytes=None)
-    assert not batches.begin_file(run, record, name, sealed_bytes=size, found_bytes=size)
-    assert not batches.begin_file(run, record, name, sealed_bytes=size, found_bytes=None), "it counts as sent now"
+    with pytest.raises(batches.NotDelivered, match="was sent whole, and is no longer at the partner"):
+        batches.note_copied(run, record.batch, todo.files, written=len(files), found=files[1:])
+    with pytest.raises(batches.NotDelivered, match="confirm: false"):
+        begin(run, record, *files[1:])
 
 
-def test_foreign_file_of_our_name_and_size_never_counts(world: World) -> None:
+def test_copy_that_wrote_too_few_files_counts_for_none(world: World) -> None:
     record = sealed(world)
     run = world.at(run_id=FIRST)
-    files = to_send(run, record)
-    name, size = files[0]["to"], files[0]["bytes"]
+    todo = begin(run, record)
+
+    with pytest.raises(batches.NotDelivered, match="wrote 2 of 3 files"):
+        batches.note_copied(run, record.batch, todo.files, written=2, found=[])
+
+    assert begin(run, record) == todo
+
+
+def test_file_of_a_copy_that_was_cut_off_counts_only_with_its_size(world: World) -> None:
+    record = sealed(world)
+    run = world.at(run_id=FIRST)
+    todo = begin(run, record)
+    name, *others = names(run, record, todo.files)
+
+    (look,) = begin(run, record, name).look
+    assert look.name == name
+    with pytest.raises(batches.NotDelivered, match="never overwritten"):
+        batches.note_looked(run, record.batch, name, look.bytes - 1)
+    batches.note_looked(run, record.batch, name, None)
+    assert begin(run, record, name).look == (look,)
+    batches.note_looked(run, record.batch, name, look.bytes)
+
+    then = begin(run, record, name)
+    assert names(run, record, then.files) == others
+
+
+def test_foreign_file_of_our_name_never_counts(world: World) -> None:
+    record = sealed(world)
+    run = world.at(run_id=FIRST)
+    name = batches.remote_files(run, record)[0].to
 
     with pytest.raises(batches.NotDelivered, match="before we sent it"):
-        batches.begin_file(run, record, name, sealed_bytes=size, found_bytes=size)
+        begin(run, record, name)
     with pytest.raises(batches.NotDelivered, match="no run has sent"):
-        batches.confirm_arrived(run, record.batch, {file["to"]: file["bytes"] for file in files})
+        batches.confirm_copied(run, record.batch)
 
 
 def test_copy_that_ends_after_the_delivery_was_taken_away_is_on_record(world: World) -> None:
     record = sealed(world)
     first, second = world.at(run_id=FIRST), world.at(run_id=SECOND)
-    (file, *_) = to_send(first, record)
-    batches.begin_file(first, record, file["to"], sealed_bytes=file["bytes"], found_bytes=None)
+    todo = begin(first, record)
     batches.replay(world.at(), record.batch, start="deliver", who="ana")
-    to_send(second, record)
+    begin(second, record)
 
     with pytest.raises(batches.WorkedOn, match=SECOND):
-        batches.note_sent(first, record, file["to"], sealed_bytes=file["bytes"])
+        copied(first, record, todo.files)
 
-    assert not batches.begin_file(second, record, file["to"], sealed_bytes=file["bytes"], found_bytes=None)
+    then = begin(second, record, *names(second, record, todo.files))
+    assert (then.files, then.last) == ("", todo.last)
 
 
 def test_whole_delivery_ends_with_a_receipt_and_no_claim(world: World) -> None:
     record = sealed(world)
     run = world.at(run_id=FIRST)
-    files = to_send(run, record)
-    for file in files:
-        batches.begin_file(run, record, file["to"], sealed_bytes=file["bytes"], found_bytes=None)
-        batches.note_sent(run, record, file["to"], sealed_bytes=file["bytes"])
+    todo = begin(run, record)
+    copied(run, record, todo.files)
+    copied(run, record, todo.last)
 
-    receipt = batches.confirm_arrived(run, record.batch, {file["to"]: file["bytes"] for file in files})
+    receipt = batches.confirm_copied(run, record.batch)
 
     assert receipt.run_id == FIRST
+    assert {file.name: file.bytes for file in receipt.files} == {
+        file.to: file.bytes for file in batches.remote_files(run, record)
+    }
     assert world.status(record)["state"] == "delivered"
     assert not world.stores.batches.get_blob_client(f"{record.batch.folder}/sending.json").exists()
     assert list(world.stores.raw.list_blobs()) == []
 
 
+def test_run_that_finds_everything_sent_confirms_it(world: World) -> None:
+    record = sealed(world)
+    run = world.at(run_id=FIRST)
+    todo = begin(run, record)
+    copied(run, record, todo.files)
+    copied(run, record, todo.last)
+
+    then = begin(run, record, *names(run, record, todo.files, todo.last))
+
+    assert (then.files, then.last) == ("", "")
+    assert world.status(record)["state"] == "delivered"
+
+
 def test_claim_outlasts_the_longest_silence_of_a_run_that_sends() -> None:
-    """From one call about a file to the next: two looks, the Copy with its retries, and the calls themselves."""
-    pipeline = json.loads((ROOT / "adf" / "pipeline" / "send_file.json").read_text())["properties"]
+    """From one call about a batch to the next: the Copy, the look after it, and the call itself with its retries."""
+    pipeline = json.loads((ROOT / "adf" / "pipeline" / "send_batch.json").read_text())["properties"]
     top = {activity["name"]: activity for activity in pipeline["activities"]}
-    due = {activity["name"]: activity for activity in top["Is due"]["typeProperties"]["ifTrueActivities"]}
 
-    silent = sum((longest(each) for each in (due["Send"], due["Sent"])), timedelta())
-    between_files = sum((longest(each) for each in (top["After"], top["Before"], top["Begin"])), timedelta())
-
-    assert max(silent, between_files) < CLAIM_EXPIRES
+    for group in ("Files", "Last"):
+        steps = top[group]["typeProperties"]["ifTrueActivities"]
+        assert sum((longest(each) for each in steps), timedelta()) < CLAIM_EXPIRES
 
 
 def longest(activity: dict[str, Any]) -> timedelta:

@@ -24,19 +24,22 @@ UNKNOWN = "northwind.accruals.1970-02-03.1"
 ROUTES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("GET", "/api/feeds?windowStart=2026-11-22T01:00:00Z&windowEnd=2026-11-22T02:00:00Z", None),
     ("GET", "/api/feeds/northwind/accruals", None),
+    ("POST", "/api/feeds/northwind/accruals/index", {}),
     ("GET", "/api/batches", None),
     ("POST", "/api/batches", FEED),
     ("GET", f"/api/batches/{UNKNOWN}", None),
     ("POST", f"/api/batches/{UNKNOWN}/seal", {}),
     ("POST", f"/api/batches/{UNKNOWN}/deliver", {}),
-    ("POST", f"/api/batches/{UNKNOWN}/sending", {"file": "a.txt", "bytes": 1, "runId": "a-test"}),
-    ("POST", f"/api/batches/{UNKNOWN}/sent", {"file": "a.txt", "bytes": 1, "runId": "a-test"}),
-    ("POST", f"/api/batches/{UNKNOWN}/confirm", {"arrived": []}),
+    ("POST", f"/api/batches/{UNKNOWN}/sending", {"found": [], "runId": "a-test"}),
+    ("POST", f"/api/batches/{UNKNOWN}/looked", {"file": "a.txt", "bytes": 1, "runId": "a-test"}),
+    ("POST", f"/api/batches/{UNKNOWN}/sent", {"list": "1.0123456789abcdef.txt", "files": 1, "runId": "a-test"}),
+    ("POST", f"/api/batches/{UNKNOWN}/confirm", {}),
     ("POST", f"/api/batches/{UNKNOWN}/failed", {"cause": "a test"}),
     ("GET", f"/api/batches/{UNKNOWN}/ledger", None),
     ("GET", f"/api/batches/{UNKNOWN}/verify", None),
     ("POST", f"/api/batches/{UNKNOWN}/resend", {"who": "contract test", "reason": "a test"}),
     ("POST", f"/api/batches/{UNKNOWN}/replay", {"who": "contract test", "from": "deliver"}),
+    ("POST", "/api/await", {"batches": [], "since": "2026-11-22T00:00:00Z"}),
     ("POST", "/api/purge", {"who": "contract test"}),
     ("GET", "/api/standings", None),
     ("GET", "/api/ready", None),
@@ -318,7 +321,7 @@ def test_delivering_again_needs_a_reason(target: Target, window: dict[str, str],
 def test_confirming_what_is_not_sealed_is_refused(target: Target, window: dict[str, str]) -> None:
     batch = target.call("POST", "/api/batches", json=FEED | window).json()["batch"]
 
-    answer = target.call("POST", f"/api/batches/{batch}/confirm", json={"arrived": []})
+    answer = target.call("POST", f"/api/batches/{batch}/confirm", json={})
 
     assert answer.status_code == 409
     error_of(answer)

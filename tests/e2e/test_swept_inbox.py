@@ -82,7 +82,7 @@ def test_rule_that_comes_later_completes_the_batch_without_sending_again(sweepin
 
 def test_foreign_file_of_our_name_and_size_never_counts_as_delivered(stack: Stack, night: Result) -> None:
     day = date(2026, 11, 17)
-    kill_run(stack, day, "Send", "start")  # sealed, and no attempt at keys.json was made
+    kill_run(stack, day, "Begin", "start")  # sealed, and no attempt at keys.json was made
     replay(stack, day)
     blob = f"northwind/accruals/{day}.1/keys.json"
     size = stack.container("encrypted").get_blob_client(blob).get_blob_properties().size

@@ -216,12 +216,14 @@ def test_dbt_finds_the_variables_that_it_needs(templates: dict[str, Template]) -
     assert given - known == {"AZURE_CLIENT_ID"}  # azure-identity reads this one
 
 
-def test_the_dead_man_s_switch_watches_a_pipeline_that_exists(templates: dict[str, Template]) -> None:
+def test_the_dead_man_s_switch_watches_what_the_app_logs(templates: dict[str, Template]) -> None:
     rule = templates["dev"].named("Microsoft.Insights/scheduledQueryRules", "no-delivery")
     query = rule["properties"]["criteria"]["allOf"][0]["query"]
 
-    [pipeline] = re.findall(r'PipelineName == "(\w+)"', query)
-    assert (ROOT / "adf" / "pipeline" / f"{pipeline}.json").is_file()
+    code = "".join(path.read_text() for path in (ROOT / "batches").glob("*.py"))
+    events = re.findall(r'Message has "([\w.]+)"', query)
+    assert events == ["batch.delivered", "batch.purged"]
+    assert all(f'log_event("{event}"' in code for event in events)
     assert "ago(26h)" in query
 
 
