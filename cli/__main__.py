@@ -33,7 +33,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "cli.keys:main",
         "check | import | export: what a key file is, certificates into the vault, our OpenPGP key out",
     ),
-    "partner": ("cli.partner:main", "lint | schema | preview | render | check | kit: what a partner receives and how"),
+    "partner": (
+        "cli.partner:main",
+        "new | lint | schema | preview | render | check | kit: what a partner receives and how",
+    ),
     "dbt": ("cli.dbt:main", "run | runs | show | docs | image: dbt on demand"),
     "doctor": ("cli.doctor:main", "what is installed and set up, here or for a stage, and the one next command"),
     "deploy": ("infra.deploy:main", "plan | apply | drift: bring adf/ to Azure"),

@@ -1,4 +1,4 @@
-"""`./sealift partner lint | schema | preview | render | check | kit`: are the files right, the server, the kit?"""
+"""`./sealift partner new | lint | schema | preview | render | check | kit`: are the files right, the server, the kit?"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from azure.identity import DefaultAzureCredential
 
 from batches.sealing_formats import sealing_format
-from cli import partner_layouts
+from cli import partner_layouts, partner_new
 from cli.console import CommandFailed
 from cli.partner_calendars import calendar_faults, calendar_notes
 from cli.partner_kit import assemble_kit, fingerprint
@@ -32,9 +32,12 @@ _MARKS = {"ok": "+", "note": "!", "failed": "x", "skipped": "-"}
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser("sealift partner", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="lint | schema | preview | render | check | kit")
+    verbs = parser.add_subparsers(
+        dest="verb", required=True, metavar="new | lint | schema | preview | render | check | kit"
+    )
     verbs.add_parser("lint", help="read every partner file and say what is wrong")
     verbs.add_parser("schema", help="print the JSON Schema of a partner file, for editors")
+    partner_new.add_verb(verbs)
     partner_layouts.add_verbs(verbs)
     check = verbs.add_parser("check", help="connect as production does and report step by step")
     check.add_argument("name", help="the partner: partners/NAME.yaml")
@@ -53,6 +56,8 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     if arguments.verb in ("preview", "render"):
         return partner_layouts.run(arguments)
+    if arguments.verb == "new":
+        return partner_new.run(arguments)
     if arguments.verb == "kit":
         return _kit(arguments)
     if arguments.verb == "schema":

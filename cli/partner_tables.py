@@ -46,6 +46,16 @@ def table_faults(path: Path, models: Path = MODELS) -> list[str]:
     ]
 
 
+def tables_of(models: Path = MODELS) -> list[str]:
+    """Return the tables of the marts whose columns and types the project states."""
+    return [name for name, table in _tables(models).items() if any(table.columns.values())]
+
+
+def columns_of(table: str, models: Path = MODELS) -> dict[str, str]:
+    """Return the columns of a table of the marts with their SQL types."""
+    return dict(_tables(models)[table].columns)
+
+
 def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
