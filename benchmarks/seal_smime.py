@@ -14,7 +14,12 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
+
 from benchmarks.children import Figure, measure, read_pieces
+from encryption import FileInfo, FileSigner, Smime, load_recipients, seal
+from encryption.signed_data import own_smime_certificate
 
 ROOT = Path(__file__).resolve().parent.parent
 BAR, RSS_MIB = 1.15, 60
@@ -77,15 +82,23 @@ def _print(runs: dict[str, list[Figure]], mib: int) -> int:
 
 
 def _child(work: str, path: Path) -> None:
-    from cli.seal import smime_signer
-    from encryption import FileInfo, Smime, load_recipients, seal
-
     now = datetime.now(UTC)
     recipients = load_recipients((path.parent / "partner.pem").read_bytes(), None, now)
-    wish = Smime(signer=smime_signer(path.parent / "sender.key") if work == "seal-sign" else None)
+    wish = Smime(signer=_signer(path.parent / "sender.key", now) if work == "seal-sign" else None)
     file = FileInfo(batch="bench", name="plain", plaintext_bytes=path.stat().st_size, created=now)
     for _ in seal(read_pieces(path), file=file, recipients=recipients, format=wish, hash_threads=False):
         pass
+
+
+def _signer(path: Path, now: datetime) -> FileSigner:
+    """Return a signer with a key of this machine, in the place of the vault's."""
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+
+    def sign(digest: bytes) -> bytes:
+        return key.sign(digest, padding.PKCS1v15(), utils.Prehashed(hashes.SHA256()))
+
+    return FileSigner(own_smime_certificate(key.public_key(), "sender", now, sign), sign)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def test_answers_are_asked_for_and_a_wrong_choice_is_asked_again(server: Partner
 
 def test_an_openpgp_key_decides_the_format(server: PartnerSftp, tmp_path: Path) -> None:
     key = tmp_path / "key.pgp"
-    key.write_bytes(Desk.make("Harbour <files@harbour.test>", datetime(2026, 1, 2, tzinfo=UTC)).certificate)
+    key.write_bytes(Desk.make("Harbour <files@harbour.test>", datetime(2026, 1, 2, tzinfo=UTC)).certificate())
 
     partner_new.run(flags(server, "--host-key", fingerprint(server), "--certificate", str(key)), tmp_path)
 
