@@ -22,6 +22,7 @@ from local.kept import AlreadyKept, keeping, kept_services
 from local.openpgp_partner import open_messages, program
 from local.partner import CannotUse, Opened, PartnerHome, expected_file
 from local.sample_data import load
+from local.smime_partner import open_signed
 from local.stack import ROOT, Stack
 from partners.loading import EXAMPLES, load_partner
 
@@ -152,24 +153,30 @@ def _ask(stack: Stack, path: str) -> dict[str, Any]:
 
 
 def _open(stack: Stack, partner: PartnerHome, feed: str, receipt: dict[str, Any]) -> Opened:
-    """Open the one file of a batch as its partner does: by the manifest, or a PGP file alone."""
+    """Open the one file of a batch as its partner does: by the manifest, or a PGP or a signed S/MIME file alone."""
     out = partner.folder / "opened"
-    if partner.desk is None:
+    wished = load_partner(partner.name).feeds[feed]
+    is_alone = wished.format == "smime" and wished.side_files == "none"
+    if partner.desk is None and not is_alone:
         with console.step(f"{partner.name}: verify the manifest, open the files") as told:
             (opened,) = partner.open_batch(receipt["batch"], stack.verification_certificate(), out)
             told.note = opened.name
         return opened
     with console.step(f"{partner.name}: decrypt, verify the signature") as told:
         sent = [partner.inbox_of(feed) / file["name"] for file in receipt["files"]]
-        (opened,) = open_messages(sent, partner.desk, _our_openpgp_certificate(stack), out)
-        told.note = f"{opened.name}, by {program()}"
+        if partner.desk is None:
+            (opened,) = open_signed(sent, partner, _our_certificate(stack, "smime"), out)
+            told.note = f"{opened.name}, by openssl"
+        else:
+            (opened,) = open_messages(sent, partner.desk, _our_certificate(stack, "openpgp"), out)
+            told.note = f"{opened.name}, by {program()}"
     return opened
 
 
-def _our_openpgp_certificate(stack: Stack) -> bytes:
-    """Return what partners who take PGP files have of us, made as an operator makes it."""
-    path = stack.folder / "sealift.pgp.asc"
-    command = [sys.executable, "-m", "cli", "keys", "export", "--openpgp", "--out", str(path)]
+def _our_certificate(stack: Stack, kind: str) -> bytes:
+    """Return what partners who take files without a manifest have of us, made as an operator makes it."""
+    path = stack.folder / f"sealift.{kind}"
+    command = [sys.executable, "-m", "cli", "keys", "export", f"--{kind}", "--out", str(path)]
     environment = os.environ | stack.connection().operator
     subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
     return path.read_bytes()

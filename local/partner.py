@@ -73,16 +73,18 @@ class PartnerHome:
             return self.desk.certificate()
         return self_signed(self.key, self.name).public_bytes(serialization.Encoding.PEM)
 
+    def key_file(self) -> Path:
+        """Write the private key where the partner's programs read it, and return its path."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{self.name}.key"
+        path.touch(mode=0o600)
+        form, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        path.write_bytes(self.key.private_bytes(serialization.Encoding.PEM, form, none))
+        return path
+
     def open_batch(self, batch: str, sender: bytes, out: Path) -> list[Opened]:
         """Verify a batch of the inbox with the sender's certificate (PEM) and open it into `out`. Raises CannotUse."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        key, certificate = self.folder / f"{self.name}.key", self.folder / "sealift.pem"
-        key.touch(mode=0o600)
-        key.write_bytes(
-            self.key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
+        key, certificate = self.key_file(), self.folder / "sealift.pem"
         certificate.write_bytes(sender)
         inbox = self.inbox_of(batch.split(".")[1])
         command = [sys.executable, str(ROOT / "partner_kit" / "open.py"), str(inbox), "--batch", batch]
