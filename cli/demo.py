@@ -25,6 +25,7 @@ from local.sample_data import load
 from local.smime_partner import open_signed
 from local.stack import ROOT, Stack
 from partners.loading import EXAMPLES, load_partner
+from partners.model import Feed
 
 BUSINESS_DATE = date(2026, 11, 21)
 # The night of that business date, in one window; on Azure each of its hours is a window of its own.
@@ -43,7 +44,7 @@ class Delivered:
     opened: Opened
     open_seconds: float
     is_compared: bool
-    is_openpgp: bool
+    sealed_as: str
 
     def seconds(self, first: str, then: str) -> float:
         """Return how long it took from one step in the ledger to another."""
@@ -139,7 +140,7 @@ def _play(stack: Stack, steps: ActivityRun) -> Delivered:
         opened=opened,
         open_seconds=seconds,
         is_compared=expected is not None,
-        is_openpgp=partner.desk is not None,
+        sealed_as=_sealed_as(load_partner(name).feeds[feed]),
     )
 
 
@@ -150,6 +151,15 @@ def _ask(stack: Stack, path: str) -> dict[str, Any]:
     answer.raise_for_status()
     body: dict[str, Any] = answer.json()
     return body
+
+
+def _sealed_as(feed: Feed) -> str:
+    """Return how a feed's files are sealed, for people."""
+    kind = {"openpgp": "OpenPGP", "smime": "S/MIME"}.get(feed.format)
+    if kind is None:
+        return "AES-256-GCM, RSA-OAEP"
+    is_signed = feed.wishes.sign if feed.wishes else feed.format == "openpgp"
+    return f"{kind}, signed" if is_signed else kind
 
 
 def _open(stack: Stack, partner: PartnerHome, feed: str, receipt: dict[str, Any]) -> Opened:
@@ -201,7 +211,7 @@ def _show(result: Result) -> None:
             ("extract", "PostgreSQL to raw", f"{one.opened.rows:,}", size, _find(steps, "Extract").seconds),
             (
                 "seal",
-                f"raw to encrypted: {'OpenPGP, signed' if one.is_openpgp else 'AES-256-GCM, RSA-OAEP'}",
+                f"raw to encrypted: {one.sealed_as}",
                 "",
                 console.size(sealed),
                 one.seconds("extracted", "sealed"),
