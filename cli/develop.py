@@ -71,6 +71,7 @@ LOCKS = (
     "requirements",
     "requirements-dev",
     "requirements-node",
+    "requirements-sqlserver",
     "dbt_runner/requirements",
     ".github/requirements-linters",
 )

@@ -1,7 +1,7 @@
 """Copy: from one place to another with constant memory, in the pairs that the project can vouch for.
 
-Rows go from PostgreSQL, delimited text or JSON to delimited text, JSON or PostgreSQL; files go as they are, Binary to
-Binary. What Azure adds (staging, parallel reads, fault tolerance) is refused.
+Rows go from PostgreSQL, SQL Server, delimited text, JSON, Parquet or REST to delimited text, JSON, Parquet or a table;
+files go as they are, Binary to Binary. What Azure adds (staging, parallel reads, fault tolerance) is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from psycopg import sql
 
 from adf_runner.activities.copy_files import Tally, copy_files, files_of, targets
 from adf_runner.errors import ActivityFailed
-from adf_runner.stores import parquet, postgres, rest, rows
+from adf_runner.stores import parquet, postgres, rest, rows, sqlserver
 from adf_runner.stores.delimited import Layout, is_true
 from adf_runner.stores.opening import open_store
 from adf_runner.stores.postgres import Conversion
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from adf_runner.run.linked_services import Data
 
 BATCH_BYTES = 1024 * 1024
+TABLE_SOURCES = sqlserver.SOURCES | {"AzurePostgreSqlSource"}
+TABLE_SINKS = sqlserver.SINKS | {"AzurePostgreSqlSink"}
 STEP = re.compile(r"\$?\['([^']+)'\]")
 
 
@@ -125,7 +127,7 @@ def output_of(tally: Tally, kind: str, elapsed: float) -> dict[str, Any]:
         "sinkPeakConnections": 1,
         "usedParallelCopies": 1,
     }
-    if kind not in {"AzurePostgreSqlSource", "RestSource"}:
+    if kind not in TABLE_SOURCES | {"RestSource"}:
         output["filesRead"] = tally.files_read
     if kind != "BinarySource":
         output |= {"rowsRead": tally.rows_read, "rowsCopied": tally.rows_copied}
@@ -296,7 +298,7 @@ def copy_rows(call: Call, origin: Data, target: Data, tally: Tally) -> None:
     source, sink = call.properties["source"], call.properties["sink"]
     count = rows.Count()
     with ExitStack() as stack:
-        if source["type"] == "AzurePostgreSqlSource":
+        if source["type"] in TABLE_SOURCES:
             conversion = None if sink["type"] in {"JsonSink", "ParquetSink"} else conversion_of(_translator(call))
             refused = parquet.NO_TEXT if sink["type"] == "ParquetSink" else frozenset()
             read = rows.read_query(call, stack, origin, conversion, refused)
@@ -307,7 +309,7 @@ def copy_rows(call: Call, origin: Data, target: Data, tally: Tally) -> None:
         else:
             store = stack.enter_context(open_store(call, origin))
             base, entries = files_of(store, origin, source.get("storeSettings", {}))
-            if sink["type"] == "AzurePostgreSqlSink":
+            if sink["type"] in TABLE_SINKS:
                 groups = [("", entries)]
             elif not entries:
                 groups = [(one_file(target, sink, "data"), [])]
@@ -318,7 +320,7 @@ def copy_rows(call: Call, origin: Data, target: Data, tally: Tally) -> None:
                 _write_rows(call, stack, read, target, path, tally)
     tally.rows_read = tally.rows_copied
     tally.files_read, tally.data_read = count.files, count.data
-    if source["type"] in {"AzurePostgreSqlSource", "RestSource"}:
+    if source["type"] in TABLE_SOURCES | {"RestSource"}:
         tally.data_read = tally.data_written
 
 
@@ -374,7 +376,7 @@ def _write_rows(call: Call, stack: ExitStack, read: rows.Rows, target: Data, pat
     )
     if names != read.names or chosen != list(range(len(names))):
         read = rows.Rows(names=names, values=([row[index] for index in chosen] for row in read.values))
-    if sink["type"] == "AzurePostgreSqlSink":
+    if sink["type"] in TABLE_SINKS:
         tally.rows_copied += rows.write_table(call, read, target, sink)
         return
     store = stack.enter_context(open_store(call, target))

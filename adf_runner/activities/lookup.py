@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from adf_runner.errors import ActivityFailed
-from adf_runner.stores import postgres, rest
+from adf_runner.stores import postgres, rest, sqlserver
 from adf_runner.stores.delimited import Layout, is_true
 from adf_runner.stores.delimited_reading import read_rows
 from adf_runner.stores.opening import open_store
 from adf_runner.stores.postgres import JSON_DATETIME, Column, Conversion, json_value
 from adf_runner.stores.rows import stream_objects
+from adf_runner.stores.sqlserver_types import SqlColumn, columns_of
 from adf_runner.stores.store import Entry, Store, path_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 LOOKUP_ROWS = 5_000
 LOOKUP_BYTES = 4 * 1024 * 1024
 METADATA_BYTES = 4 * 1024 * 1024
+METADATA_SECONDS = 600.0
+JSON_CONVERSION = Conversion(datetime=JSON_DATETIME, datetimeoffset=JSON_DATETIME)
+TABLE_FIELDS = ("structure", "columnCount", "exists")
 
 
 def lookup(call: Call) -> dict[str, Any]:
@@ -36,6 +40,7 @@ def lookup(call: Call) -> dict[str, Any]:
     limit = 1 if first_only else LOOKUP_ROWS
     kind = call.properties["source"]["type"]
     readers = {
+        **dict.fromkeys(sqlserver.SOURCES, _sql_server_rows),
         "AzurePostgreSqlSource": _query_rows,
         "DelimitedTextSource": _delimited_rows,
         "JsonSource": _json_rows,
@@ -57,14 +62,22 @@ def _query_rows(call: Call, data: Data, limit: int) -> list[dict[str, Any]]:
     query = postgres.query_of(data, source)
     with postgres.connect(call, data.service, postgres.timeout_of(source)) as connection:
         columns = postgres.describe(connection, query)
-        conversion = Conversion(datetime=JSON_DATETIME, datetimeoffset=JSON_DATETIME)
-        select = sql.SQL("{} LIMIT {}").format(postgres.text_select(query, columns, conversion), sql.Literal(limit))
+        select = sql.SQL("{} LIMIT {}").format(
+            postgres.text_select(query, columns, JSON_CONVERSION), sql.Literal(limit)
+        )
         return [
             json_row(columns, row) for row in postgres.text_rows(call, connection, sql.Composed([select]), len(columns))
         ]
 
 
-def json_row(columns: Sequence[Column], row: Sequence[str | None]) -> dict[str, Any]:
+def _sql_server_rows(call: Call, data: Data, limit: int) -> list[dict[str, Any]]:
+    source = call.properties["source"]
+    with sqlserver.connect(call, data.service, postgres.timeout_of(source)) as session:
+        columns = columns_of(sqlserver.start_query(session, data, source), JSON_CONVERSION)
+        return [json_row(columns, row) for row in islice(session.texts(columns), limit)]
+
+
+def json_row(columns: Sequence[Column | SqlColumn], row: Sequence[str | None]) -> dict[str, Any]:
     """Turn a row of text back into JSON values by the columns' kinds."""
     return {column.name: json_value(column.kind, text) for column, text in zip(columns, row, strict=True)}
 
@@ -108,6 +121,8 @@ def get_metadata(call: Call) -> dict[str, Any]:
     """Describe a file or folder; with `exists` in the list, a missing one is no error."""
     data = call.engine.services.dataset(call, call.properties["dataset"], "dataset")
     fields = list(dict.fromkeys(call.properties["fieldList"]))
+    if sqlserver.is_sql_server(data.service):
+        return _table_metadata(call, data, fields)
     path = path_of(data)
     with ExitStack() as stack:
         store = stack.enter_context(open_store(call, data))
@@ -122,6 +137,22 @@ def get_metadata(call: Call) -> dict[str, Any]:
     if len(json.dumps(output).encode()) > METADATA_BYTES:
         raise ActivityFailed("the metadata is larger than 4 MB", code="BadRequest", retriable=False)
     return output
+
+
+def _table_metadata(call: Call, data: Data, fields: Sequence[str]) -> dict[str, Any]:
+    """Describe a table: its columns with Data Factory's interim types, how many there are, and whether it is there."""
+    wrong = next((field for field in fields if field not in TABLE_FIELDS), None)
+    if wrong is not None:
+        raise ActivityFailed(
+            f"a table has no {wrong}", f"ask for {', '.join(TABLE_FIELDS)}", code="BadRequest", retriable=False
+        )
+    table = sqlserver.table_of(data)
+    with sqlserver.connect(call, data.service, METADATA_SECONDS) as session:
+        structure = sqlserver.structure_of(session, table)
+    if not structure and "exists" not in fields:
+        raise ActivityFailed(f"there is no table {table}", "ask for the field exists", code="UserErrorTableMissing")
+    whole = {"structure": structure, "columnCount": len(structure), "exists": bool(structure)}
+    return {field: whole[field] for field in fields if structure or field == "exists"}
 
 
 def _field(store: Store, entry: Entry, field: str) -> Any:

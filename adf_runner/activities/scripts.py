@@ -9,11 +9,12 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from adf_runner.activities import sql_server
 from adf_runner.activities.copy_files import files_of
 from adf_runner.activities.lookup import LOOKUP_BYTES, LOOKUP_ROWS
 from adf_runner.errors import ActivityFailed
 from adf_runner.factory.shapes import seconds
-from adf_runner.stores import postgres
+from adf_runner.stores import postgres, sqlserver
 from adf_runner.stores.delimited import is_true
 from adf_runner.stores.opening import open_store
 from adf_runner.stores.store import Entry, Store, folder_of, path_of
@@ -28,6 +29,13 @@ def script(call: Call) -> dict[str, Any]:
     """Run scripts in order in one session; a Query gives rows, a NonQuery the number of rows it changed."""
     assert call.activity.linked_service is not None
     service = call.engine.services.service(call, call.activity.linked_service, call.scope(), "linkedServiceName")
+    if sqlserver.is_sql_server(service):
+        return sql_server.script(call, service)
+    if any(item.get("parameters") for item in call.properties["scripts"]):
+        raise ActivityFailed(
+            "script parameters are not run on PostgreSQL here", "write their values with @{...}",
+            code="BadRequest", retriable=False,
+        )  # fmt: skip
     limit = seconds(call.properties.get("scriptBlockExecutionTimeout", "02:00:00"))
     results: list[dict[str, Any]] = []
     changed = 0

@@ -9,6 +9,7 @@ from adf_runner.activities import control as containers
 from adf_runner.activities.copy import copy_activity
 from adf_runner.activities.lookup import get_metadata, lookup
 from adf_runner.activities.scripts import delete, script, validation
+from adf_runner.activities.sql_server import stored_procedure
 from adf_runner.activities.web import azure_function, web_activity
 from adf_runner.run.engine import Call
 
@@ -20,6 +21,7 @@ HANDLERS: dict[str, Callable[[Call], dict[str, Any]]] = {
     "Lookup": lookup,
     "GetMetadata": get_metadata,
     "Script": script,
+    "SqlServerStoredProcedure": stored_procedure,
     "Delete": delete,
     "Validation": validation,
 }

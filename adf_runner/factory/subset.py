@@ -120,6 +120,34 @@ POSTGRES_SOURCE = {
     "queryTimeout": timespan(),
     "partitionOption": choice("None"),
 }
+SQL_PARAMETERS = anything(note="{name: {value, type}}")
+SQL_SOURCE = {
+    "sqlReaderQuery": text(note="run as it stands; its first set of rows is read"),
+    "sqlReaderStoredProcedureName": text(),
+    "storedProcedureParameters": SQL_PARAMETERS,
+    "isolationLevel": choice("ReadCommitted", "ReadUncommitted", "RepeatableRead", "Serializable", "Snapshot"),
+    "queryTimeout": timespan(),
+    "partitionOption": choice("None", note="parallel reads need Azure"),
+    "disableMetricsCollection": boolean(note=KNOB),
+    "maxConcurrentConnections": CONNECTIONS,
+}
+SQL_SINK = {
+    "preCopyScript": text(note="in the same transaction as the rows"),
+    "writeBehavior": choice("insert", "Insert", "upsert", "Upsert"),
+    "upsertSettings": record(
+        {
+            "useTempDB": boolean(note=f"{KNOB}: the interim table is a temporary one"),
+            "interimSchemaName": text(note=KNOB),
+            "keys": array(note="the primary key where they are left out"),
+        }
+    ),
+    "tableOption": choice("none", "None", "autoCreate", note="a table that is missing is not created here: an error"),
+    "sqlWriterUseTableLock": boolean(note=KNOB),
+    "writeBatchSize": integer(low=1, note=KNOB),
+    "writeBatchTimeout": timespan(note=KNOB),
+    "disableMetricsCollection": boolean(note=KNOB),
+    "maxConcurrentConnections": CONNECTIONS,
+}
 DELIMITED_SOURCE = {
     "storeSettings": READS,
     "formatSettings": union(
@@ -143,6 +171,10 @@ REST_SOURCE = {
 }
 SOURCES = {
     "AzurePostgreSqlSource": POSTGRES_SOURCE,
+    "AzureSqlSource": SQL_SOURCE,
+    "SqlMISource": SQL_SOURCE,
+    "SqlServerSource": SQL_SOURCE,
+    "SqlSource": SQL_SOURCE,
     "DelimitedTextSource": DELIMITED_SOURCE,
     "JsonSource": JSON_SOURCE,
     "ParquetSource": PARQUET_SOURCE,
@@ -167,6 +199,10 @@ SINKS = {
         "writeBatchSize": integer(low=1, note="without meaning for the local executor: COPY streams"),
         "writeBatchTimeout": timespan(note="without meaning for the local executor"),
     },
+    "AzureSqlSink": SQL_SINK,
+    "SqlMISink": SQL_SINK,
+    "SqlServerSink": SQL_SINK,
+    "SqlSink": SQL_SINK,
     "ParquetSink": {"storeSettings": WRITES, "formatSettings": union({"ParquetWriteSettings": {}})},
     "BinarySink": {"storeSettings": WRITES},
 }
@@ -176,6 +212,8 @@ MAPPED = {
     "ordinal": integer(low=1, note="of a source without a header"),
     "type": text(note="as Studio writes it; values keep the type that they have"),
     "physicalType": text(note="as Studio writes it"),
+    "precision": integer(note="as Studio writes it"),
+    "scale": integer(note="as Studio writes it"),
 }
 TRANSLATOR = union(
     {
@@ -213,9 +251,26 @@ RETURN_TYPES = {
     "Object": {"content": array(required=True)},
 }
 
+SQL_SERVICES = ("AzureSqlDatabase", "AzureSqlMI", "SqlServer")
+SCRIPT_PARAMETER = record(
+    {
+        "name": text(required=True),
+        "type": choice(
+            "Boolean", "DateTime", "DateTimeOffset", "Decimal", "Double", "Guid", "Int16", "Int32", "Int64", "Single",
+            "String", required=True,
+        ),
+        "value": anything(),
+        "direction": choice("Input", "Output", "InputOutput"),
+        "size": integer(),
+    }
+)  # fmt: skip
+
 # Which dataset type a source or sink of a Copy goes with.
 DATASET_OF = {
     "AzurePostgreSqlSource": "AzurePostgreSqlTable",
+    "AzureSqlSource": "AzureSqlTable",
+    "SqlMISource": "AzureSqlMITable",
+    "SqlServerSource": "SqlServerTable",
     "DelimitedTextSource": "DelimitedText",
     "JsonSource": "Json",
     "BinarySource": "Binary",
@@ -223,6 +278,9 @@ DATASET_OF = {
     "RestSource": "RestResource",
     "ParquetSink": "Parquet",
     "AzurePostgreSqlSink": "AzurePostgreSqlTable",
+    "AzureSqlSink": "AzureSqlTable",
+    "SqlMISink": "AzureSqlMITable",
+    "SqlServerSink": "SqlServerTable",
     "DelimitedTextSink": "DelimitedText",
     "JsonSink": "Json",
     "BinarySink": "Binary",
@@ -328,7 +386,17 @@ ACTIVITIES: dict[str, ActivityKind] = {
         properties={
             "dataset": reference("DatasetReference", required=True, dynamic=False),
             "fieldList": array(
-                choice("exists", "itemName", "itemType", "size", "lastModified", "childItems", "contentMD5"),
+                choice(
+                    "exists",
+                    "itemName",
+                    "itemType",
+                    "size",
+                    "lastModified",
+                    "childItems",
+                    "contentMD5",
+                    "structure",
+                    "columnCount",
+                ),
                 required=True,
             ),
             "storeSettings": union(
@@ -350,7 +418,7 @@ ACTIVITIES: dict[str, ActivityKind] = {
                 }
             ),
         },
-        note="contentMD5 on blobs only",
+        note="contentMD5 on blobs only; a table of SQL Server has structure, columnCount and exists",
     ),
     "Copy": ActivityKind(
         datasets=True,
@@ -376,14 +444,25 @@ ACTIVITIES: dict[str, ActivityKind] = {
         }
     ),
     "Script": ActivityKind(
-        linked_service=("AzurePostgreSql",),
+        linked_service=("AzurePostgreSql", *SQL_SERVICES),
         properties={
             "scripts": array(
-                record({"type": choice("Query", "NonQuery", required=True), "text": text(required=True)}), required=True
+                record(
+                    {
+                        "type": choice("Query", "NonQuery", required=True),
+                        "text": text(required=True),
+                        "parameters": array(SCRIPT_PARAMETER),
+                    }
+                ),
+                required=True,
             ),
             "scriptBlockExecutionTimeout": timespan(),
         },
-        note="scripts run in order in one session; script parameters and logs are refused",
+        note="scripts run in order in one session; logs are refused, and script parameters on PostgreSQL",
+    ),
+    "SqlServerStoredProcedure": ActivityKind(
+        linked_service=SQL_SERVICES,
+        properties={"storedProcedureName": text(required=True), "storedProcedureParameters": SQL_PARAMETERS},
     ),
     "Validation": ActivityKind(
         policy="none",
@@ -412,8 +491,12 @@ PACKED = {
     "compressionLevel": choice("Fastest", "Optimal"),
 }
 PARQUET_CODECS = choice("none", "snappy", "gzip", "lzo", "zstd", note="lzo is not written here")
+SQL_TABLE = {"schema": text(), "table": text(), "tableName": text()}
 DATASETS: dict[str, Mapping[str, Shape]] = {
     "AzurePostgreSqlTable": {"schema": text(), "table": text(), "tableName": text()},
+    "AzureSqlTable": SQL_TABLE,
+    "AzureSqlMITable": SQL_TABLE,
+    "SqlServerTable": SQL_TABLE,
     "DelimitedText": {
         "location": LOCATIONS,
         "columnDelimiter": text(),
@@ -444,7 +527,37 @@ DATASETS: dict[str, Mapping[str, Shape]] = {
     },
 }
 ENCRYPTED = text(note="only Azure can read it: a run here needs an override")
+SQL_CONNECTION = {
+    "connectionString": anything(note="of the old version: a text, a secret of Key Vault or a SecureString"),
+    "server": text(note="host or host,port"),
+    "database": text(),
+    "encrypt": anything(note="mandatory or optional, true or false; strict is refused when it runs"),
+    "trustServerCertificate": boolean(),
+    "userName": text(),
+    "password": secret(),
+    "encryptedCredential": ENCRYPTED,
+    "applicationIntent": choice("ReadWrite", "ReadOnly"),
+    "connectTimeout": integer(low=0),
+    "connectRetryCount": integer(low=0, high=255, note="for databases that sleep or move"),
+    "connectRetryInterval": integer(low=1, high=60),
+    "commandTimeout": integer(low=0, note=KNOB),
+    "pooling": boolean(note=KNOB),
+    "minPoolSize": integer(low=0, note=KNOB),
+    "maxPoolSize": integer(low=1, note=KNOB),
+    "loadBalanceTimeout": integer(low=0, note=KNOB),
+    "multipleActiveResultSets": boolean(note=KNOB),
+    "packetSize": integer(low=512, high=32768, note=KNOB),
+}
+SQL_IDENTITIES = ("SQL", "SystemAssignedManagedIdentity", "UserAssignedManagedIdentity")
+AZURE_SQL = {
+    **SQL_CONNECTION,
+    "authenticationType": choice(*SQL_IDENTITIES, note="without one and without userName: managed identity"),
+    "credential": reference("CredentialReference"),
+}
 LINKED_SERVICES: dict[str, Mapping[str, Shape]] = {
+    "AzureSqlDatabase": AZURE_SQL,
+    "AzureSqlMI": AZURE_SQL,
+    "SqlServer": {**SQL_CONNECTION, "authenticationType": choice("SQL", "Windows", note="Windows needs an override")},
     "AzurePostgreSql": {
         "server": text(required=True),
         "port": integer(low=1, high=65535, as_text=True),

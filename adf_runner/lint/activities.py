@@ -16,6 +16,8 @@ from adf_runner.lint.types import variable
 from adf_runner.stores.delimited import Layout
 
 ACTIVITY_NAME_LIMIT, SWITCH_CASES_LIMIT = 55, 25
+TABLES = {"AzurePostgreSqlTable", "AzureSqlTable", "AzureSqlMITable", "SqlServerTable"}
+TABLE_FIELDS = {"structure", "columnCount", "exists"}
 LAYOUT_KEYS = set(subset.DATASETS["DelimitedText"]) - {"location"}
 LOCATION_SERVICES = {
     "AzureBlobStorageLocation": "AzureBlobStorage", "AzureBlobFSLocation": "AzureBlobFS", "SftpLocation": "Sftp",
@@ -195,8 +197,23 @@ def _looks(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator
         )
     holder, prefix = (source, "source.") if isinstance(source, Mapping) else (activity.properties, "")
     yield from _settings(activity, holder, f"{prefix}storeSettings", location, LOCATION_READS)
-    if activity.type in {"GetMetadata", "Delete", "Validation"} and kind == "AzurePostgreSqlTable":
+    if activity.type == "GetMetadata" and kind:
+        yield from _fields(activity, kind)
+    elif activity.type in {"Delete", "Validation"} and kind in TABLES:
         yield finding(activity, "dataset", f"{activity.type} looks at files, and the dataset is a table")
+
+
+def _fields(activity: Activity, kind: str) -> Iterator[Finding]:
+    """Find what GetMetadata asks of a table that only files have, and the other way round."""
+    if kind == "AzurePostgreSqlTable":
+        yield finding(activity, "dataset", "GetMetadata looks at files, and the dataset is a table")
+        return
+    asked = activity.properties.get("fieldList")
+    for index, field in enumerate(asked if isinstance(asked, list) else []):
+        if kind in TABLES and isinstance(field, str) and not is_dynamic(field) and field not in TABLE_FIELDS:
+            yield finding(activity, f"fieldList[{index}]", f"a table has no {field}")
+        elif kind not in TABLES and field in TABLE_FIELDS - {"exists"}:
+            yield finding(activity, f"fieldList[{index}]", f"{field} of a file is not read here", kind="not run")
 
 
 def _settings(

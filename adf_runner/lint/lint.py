@@ -23,7 +23,13 @@ from adf_runner.lint.references import name_rules, objects, reference
 from adf_runner.lint.triggers import lint_triggers
 from adf_runner.lint.types import lint_types
 
-TABLE_SERVICES = {"AzurePostgreSqlTable": ["AzurePostgreSql"], "RestResource": ["RestService"]}
+TABLE_SERVICES = {
+    "AzurePostgreSqlTable": ["AzurePostgreSql"],
+    "AzureSqlTable": ["AzureSqlDatabase"],
+    "AzureSqlMITable": ["AzureSqlMI"],
+    "SqlServerTable": ["SqlServer"],
+    "RestResource": ["RestService"],
+}
 ENDS = ("source", "sink", "storeSettings", "formatSettings", "translator", "fieldList")
 SECRET_TEXT = re.compile(
     r"(AccountKey=|SharedAccessSignature=|[?&]sig=[A-Za-z0-9%/+]{20}|password=[^;@\s]|-----BEGIN [A-Z ]*PRIVATE KEY)",

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from adf_runner.errors import ActivityFailed
-from adf_runner.stores import postgres
+from adf_runner.stores import postgres, sqlserver, sqlserver_sink
 from adf_runner.stores.delimited import Layout
 from adf_runner.stores.delimited_reading import read_rows
 from adf_runner.stores.json_path import MISSING, look
-from adf_runner.stores.postgres import JSON_DATETIME, Conversion, json_value
+from adf_runner.stores.postgres import JSON_DATETIME, Column, Conversion, json_value
+from adf_runner.stores.sqlserver_types import SqlColumn, columns_of
 from adf_runner.stores.store import Store
+from adf_runner.stores.values import as_text
 
 if TYPE_CHECKING:
     from adf_runner.run.engine import Call
@@ -57,20 +59,20 @@ def read_query(
     Raises ActivityFailed for a column of a `refused` kind.
     """
     source = call.properties["source"]
-    query = postgres.query_of(data, source)
-    connection = stack.enter_context(postgres.connect(call, data.service, postgres.timeout_of(source)))
-    columns = postgres.describe(connection, query)
-    for column in columns:
-        if column.kind in refused:
-            raise ActivityFailed(
-                f"column {column.name!r} is a {column.kind}, which this sink does not take here",
-                f"cast it in the query: {column.name}::text",
-                code="UserErrorTypeNotRun",
-                retriable=False,
-            )
-    json_conversion = Conversion(datetime=JSON_DATETIME, datetimeoffset=JSON_DATETIME)
-    select = postgres.text_select(query, columns, conversion or json_conversion)
-    rows = postgres.text_rows(call, connection, select, len(columns))
+    writing = conversion or Conversion(datetime=JSON_DATETIME, datetimeoffset=JSON_DATETIME)
+    columns: Sequence[Column | SqlColumn]
+    rows: Iterator[list[str | None]]
+    if sqlserver.is_sql_server(data.service):
+        session = stack.enter_context(sqlserver.connect(call, data.service, postgres.timeout_of(source)))
+        columns = found = columns_of(sqlserver.start_query(session, data, source), writing)
+        _refuse(columns, refused, "cast({} as nvarchar(100))")
+        rows = session.all_texts(found)
+    else:
+        query = postgres.query_of(data, source)
+        connection = stack.enter_context(postgres.connect(call, data.service, postgres.timeout_of(source)))
+        columns = described = postgres.describe(connection, query)
+        _refuse(columns, refused, "{}::text")
+        rows = postgres.text_rows(call, connection, postgres.text_select(query, described, writing), len(columns))
     if conversion is None:
         kinds = [column.kind for column in columns]
         return Rows(
@@ -78,6 +80,17 @@ def read_query(
             values=([json_value(kind, value) for kind, value in zip(kinds, row, strict=True)] for row in rows),
         )
     return Rows(names=[column.name for column in columns], values=rows)
+
+
+def _refuse(columns: Sequence[Column | SqlColumn], refused: frozenset[str], cast: str) -> None:
+    for column in columns:
+        if column.kind in refused:
+            raise ActivityFailed(
+                f"column {column.name!r} is a {column.kind}, which this sink does not take here",
+                f"cast it in the query: {cast.format(column.name)}",
+                code="UserErrorTypeNotRun",
+                retriable=False,
+            )
 
 
 def counted(store: Store, paths: Sequence[str], count: Count) -> Iterator[tuple[str, Iterator[bytes]]]:
@@ -205,21 +218,6 @@ def stream_objects(pieces: Iterable[bytes]) -> Iterator[dict[str, Any]]:
 # Writing
 
 
-def as_text(value: Any, *, boolean_as_number: bool = False) -> str | None:
-    """Return a JSON value as Data Factory's text."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return str(int(value)) if boolean_as_number else str(value)
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value).replace("e", "E")
-    raise ActivityFailed(
-        "a nested object or array has no column to go to", "flatten it before", code="UserErrorColumnMapping"
-    )
-
-
 def write_delimited(rows: Rows, layout: Layout, write: Callable[[bytes], None], conversion: Conversion) -> int:
     """Write rows as delimited text and return how many."""
     if layout.header:
@@ -248,7 +246,9 @@ def write_json(rows: Rows, pattern: str, write: Callable[[bytes], None]) -> int:
 
 
 def write_table(call: Call, rows: Rows, data: Data, sink: Mapping[str, Any]) -> int:
-    """Write rows into a table with COPY, in one transaction with the preCopyScript: all of it or nothing."""
+    """Write rows into a table in one transaction with the preCopyScript: all of it or nothing."""
+    if sqlserver.is_sql_server(data.service):
+        return sqlserver_sink.write_table(call, rows.names, rows.values, data)
     with (
         postgres.connect(call, data.service, 7 * 86400.0) as connection,
         connection.transaction(),

@@ -142,7 +142,7 @@ def activities() -> Iterator[str]:
 
 def copies() -> Iterator[str]:
     for name, fields in {**subset.SOURCES, **subset.SINKS}.items():
-        yield f"### {name} ({subset.DATASET_OF[name]})\n\n"
+        yield f"### {name} ({subset.DATASET_OF.get(name, 'any table of SQL Server')})\n\n"
         yield table(list(rows(fields)))
     yield f"### translator\n\n{table(list(rows(subset.TRANSLATOR.by_type['TabularTranslator'])))}"
 

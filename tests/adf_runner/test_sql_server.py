@@ -1,0 +1,549 @@
+"""SQL Server as a source, a sink and a place for scripts, against a real server that speaks TDS."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factory_support import (
+    PATHS,
+    SERVICES,
+    Cloud,
+    Documents,
+    activity,
+    blob_location,
+    dataset,
+    expression,
+    linked_service,
+    pipeline,
+    to,
+)
+
+from adf_runner import PipelineRun, factory_from_documents, run_pipeline
+from adf_runner.activities.table import HANDLERS
+from adf_runner.run.engine import Engine
+
+pytds = pytest.importorskip("pytds", reason="the driver is an extra: pip install -r requirements-sqlserver.txt")
+from adf_runner.stores import tds  # noqa: E402
+
+SERVER = Path(__file__).parents[3] / "shared/tools/tds_server/tds_server"
+BLOB_WRITE = {"type": "AzureBlobStorageWriteSettings"}
+BLOB_READ = {"type": "AzureBlobStorageReadSettings"}
+CSV = {
+    "type": "DelimitedTextSink",
+    "storeSettings": BLOB_WRITE,
+    "formatSettings": {"type": "DelimitedTextWriteSettings", "fileExtension": ".csv"},
+}
+DOCUMENTS: Documents = {
+    **SERVICES,
+    **linked_service("azure-sql", "AzureSqlDatabase", {
+        "server": "sql.example", "database": "d", "encrypt": "mandatory", "trustServerCertificate": True,
+        "authenticationType": "SQL", "userName": "u", "encryptedCredential": "only Azure reads it", "connectTimeout": 5,
+    }),
+    **linked_service("old", "SqlServer", {
+        "connectionString": "Integrated Security=False;Data Source=db;Initial Catalog=master;User ID=sa",
+        "password": {"type": "SecureString", "value": "x"}, "connectTimeout": 3,
+    }),
+    **dataset("table", "AzureSqlTable", "azure-sql", {"schema": "dbo", "table": expression("@dataset().table")},
+              parameters={"table": {"type": "string", "defaultValue": "none"}}),
+    **dataset("old-table", "SqlServerTable", "old", {"schema": "dbo", "table": "t"}),
+    **dataset("text", "DelimitedText", "storage", {"location": blob_location(), "firstRowAsHeader": True, "escapeChar": '"',
+                                                   "quoteChar": '"'}, **PATHS),
+    **dataset("json", "Json", "storage", {"location": blob_location()}, **PATHS),
+}  # fmt: skip
+EVERYTHING = (
+    "select cast(1 as bit) as b, cast(255 as tinyint) as t, cast(-9223372036854775808 as bigint) as l,"
+    " cast('12345678901234567890123456789012345.678' as decimal(38,3)) as d, cast(1.5 as decimal(10,2)) as d2,"
+    " cast('-922337203685477.5808' as money) as m, cast(0.1 as float) as f, cast('1e300' as float) as big,"
+    " cast('2026-01-02' as date) as day, cast('9999-12-31 23:59:59.997' as datetime) as dt,"
+    " cast('0001-01-01 10:11:12.123456' as datetime2(6)) as dt2,"
+    " cast('2026-01-02 10:11:12.123456 +02:00' as datetimeoffset(6)) as dto, cast(N'aé😀\"' as nvarchar(10)) as n,"
+    " cast('00112233-4455-6677-8899-aabbccddeeff' as uniqueidentifier) as u, cast(null as int) as nothing"
+)
+TEXTS = (
+    "True,255,-9223372036854775808,12345678901234567890123456789012345.678,1.50,-922337203685477.5808,0.1,1E+300,"
+    "2026-01-02 00:00:00.0000000,9999-12-31 23:59:59.9970000,0001-01-01 10:11:12.1234560,2026-01-02 10:11:12.1234560 +02:00,"
+    '"aé😀""",00112233-4455-6677-8899-aabbccddeeff,'
+)
+
+
+def _parts(words: list[str]) -> dict[str, str]:
+    pairs = (word.partition("=") for word in words)
+    return {name: value for name, _, value in pairs}
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[dict[str, str]]:
+    """Return where a SQL Server is: SEALIFT_TEST_SQLSERVER ("host=.. port=.. user=.. password=.. database=.."), or our own."""
+    given_server = os.environ.get("SEALIFT_TEST_SQLSERVER")
+    if given_server:
+        yield _parts(shlex.split(given_server))
+        return
+    if not SERVER.exists():
+        pytest.skip("no SQL Server: set SEALIFT_TEST_SQLSERVER")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        environment = os.environ | {"TDS_SERVER_PROGRAMS": f"{tempfile.gettempdir()}/tds-server-programs"}
+        command = [str(SERVER), "start", f"{folder}/server"]
+        started = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if started.returncode:
+            pytest.skip(f"the test server does not start here: {started.stderr.strip()}")
+        try:
+            yield _parts(started.stdout.split())
+        finally:
+            subprocess.run([str(SERVER), "stop", f"{folder}/server"], env=environment, check=True, capture_output=True)
+
+
+@pytest.fixture
+def sql(server: dict[str, str]) -> Iterator[Callable[..., list[list[Any]]]]:
+    """Run a batch by a connection of its own, and return its rows."""
+    address = tds.Address(
+        host=server["host"], port=int(server["port"]), database=server["database"], user=server["user"],
+        password=server["password"], trust=True,
+    )  # fmt: skip
+    connection = tds.open_connection(address, 60, autocommit=True)
+
+    def execute(*statements: str) -> list[list[Any]]:
+        rows: list[list[Any]] = []
+        for statement in statements:
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            rows = cursor.fetchall() if cursor.description else []
+        return rows
+
+    yield execute
+    tds.hang_up(connection)
+    connection.close()
+
+
+def overriding(server: dict[str, str], **more: Any) -> dict[str, Any]:
+    return {
+        "server": f"{server['host']},{server['port']}",
+        "database": server["database"],
+        "userName": server["user"],
+        "password": server["password"],
+        **more,
+    }
+
+
+def run_one(cloud: Cloud, server: dict[str, str], *activities: dict[str, Any], **more: Any) -> PipelineRun:
+    documents = {**DOCUMENTS, **pipeline(list(activities))}
+    linked = {"azure-sql": overriding(server, **more), "old": overriding(server)}
+    return run_pipeline(factory_from_documents(documents), "main", {}, cloud.overrides(**linked))
+
+
+def look(query: str = "", **source: Any) -> dict[str, Any]:
+    given_source = {"type": "AzureSqlSource", **({"sqlReaderQuery": query} if query else {}), **source}
+    return activity("Look", "Lookup", {"source": given_source, "dataset": to("table"), "firstRowOnly": False})
+
+
+def extract(query: str = "", *, file: str = "sql.csv", table: str = "none", **more: Any) -> dict[str, Any]:
+    source = {"type": "AzureSqlSource", **({"sqlReaderQuery": query} if query else {}), **more.pop("source", {})}
+    properties = {"source": source, "sink": CSV, **more}
+    return activity(
+        "Copy", "Copy", properties, inputs=[to("table", table=table)], outputs=[to("text", folder="sql", file=file)]
+    )
+
+
+def load(table: str, file: str, **sink: Any) -> dict[str, Any]:
+    properties = {
+        "source": {"type": "DelimitedTextSource", "storeSettings": BLOB_READ},
+        "sink": {"type": "AzureSqlSink", **sink},
+    }
+    return activity(
+        "Copy", "Copy", properties, inputs=[to("text", folder="sql", file=file)], outputs=[to("table", table=table)]
+    )
+
+
+def script(*blocks: dict[str, Any]) -> dict[str, Any]:
+    return activity("Script", "Script", {"scripts": list(blocks)}, linkedServiceName=AZURE_SQL)
+
+
+NUMBERS = (
+    "with ten as (select n from (values (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)) as v(n)), numbers as"
+    " (select a.n + 10 * b.n + 100 * c.n + 1000 * d.n + 10000 * e.n as n from ten a, ten b, ten c, ten d, ten e)"
+)
+SLOW = f"{NUMBERS} select max(a.n - b.n) as x from numbers a cross join numbers b"
+AZURE_SQL = {"referenceName": "azure-sql", "type": "LinkedServiceReference"}
+
+
+def test_every_type_becomes_the_text_of_data_factory(cloud: Cloud, server: dict[str, str]) -> None:
+    run = run_one(cloud, server, extract(EVERYTHING))
+
+    assert run.status == "Succeeded", run.message
+    assert cloud.blob("sql/sql.csv").decode().split("\r\n")[1] == TEXTS
+    assert run.activities[0].output["rowsCopied"] == 1
+
+
+def test_a_lookup_has_numbers_booleans_and_iso_dates(cloud: Cloud, server: dict[str, str]) -> None:
+    run = run_one(cloud, server, look(EVERYTHING))
+
+    assert run.status == "Succeeded", run.message
+    row = run.activities[0].output["value"][0]
+    assert (row["b"], row["t"], row["f"], row["nothing"], row["n"]) == (True, 255, 0.1, None, 'aé😀"')
+    assert (row["day"], row["dto"]) == ("2026-01-02T00:00:00Z", "2026-01-02T08:11:12.1234560Z")
+
+
+@pytest.mark.parametrize(
+    ("value", "cast"),
+    [("cast('10:00' as time)", "convert(varchar(16), [x])"), ("0x01", "convert(varchar(max), [x], 2)")],
+)
+def test_a_type_whose_text_is_unknown_is_refused_with_the_cast(
+    cloud: Cloud, server: dict[str, str], value: str, cast: str
+) -> None:
+    run = run_one(cloud, server, extract(f"select {value} as x"))
+
+    assert cast in str(run.to_json()["activities"][0]["error"]["hint"])
+
+
+def test_a_query_with_an_order_and_common_table_expressions_runs_as_it_stands(
+    cloud: Cloud, server: dict[str, str]
+) -> None:
+    run = run_one(cloud, server, look("with a as (select 2 as n union all select 1) select n from a order by n"))
+
+    assert run.activities[0].output == {"count": 2, "value": [{"n": 1}, {"n": 2}]}
+
+
+def test_names_of_a_dataset_are_quoted(
+    cloud: Cloud, server: dict[str, str], sql: Callable[..., list[list[Any]]]
+) -> None:
+    name = "o'x\"; drop table victim -- %s"
+    sql("drop table if exists victim, [o'x\"; drop table victim -- %s]", "create table victim(a int)",
+        "create table [o'x\"; drop table victim -- %s](a int)",
+        "insert into [o'x\"; drop table victim -- %s] values (7)")  # fmt: skip
+
+    run = run_one(cloud, server, extract(table=name))
+
+    assert run.status == "Succeeded", run.message
+    assert cloud.blob("sql/sql.csv") == b"a\r\n7\r\n"
+    assert sql("select count(*) from victim") == [[0]]
+
+
+def test_a_stored_procedure_is_read_with_typed_parameters(
+    cloud: Cloud, server: dict[str, str], sql: Callable[..., list[list[Any]]]
+) -> None:
+    sql("drop procedure if exists echo_typed",
+        "create procedure echo_typed @n int, @t nvarchar(40), @d datetime2, @z int as"
+        " select @n + 1 as n, @t as t, @d as d, @z as z")  # fmt: skip
+    parameters = {
+        "n": {"value": "41", "type": "Int32"},
+        "t": {"value": "'; drop table x --", "type": "String"},
+        "d": {"value": "2026-11-21T10:00:00Z", "type": "DateTime"},
+        "z": {"value": None, "type": "Int32"},
+    }
+    procedure: dict[str, Any] = {
+        "sqlReaderStoredProcedureName": "[dbo].[echo_typed]",
+        "storedProcedureParameters": parameters,
+    }
+
+    run = run_one(cloud, server, look(**procedure))
+
+    assert run.status == "Succeeded", run.message
+    row = run.activities[0].output["value"][0]
+    assert (row["n"], row["t"], row["d"], row["z"]) == (42, "'; drop table x --", "2026-11-21T10:00:00Z", None)
+
+
+def test_a_value_that_is_not_of_its_type_is_refused_without_the_value(cloud: Cloud, server: dict[str, str]) -> None:
+    parameters = {"n": {"value": "secret", "type": "Int32"}}
+
+    run = run_one(cloud, server, look(sqlReaderStoredProcedureName="p", storedProcedureParameters=parameters))
+
+    assert "the value of parameter 'n' is no Int32" in run.message
+    assert "secret" not in run.message
+
+
+def test_an_error_carries_the_number_and_no_row_data(cloud: Cloud, server: dict[str, str]) -> None:
+    divided = run_one(cloud, server, extract("select 1/0 as x"))
+    converted = run_one(cloud, server, extract("select cast('secret' as int) as x"))
+
+    assert "SqlErrorNumber=8134,Class=16,State=" in divided.message
+    assert converted.status == "Failed"
+    assert "secret" not in str(converted.to_json()["activities"][0]["error"])
+
+
+def test_a_copy_that_fails_in_the_middle_leaves_no_blob(cloud: Cloud, server: dict[str, str]) -> None:
+    query = f"{NUMBERS} select n, 10 / (90000 - n) as x from numbers"
+
+    run = run_one(cloud, server, extract(query, file="half.csv"))
+
+    assert "SqlErrorNumber=8134" in run.message
+    assert not cloud.container.get_blob_client("sql/half.csv").exists()
+
+
+def test_an_error_after_the_rows_fails_the_copy(cloud: Cloud, server: dict[str, str]) -> None:
+    run = run_one(cloud, server, extract("select 1 as a; select 1/0 as b", file="late.csv"))
+
+    assert "SqlErrorNumber=8134" in run.message
+    assert not cloud.container.get_blob_client("sql/late.csv").exists()
+
+
+def test_rows_go_into_a_table_in_one_transaction_with_the_script_before(
+    cloud: Cloud, server: dict[str, str], sql: Callable[..., list[list[Any]]]
+) -> None:
+    sql("drop table if exists goal", "create table goal(id int primary key, [na'me] nvarchar(5), at datetime, ok bit, u money)",
+        "insert into goal(id) values (1)")  # fmt: skip
+    good = "id,na'me,at,ok,u\r\n1,é%s,2026-01-02 10:11:12.1230000,True,1.5\r\n2,,,,\r\n"
+    cloud.container.upload_blob("sql/good.csv", good.encode(), overwrite=True)
+    cloud.container.upload_blob("sql/bad.csv", good.replace("2,,", "3,longer than five,").encode(), overwrite=True)
+
+    bad = run_one(cloud, server, load("goal", "bad.csv", preCopyScript="delete from goal"))
+    before = sql("select id from goal")
+    run = run_one(cloud, server, load("goal", "good.csv", preCopyScript="delete from goal"))
+
+    assert (bad.status, before) == ("Failed", [[1]])
+    assert run.status == "Succeeded", run.message
+    assert run.activities[0].output["rowsCopied"] == 2
+    found = sql("select id, [na'me], convert(varchar(30), at, 121), ok, u from goal order by id")
+    assert found[0] == [1, "é%s", "2026-01-02 10:11:12.123", True, Decimal("1.5")]
+
+
+def test_an_upsert_updates_by_the_keys_and_inserts_the_rest(
+    cloud: Cloud, server: dict[str, str], sql: Callable[..., list[list[Any]]]
+) -> None:
+    sql("drop table if exists merged", "create table merged(id int primary key, name nvarchar(20), kept int)",
+        "insert into merged values (1, 'old', 5), (3, 'three', 6)")  # fmt: skip
+    cloud.container.upload_blob("sql/up.csv", b"id,name\r\n1,new\r\n2,two\r\n", overwrite=True)
+    cloud.container.upload_blob("sql/twice.csv", b"id,name\r\n1,a\r\n1,b\r\n", overwrite=True)
+
+    run = run_one(cloud, server, load("merged", "up.csv", writeBehavior="upsert", upsertSettings={"keys": ["ID"]}))
+    by_primary_key = run_one(cloud, server, load("merged", "up.csv", writeBehavior="upsert"))
+    twice = run_one(cloud, server, load("merged", "twice.csv", writeBehavior="upsert"))
+
+    assert run.status == "Succeeded", run.message
+    assert sql("select * from merged order by id") == [[1, "new", 5], [2, "two", None], [3, "three", 6]]
+    assert by_primary_key.status == "Succeeded", by_primary_key.message
+    assert "two rows have the same key" in twice.message
+
+
+def test_a_missing_table_and_a_missing_column_are_named(
+    cloud: Cloud, server: dict[str, str], sql: Callable[..., list[list[Any]]]
+) -> None:
+    sql("drop table if exists narrow", "create table narrow(id int)")
+    cloud.container.upload_blob("sql/wide.csv", b"id,other\r\n1,2\r\n", overwrite=True)
+
+    assert "there is no table [dbo].[nowhere]" in run_one(cloud, server, load("nowhere", "wide.csv")).message
+    assert "has no column 'other'" in run_one(cloud, server, load("narrow", "wide.csv")).message
+
+
+def test_a_script_gives_every_set_of_rows_and_its_output_parameters(
+    cloud: Cloud, server: dict[str, str], sql: Callable[..., list[list[Any]]]
+) -> None:
+    sql("drop table if exists counted", "create table counted(a int)")
+    parameters = [
+        {"name": "a", "type": "Int32", "value": 5, "direction": "Input"},
+        {"name": "t", "type": "String", "value": "it's", "direction": "InputOutput", "size": 50},
+        {"name": "out", "type": "Int64", "direction": "Output"},
+    ]
+    run = run_one(
+        cloud,
+        server,
+        script(
+            {"type": "NonQuery", "text": "insert into counted values (1), (2); insert into counted values (3)"},
+            {"type": "Query", "text": "select a from counted order by a; select '50%' as b where 1 = 0; select 2 as c"},
+            {
+                "type": "Query",
+                "text": "select @a as a; set @t = @t + N'!'; set @out = @a * 2",
+                "parameters": parameters,
+            },
+        ),
+    )
+
+    assert run.status == "Succeeded", run.message
+    output = run.activities[0].output
+    assert output["recordsAffected"] == 3
+    assert [entry["rows"] for entry in output["resultSets"]] == [
+        [{"a": 1}, {"a": 2}, {"a": 3}],
+        [],
+        [{"c": 2}],
+        [{"a": 5}],
+    ]
+    assert output["outputParameters"] == {"t": "it's!", "out": 10}
+
+
+def test_a_stored_procedure_runs_and_its_errors_have_the_number(
+    cloud: Cloud, server: dict[str, str], sql: Callable[..., list[list[Any]]]
+) -> None:
+    sql("drop table if exists log", "create table log(t nvarchar(20), n int)", "drop procedure if exists note",
+        "create procedure note @t nvarchar(20), @n int as begin insert into log values (@t, @n); select 1 as x;"
+        " if @n < 0 throw 51000, 'too small', 1 end")  # fmt: skip
+
+    def call(number: int) -> PipelineRun:
+        parameters = {"t": {"value": "x", "type": "String"}, "n": {"value": number, "type": "Int32"}}
+        properties = {"storedProcedureName": "[dbo].[note]", "storedProcedureParameters": parameters}
+        return run_one(
+            cloud, server, activity("Run", "SqlServerStoredProcedure", properties, linkedServiceName=AZURE_SQL)
+        )
+
+    good, bad = call(7), call(-1)
+
+    assert good.status == "Succeeded", good.message
+    assert [7] in [row[1:] for row in sql("select * from log")]
+    assert "SqlErrorNumber=51000" in bad.message
+
+
+def test_metadata_of_a_table_are_structure_columns_and_existence(
+    cloud: Cloud, server: dict[str, str], sql: Callable[..., list[list[Any]]]
+) -> None:
+    sql("drop table if exists shaped", "create table shaped(id int, name nvarchar(20), at datetimeoffset)")
+
+    def metadata(table: str, *fields: str) -> PipelineRun:
+        properties = {"dataset": to("table", table=table), "fieldList": list(fields)}
+        return run_one(cloud, server, activity("Meta", "GetMetadata", properties))
+
+    assert metadata("shaped", "structure", "columnCount", "exists").activities[0].output == {
+        "structure": [
+            {"name": "id", "type": "Int32"}, {"name": "name", "type": "String"}, {"name": "at", "type": "DateTimeOffset"},
+        ],
+        "columnCount": 3,
+        "exists": True,
+    }  # fmt: skip
+    assert metadata("gone", "exists", "structure").activities[0].output == {"exists": False}
+    assert "there is no table" in metadata("gone", "structure").message
+
+
+def test_the_old_connection_string_is_read_with_the_override_on_top(cloud: Cloud, server: dict[str, str]) -> None:
+    source = {"type": "SqlServerSource", "sqlReaderQuery": "select 1 as a"}
+
+    run = run_one(cloud, server, activity("Look", "Lookup", {"source": source, "dataset": to("old-table")}))
+
+    assert run.activities[0].output == {"firstRow": {"a": 1}}, run.message
+
+
+def test_a_credential_that_only_azure_reads_needs_an_override(cloud: Cloud) -> None:
+    documents = {**DOCUMENTS, **pipeline([look("select 1 as a")])}
+
+    run = run_pipeline(factory_from_documents(documents), "main", {}, cloud.overrides())
+
+    assert "has no password that can be read here" in run.message
+    assert "override azure-sql: give userName and password" in str(run.to_json()["activities"][0]["error"]["hint"])
+
+
+def test_a_certificate_is_checked_against_roots_and_host(
+    cloud: Cloud, server: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "certificate" not in server:
+        pytest.skip("this server's certificate is not at hand")
+    checked = {"trustServerCertificate": False, "connectTimeout": 2}
+
+    unknown = run_one(cloud, server, look("select 1 as a"), **checked)
+    monkeypatch.setenv("SSL_CERT_FILE", server["certificate"])
+    known = run_one(cloud, server, look("select 1 as a"), **checked)
+
+    assert unknown.status == "Failed"
+    assert "certificate verify failed" in unknown.message
+    assert known.status == "Succeeded", known.message
+
+
+@pytest.mark.parametrize("encrypt", ["optional", "mandatory", True, "false"])
+def test_both_kinds_of_encryption_connect(cloud: Cloud, server: dict[str, str], encrypt: Any) -> None:
+    run = run_one(cloud, server, look("select 1 as a"), encrypt=encrypt)
+
+    assert run.status == "Succeeded", run.message
+
+
+def test_isolation_level_holds_for_the_query(cloud: Cloud, server: dict[str, str]) -> None:
+    run = run_one(cloud, server, look("select 1 as a", isolationLevel="ReadUncommitted"))
+
+    assert run.status == "Succeeded", run.message
+
+
+def test_a_query_is_cut_off_at_its_timeout(cloud: Cloud, server: dict[str, str]) -> None:
+    run = run_one(cloud, server, look(SLOW, queryTimeout="00:00:01"))
+
+    assert "took longer than allowed" in run.message
+
+
+def test_cancelling_a_run_ends_its_query(cloud: Cloud, server: dict[str, str]) -> None:
+    documents = {**DOCUMENTS, **pipeline([look(SLOW)])}
+    overrides = cloud.overrides(**{"azure-sql": overriding(server)})
+    engine = Engine(factory_from_documents(documents), overrides, HANDLERS)
+    ready, frame = engine.start("main", {})
+    thread = threading.Thread(target=engine.run, args=(ready, frame))
+    thread.start()
+    while not engine._stops:
+        thread.join(0.02)
+
+    engine.cancel()
+    thread.join(20)
+
+    assert (thread.is_alive(), frame.run.status) == (False, "Cancelled")
+
+
+class CuttingProxy:
+    """Passes bytes on to a server, and cuts its first connection after `limit` bytes of answers."""
+
+    def __init__(self, host: str, port: int, limit: int) -> None:
+        self._target, self._limit = (host, port), limit
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.connections = 0
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            upstream = socket.create_connection(self._target)
+            limit = self._limit if self.connections == 1 else 10**12
+            pairs = ((client, upstream, 10**12), (upstream, client, limit))
+            for thread in [threading.Thread(target=self._pass, args=pair) for pair in pairs]:
+                self._threads.append(thread)
+                thread.start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, limit: int) -> None:
+        passed = 0
+        with contextlib.suppress(OSError):
+            while (piece := source.recv(16384)) and passed < limit:
+                target.sendall(piece)
+                passed += len(piece)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        target.close()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(10)
+
+
+def test_a_connection_that_breaks_in_a_copy_is_retried_and_leaves_nothing(cloud: Cloud, server: dict[str, str]) -> None:
+    proxy = CuttingProxy(server["host"], int(server["port"]), 200_000)
+    copy = extract(f"{NUMBERS} select n, N'some text' as t from numbers", file="cut.csv")
+    broken = {**server, "host": "127.0.0.1", "port": str(proxy.port)}
+
+    once = run_one(cloud, broken, copy)
+    there = cloud.container.get_blob_client("sql/cut.csv").exists()
+    proxy.connections = 0
+    again = run_one(cloud, broken, {**copy, "policy": {"retry": 1, "retryIntervalInSeconds": 30}})
+    proxy.close()
+
+    assert (once.status, there) == ("Failed", False)
+    assert again.status == "Succeeded", again.message
+    assert len(cloud.blob("sql/cut.csv").splitlines()) == 100_001
+    assert proxy.connections == 2
+
+
+def test_partitions_and_procedures_as_sinks_are_refused(cloud: Cloud, server: dict[str, str]) -> None:
+    for document, where in (
+        (extract("select 1 as a", source={"partitionOption": "DynamicRange"}), "partitionOption"),
+        (load("t", "x.csv", sqlWriterStoredProcedureName="p"), "sqlWriterStoredProcedureName"),
+    ):
+        with pytest.raises(Exception, match=where):
+            run_one(cloud, server, document)
