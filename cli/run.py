@@ -106,7 +106,7 @@ class Narrator:
         self._told.add(key)
         self._open(activity)
         failed = activity.status == "Failed"
-        note = (activity.error or {}).get("message", "") if failed else _note(activity.type, activity.output)
+        note = (activity.error or {}).get("message", "") if failed else _note(activity)
         console.done(_line(self._feed_of(activity), activity), activity.seconds, note, mark="x" if failed else "+")
 
     def _open(self, activity: ActivityRun) -> None:
@@ -165,10 +165,14 @@ def raise_if_failed(run: PipelineRun) -> None:
     raise RunFailed(f"{run.pipeline} failed at {where}: {error['message']}", error.get("hint") or again)
 
 
-def _note(kind: str, output: Any) -> str:
-    if kind == "Copy":
-        return f"{output['rowsCopied']:,} rows" if "rowsCopied" in output else console.size(output.get("dataWritten"))
-    if kind == "AzureFunctionActivity" and "state" in output:
+def _note(activity: ActivityRun) -> str:
+    output = activity.output if isinstance(activity.output, dict) else {}
+    if activity.type == "Copy" and "rowsCopied" in output:
+        # The last row of an extract is its control record.
+        return f"{output['rowsCopied'] - (activity.name == 'Extract'):,} rows"
+    if activity.type == "Copy":
+        return console.size(output.get("dataWritten"))
+    if activity.type == "AzureFunctionActivity" and "state" in output:
         return f"{output['batch']}: {output['state']}"
     return ""
 
