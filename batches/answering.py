@@ -6,7 +6,7 @@ Delivered means that the file is there; acknowledged that the partner took it; r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from batches import ledger
 from batches import record as records
@@ -15,6 +15,7 @@ from batches.context import Context
 from batches.ledger import Note
 from batches.log import log_event, log_failure
 from batches.receipts import read_receipt
+from batches.recent import Seen, newest
 from batches.record import BatchId, Record
 from delivery import DeliveryError, FolderMissing, RemoteReadOnly, RemoteRefused, SentFile, Verdict, poll_answers
 from encryption import EncryptionError
@@ -59,17 +60,27 @@ def fetch_answers(context: Context, partners: list[Partner]) -> list[Answer]:
 def _recent(context: Context, partner: Partner) -> Iterator[BatchId]:
     """Yield the batches that were delivered in the last days, of feeds that the partner answers: a late one is asked about, too.
 
-    A receipt is written once, so the listing tells its time.
+    One read a feed: of its newest batches those that were delivered and have no answer. A feed without them is listed.
     """
     since = context.now() - timedelta(days=WAIT_DAYS)
     for name, feed in partner.feeds.items():
         if feed.answers:
+            known = newest(context, partner.name, name)
+            if known is not None:
+                yield from (seen.batch for seen in known if _awaits_answer(seen, since))
+                continue
             found: dict[BatchId, None] = {}
             for blob in context.stores.batches.list_blobs(name_starts_with=f"{partner.name}/{name}/"):
                 is_new = "/receipt." in blob.name and blob.last_modified >= since
                 if is_new and (batch := BatchId.of_blob(blob.name)):
                     found[batch] = None
             yield from found
+
+
+def _awaits_answer(seen: Seen, since: datetime) -> bool:
+    """Whether a batch is delivered, perhaps anew, and not answered."""
+    is_new = seen.delivery > 1 or (seen.delivered_at is not None and seen.delivered_at >= since)
+    return seen.state == "delivered" and is_new
 
 
 def _ask(context: Context, partner: Partner, record: Record) -> Verdict:

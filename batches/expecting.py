@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, time, timedelta
 
 from azure.core.exceptions import ResourceNotFoundError
@@ -14,10 +15,11 @@ from azure.core.exceptions import ResourceNotFoundError
 from batches import record as records
 from batches.alerts import page_of, post_alert
 from batches.context import Context
-from batches.errors import Unreadable
+from batches.errors import UnknownBatch, Unreadable
 from batches.log import log_event, log_failure
 from batches.readiness import Readiness
 from batches.receipts import read_receipt
+from batches.recent import Seen, newest
 from batches.record import BatchId
 from batches.status import state_of
 from delivery import DeliveryError
@@ -26,6 +28,8 @@ from partners import Feed, Partner, PartnerInvalid, load_partners
 from partners.deadlines import Expectation, Facts, Standing, judge_feeds
 
 BACK_DAYS = 7
+READS_AT_ONCE = 16
+_ENDED = frozenset({"delivered", "acknowledged", "empty"})
 WEBHOOK_SECRET = "alert-webhook"  # noqa: S105 - the secret's name
 
 
@@ -50,13 +54,10 @@ def read_standings(
 ) -> list[Standing]:
     """Return how every feed with a deadline stands for the last business dates, and for those ahead, oldest first."""
     partners = list(partners)
-    facts = {
-        (partner.name, name, day): found
-        for partner in partners
-        for name, feed in partner.feeds.items()
-        if feed.expected is not None
-        for day, found in _facts(context, expectation(partner, name, feed), back_days).items()
-    }
+    judged = [(each.name, name) for each in partners for name, feed in each.feeds.items() if feed.expected is not None]
+    with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+        found = pool.map(lambda feed: _facts(context, feed[0], feed[1], back_days), judged)
+    facts = {(*feed, day): fact for feed, days in zip(judged, found, strict=True) for day, fact in days.items()}
     return judge(context, partners, facts, back_days=back_days, ahead_days=ahead_days)
 
 
@@ -132,13 +133,34 @@ def expectation(partner: Partner, name: str, feed: Feed) -> Expectation:
     )
 
 
-def _facts(context: Context, expectation: Expectation, back_days: int) -> dict[date, Facts]:
-    """Return what is on record for the last business dates."""
+def _facts(context: Context, partner: str, feed: str, back_days: int) -> dict[date, Facts]:
+    """Return what is on record for the last business dates: one read a feed, and the records of what has not ended well."""
+    first = context.now().date() - timedelta(days=back_days + 1)
+    known = newest(context, partner, feed, since=first)
+    if known is None:
+        return _listed_facts(context, partner, feed, back_days)
+    days: dict[date, list[Facts]] = {}
+    for seen in known:  # newest first, and so are the revisions of a day
+        if seen.batch.slot != str(seen.batch.business_date):
+            continue  # a block of hours has no deadline of its own
+        days.setdefault(seen.batch.business_date, []).append(_seen_fact(context, seen))
+    return {day: choose(revisions) for day, revisions in days.items()}
+
+
+def _seen_fact(context: Context, seen: Seen) -> Facts:
+    """Return the facts about a batch; one that has ended well says all of them itself."""
+    if seen.delivery == 1 and seen.state in _ENDED and seen.delivered_at is not None:
+        return Facts(batch=seen.batch, state=seen.state, delivered_at=seen.delivered_at)
+    return _fact(context, seen.batch)
+
+
+def _listed_facts(context: Context, partner: str, feed: str, back_days: int) -> dict[date, Facts]:
+    """Return the same from a listing for each day, where nobody has written down the feed's newest batches."""
     found: dict[date, Facts] = {}
     today = context.now().date()
     for back in range(-1, back_days + 2):
         day = today - timedelta(days=back)
-        prefix = f"{expectation.partner}/{expectation.feed}/{day}."
+        prefix = f"{partner}/{feed}/{day}."
         names = context.stores.batches.list_blob_names(name_starts_with=prefix)
         ids = [BatchId.of_blob(name) for name in names if name.endswith("/batch.json")]
         if planned := [batch for batch in ids if batch]:
@@ -175,7 +197,7 @@ def _fact(context: Context, batch: BatchId) -> Facts:
             delivered_at=receipt.delivered_at if receipt else record.emptied_at,
             failure=_why_stopped(record),
         )
-    except Unreadable as error:  # reported, and hides no other feed
+    except (UnknownBatch, Unreadable) as error:  # reported, and hides no other feed
         return Facts(batch=batch, failure=error.message)
 
 

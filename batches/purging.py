@@ -6,10 +6,12 @@ Deletes nothing of a batch that was not delivered: plaintext that is overdue is 
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.storage.blob import ContainerClient
 
 from batches import ledger
 from batches import record as records
@@ -19,6 +21,8 @@ from batches.ledger import Note
 from batches.log import log_event, log_failure
 from batches.receipts import read_receipt
 from batches.record import BatchId, Record
+
+FEW, MOST_AT_ONCE = 4, 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +40,7 @@ def purge(context: Context, record: Record, *, who: str | None = None) -> None:
     """
     raw, prefix = context.stores.raw, f"{record.batch.folder}/"
     found = list(raw.list_blobs(name_starts_with=prefix))
-    for blob in found:
-        try:
-            raw.delete_blob(blob.name, delete_snapshots="include")
-        except ResourceNotFoundError:
-            continue
+    _delete(raw, [blob.name for blob in found])
     if remains := list(raw.list_blobs(name_starts_with=prefix, include=["snapshots", "versions", "deleted"])):
         raise PlaintextRemains(
             f"{len(remains)} deleted copies of batch {record.batch} can still be recovered in the raw account",
@@ -63,6 +63,21 @@ def purge(context: Context, record: Record, *, who: str | None = None) -> None:
             ),
         )
         log_event("batch.purged", batch=record.batch, files=len(found))
+
+
+def _delete(raw: ContainerClient, names: list[str]) -> None:
+    """Delete blobs that may be gone already: few one by one, many by batches of as many as storage takes in one request."""
+    if len(names) <= FEW:
+        for name in names:
+            with suppress(ResourceNotFoundError):
+                raw.delete_blob(name, delete_snapshots="include")
+        return
+    for at in range(0, len(names), MOST_AT_ONCE):
+        answers = raw.delete_blobs(
+            *names[at : at + MOST_AT_ONCE], delete_snapshots="include", raise_on_any_failure=False
+        )
+        if wrong := {answer.status_code for answer in answers} - {202, 404}:
+            raise HttpResponseError(f"plaintext was not deleted: status {', '.join(map(str, sorted(wrong)))}")
 
 
 def sweep(context: Context, *, older_than: timedelta, who: str | None = None) -> Sweep:

@@ -77,6 +77,15 @@ def read_recent(context: Context, partner: str, feed: str, *, since: date) -> Re
         raise Unreadable(name) from None
 
 
+def newest(context: Context, partner: str, feed: str, *, since: date = date.min) -> list[Seen] | None:
+    """Return a feed's batches from a business date on, newest first; None where they must be looked for among the records."""
+    try:
+        recent = read_recent(context, partner, feed, since=since)
+    except Unreadable:
+        return None
+    return None if recent is None else recent.newest_first
+
+
 def remember(context: Context, batch: BatchId) -> None:
     """Write the batch's line anew; make the blob from the records where it is missing or unreadable."""
     container, name = context.stores.batches, blob_name(batch.partner, batch.feed)

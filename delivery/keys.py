@@ -13,6 +13,7 @@ import hashlib
 import io
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -20,6 +21,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from delivery.errors import BadHostKey, BadPrivateKey
+
+KEYS_KEPT = 16
 
 # An RSA host key may sign with either hash; SHA-1 ("ssh-rsa" as a signature) is never offered.
 _SIGNATURES = {
@@ -89,8 +92,13 @@ def parse_host_key(line: str) -> HostKey:
     return HostKey(algorithm=algorithm, blob=blob, bits=_bits(public))
 
 
+@lru_cache(maxsize=KEYS_KEPT)
 def load_private_key(text: str | bytes, passphrase: str | None = None) -> paramiko.PKey:
-    """Read an RSA, ECDSA or Ed25519 key from PEM, PKCS#8 or OpenSSH text, or from base64 of any of these."""
+    """Read an RSA, ECDSA or Ed25519 key from PEM, PKCS#8 or OpenSSH text, or from base64 of any of these.
+
+    The last keys are kept: reading one takes longer than a login, for its numbers are checked. A key that is replaced has
+    another text.
+    """
     data = _pem(text)
     password = passphrase.encode() if passphrase else None
     try:

@@ -16,6 +16,7 @@ import socket
 import stat
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 import paramiko
@@ -37,8 +38,9 @@ KEY_FIX = "ssh-keygen -t rsa -b 4096 -m PEM -f key, then store base64 -w0 key in
 HOST_KEY_TYPES = ("rsa-sha2-512", "rsa-sha2-256", "ecdsa-sha2-nistp256", "ssh-ed25519")
 
 
+@lru_cache(maxsize=16)
 def load_private_key(text: str, passphrase: str | None) -> paramiko.RSAKey:
-    """Read privateKeyContent; raises ActivityFailed with the fix for keys that Data Factory refuses."""
+    """Read privateKeyContent; raises ActivityFailed with the fix for keys that Data Factory refuses. The last keys are kept."""
     try:
         pem = base64.b64decode("".join(text.split()), validate=True).decode("ascii").strip()
     except (binascii.Error, UnicodeDecodeError) as error:

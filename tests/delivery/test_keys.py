@@ -118,3 +118,16 @@ def test_a_pin_that_is_no_key_is_refused(text: str) -> None:
         parse_host_key(text)
 
     assert caught.value.hint
+
+
+def test_key_is_read_once_and_a_replaced_one_anew() -> None:
+    first, second = (rsa.generate_private_key(65537, 3072) for _ in range(2))
+    texts = [
+        each.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        )
+        for each in (first, second)
+    ]
+
+    assert load_private_key(texts[0]) is load_private_key(texts[0])
+    assert load_private_key(texts[1]).get_base64() != load_private_key(texts[0]).get_base64()
