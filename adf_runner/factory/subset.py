@@ -636,7 +636,7 @@ DEPENDS = array(record({"activity": text(required=True), "dependencyConditions":
 POLICY_FULL = {
     "timeout": timespan(high=7 * DAY),
     "retry": integer(low=0),
-    "retryIntervalInSeconds": integer(low=30, high=DAY, dynamic=False),
+    "retryIntervalInSeconds": integer(low=0, high=DAY, dynamic=False),
     "secureInput": boolean(dynamic=False),
     "secureOutput": boolean(dynamic=False),
 }

@@ -15,7 +15,7 @@ from adf_runner.lint.references import arguments, name_rules, objects, reference
 from adf_runner.lint.types import variable
 from adf_runner.stores.delimited import Layout
 
-ACTIVITY_NAME_LIMIT, SWITCH_CASES_LIMIT = 55, 25
+ACTIVITY_NAME_LIMIT, SWITCH_CASES_LIMIT, SHORTEST_RETRY_SECONDS = 55, 25, 30
 TABLES = {"AzurePostgreSqlTable", "AzureSqlTable", "AzureSqlMITable", "SqlServerTable"}
 TABLE_FIELDS = {"structure", "columnCount", "exists"}
 LAYOUT_KEYS = set(subset.DATASETS["DelimitedText"]) - {"location"}
@@ -76,6 +76,10 @@ def _activity(factory: Factory, pipeline: Pipeline, activity: Activity) -> Itera
             activity.file, place(activity, "linkedServiceName"), activity.linked_service, factory.linked_services,
             "linked service", kind.linked_service if kind else (),
         )  # fmt: skip
+    interval = activity.policy.get("retryIntervalInSeconds")
+    if isinstance(interval, int) and interval < SHORTEST_RETRY_SECONDS and not isinstance(interval, bool):
+        message = f"{interval} is below {SHORTEST_RETRY_SECONDS}, the least that Azure documents"
+        yield finding(activity, "policy.retryIntervalInSeconds", message, kind="advice")
     references = [(f"inputs[{index}]", item) for index, item in enumerate(activity.inputs)]
     references += [(f"outputs[{index}]", item) for index, item in enumerate(activity.outputs)]
     references += [("dataset", properties["dataset"])] if "dataset" in properties else []

@@ -29,6 +29,9 @@ ROOTS = {
     "linkedService": "LinkedService",
     "trigger": "Trigger",
     "factory": "FactoryProperties",
+    "dataflow": "DataFlow",
+    "integrationRuntime": "IntegrationRuntime",
+    "credential": "Credential",
 }
 DOCUMENTED_TYPES = {
     "string": "string", "int": "integer", "integer": "integer", "long": "integer", "double": "number", "number": "number",

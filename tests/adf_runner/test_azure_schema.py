@@ -83,6 +83,20 @@ def test_azure_knows_every_property_of_what_is_connected_here(
         assert list(lacking(fields, type_properties(schema()["kinds"][kind][name]), name)) == []
 
 
+def test_files_of_data_flows_and_runtimes_are_known_too(tmp_path: Path) -> None:
+    for name, properties in {
+        "dataflow/flow.json": {"type": "MappingDataFlow", "typeProperties": {"sources": [], "sinks": [], "script": ""}},
+        "integrationRuntime/own.json": {"type": "SelfHosted", "typePropertys": {}},
+    }.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(json.dumps({"name": Path(name).stem, "properties": properties}))
+
+    (finding,) = check(tmp_path)[0]
+
+    assert (finding.kind, finding.path) == ("error", "typePropertys")
+    assert "did you mean 'typeProperties'?" in finding.message
+
+
 def test_the_schema_holds_every_type_that_azure_publishes() -> None:
     kinds = schema()["kinds"]
 
