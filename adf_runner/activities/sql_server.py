@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from adf_runner.activities.lookup import JSON_CONVERSION, LOOKUP_BYTES, LOOKUP_ROWS, json_row
 from adf_runner.errors import ActivityFailed
 from adf_runner.factory.shapes import seconds
-from adf_runner.stores.sqlserver import Session, connect, run_procedure
+from adf_runner.stores.sqlserver import Session, connect, procedure_error, run_procedure
 from adf_runner.stores.sqlserver_types import columns_of
 from adf_runner.stores.sqlserver_values import DECLARED, parameter_name, typed
 
@@ -126,7 +126,7 @@ def stored_procedure(call: Call) -> dict[str, Any]:
     assert call.activity.linked_service is not None
     service = call.engine.services.service(call, call.activity.linked_service, call.scope(), "linkedServiceName")
     began = time.monotonic()
-    with connect(call, service, PROCEDURE_SECONDS) as session:
+    with connect(call, service, PROCEDURE_SECONDS, report=procedure_error) as session:
         name, parameters = str(call.properties["storedProcedureName"]), call.properties.get("storedProcedureParameters")
         run_procedure(session, name, parameters)
         session.drain()

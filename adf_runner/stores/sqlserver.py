@@ -133,9 +133,25 @@ def database_error(error: Exception, what: str) -> ActivityFailed:
     )
 
 
+def procedure_error(error: Exception, what: str) -> ActivityFailed:
+    """Make the error of a stored procedure as its activity reports it: code 2402, and the number in its words."""
+    number, plain = int(getattr(error, "number", 0)), database_error(error, what)
+    if not number:
+        return plain
+    _, _, said = plain.message.partition(f",State={getattr(error, 'state', 0)}: ")
+    text = f"{what}: Execution fail against sql server. Sql error number: {number}."
+    return ActivityFailed(f"{text} Error Message: {said}" if said else text, code="2402")
+
+
 @contextmanager
-def connect(call: Call, service: Service, statement_seconds: float, *, autocommit: bool = True) -> Iterator[Session]:
-    """Open a session; cancelling the run breaks the connection, on which the server stops and rolls back."""
+def connect(
+    call: Call, service: Service, statement_seconds: float, *, autocommit: bool = True,
+    report: Callable[[Exception, str], ActivityFailed] = database_error,
+) -> Iterator[Session]:  # fmt: skip
+    """Open a session; cancelling the run breaks the connection, on which the server stops and rolls back.
+
+    `report` makes the activity's error of what the server refuses.
+    """
     tds = _driver(service)
     address = address_of(call, service)
     where = f"SQL Server {address.host}"
@@ -154,7 +170,7 @@ def connect(call: Call, service: Service, statement_seconds: float, *, autocommi
             raise ActivityFailed(f"{where}: the query took longer than allowed", code="Timeout") from error
         except (tds.pytds.Error, OSError, tds.SSL.Error) as error:
             call.check_time()
-            raise database_error(error, where) from error
+            raise report(error, where) from error
         finally:
             tds.hang_up(connection)
             with contextlib.suppress(tds.pytds.Error, OSError, tds.SSL.Error):
@@ -220,7 +236,7 @@ def start_query(session: Session, data: Data, source: Mapping[str, Any]) -> Any:
 def structure_of(session: Session, table: str) -> list[dict[str, str]]:
     """Return name and interim type of each column of a table or view, none where it is missing."""
     session.run(
-        "select c.name, t.name from sys.columns c join sys.types t on t.user_type_id = c.system_type_id"
+        "select c.name, t.name from sys.columns c left join sys.types t on t.user_type_id = c.system_type_id"
         " where c.object_id = object_id(%s) order by c.column_id",
         (table,),
     )

@@ -32,7 +32,7 @@ CAST = TEXTS | SCALED | {
 }  # fmt: skip
 COLUMNS = (
     "select c.name, t.name, c.max_length, c.precision, c.scale from sys.columns c"
-    " join sys.types t on t.user_type_id = c.system_type_id where c.object_id = object_id(%s) order by c.column_id"
+    " left join sys.types t on t.user_type_id = c.system_type_id where c.object_id = object_id(%s) order by c.column_id"
 )
 PRIMARY_KEY = (
     "select c.name from sys.indexes i"
@@ -49,6 +49,11 @@ class Target:
     name: str
     type: str
     declared: str
+
+    @property
+    def interim(self) -> str:
+        """Return the type in the interim table, whose texts compare as the database's do and not as tempdb's."""
+        return f"{self.declared} collate database_default" if self.type in SIZED else self.declared
 
     def cast(self, value: str) -> str:
         """Return the SQL that makes a text a value of the column."""
@@ -163,7 +168,7 @@ def _upsert(
 ) -> int:
     """Load into an interim table, then update the rows that are there and insert the others."""
     interim = "[#adf_runner_interim]"
-    declared = ", ".join(f"{quoted(target.name)} {target.declared} null" for target in targets)
+    declared = ", ".join(f"{quoted(target.name)} {target.interim} null" for target in targets)
     session.run(f"create table {interim} ({declared})")
     number = _insert(session, interim, targets, rows)
     names = ", ".join(quoted(key.name) for key in keys)

@@ -310,8 +310,8 @@ def test_rows_go_into_a_table_in_one_transaction_with_the_script_before(
 def test_an_upsert_updates_by_the_keys_and_inserts_the_rest(
     cloud: Cloud, server: dict[str, str], sql: Callable[..., list[list[Any]]]
 ) -> None:
-    sql("drop table if exists merged", "create table merged(id int primary key, name nvarchar(20), kept int)",
-        "insert into merged values (1, 'old', 5), (3, 'three', 6)")  # fmt: skip
+    sql("drop table if exists merged", "create table merged(id varchar(5) primary key, name nvarchar(20), kept int)",
+        "insert into merged values ('1', 'old', 5), ('3', 'three', 6)")  # fmt: skip
     cloud.container.upload_blob("sql/up.csv", b"id,name\r\n1,new\r\n2,two\r\n", overwrite=True)
     cloud.container.upload_blob("sql/twice.csv", b"id,name\r\n1,a\r\n1,b\r\n", overwrite=True)
 
@@ -320,7 +320,7 @@ def test_an_upsert_updates_by_the_keys_and_inserts_the_rest(
     twice = run_one(cloud, server, load("merged", "twice.csv", writeBehavior="upsert"))
 
     assert run.status == "Succeeded", run.message
-    assert sql("select * from merged order by id") == [[1, "new", 5], [2, "two", None], [3, "three", 6]]
+    assert sql("select * from merged order by id") == [["1", "new", 5], ["2", "two", None], ["3", "three", 6]]
     assert by_primary_key.status == "Succeeded", by_primary_key.message
     assert "two rows have the same key" in twice.message
 
@@ -388,7 +388,8 @@ def test_a_stored_procedure_runs_and_its_errors_have_the_number(
 
     assert good.status == "Succeeded", good.message
     assert [7] in [row[1:] for row in sql("select * from log")]
-    assert "SqlErrorNumber=51000" in bad.message
+    assert "Sql error number: 51000" in bad.message
+    assert bad.to_json()["activities"][0]["error"]["errorCode"] == "2402"
 
 
 def test_metadata_of_a_table_are_structure_columns_and_existence(
@@ -538,6 +539,30 @@ def test_a_connection_that_breaks_in_a_copy_is_retried_and_leaves_nothing(cloud:
     assert again.status == "Succeeded", again.message
     assert len(cloud.blob("sql/cut.csv").splitlines()) == 100_001
     assert proxy.connections == 2
+
+
+class Sleeping(Exception):
+    """What the driver raises for a database that sleeps; its text keeps the number as the cause does."""
+
+    number = 40613
+
+
+def test_a_database_that_sleeps_is_tried_again_after_a_pause(cloud: Cloud, server: dict[str, str]) -> None:
+    opened = tds.open_connection
+    failures = [TimeoutError()]
+    failures[0].__cause__ = Sleeping()
+
+    def once_asleep(*arguments: Any, **named: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return opened(*arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tds, "open_connection", once_asleep)
+        run = run_one(cloud, server, look("select 1 as a"))
+
+    assert run.status == "Succeeded", run.message
+    assert not failures
 
 
 def test_partitions_and_procedures_as_sinks_are_refused(cloud: Cloud, server: dict[str, str]) -> None:
