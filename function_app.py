@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import azure.functions as func
 from pydantic import (
@@ -25,11 +25,13 @@ from pydantic import (
 )
 
 import batches
-import monitor as pages
 from batches import BatchId
 from encryption.vault import Vault
 from fault import Fault
 from partners import load_partners
+
+if TYPE_CHECKING:
+    import monitor as pages
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 
@@ -444,6 +446,8 @@ def monitor(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
 
 
 def _page(req: func.HttpRequest) -> pages.Page:
+    import monitor as pages  # with its templates a tenth of the app's start; most invocations show no page
+
     path, key = req.route_params.get("path") or "", req.params.get("code")
     # The platform sets this header for who has signed in, and removes it from any other request.
     if PAGES_LEVEL is func.AuthLevel.ANONYMOUS and not req.headers.get("x-ms-client-principal-id"):

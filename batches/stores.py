@@ -13,7 +13,6 @@ from functools import cache
 from typing import Any
 
 from azure.core.credentials import TokenCredential
-from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from azure.storage.queue import QueueClient, QueueServiceClient, TextBase64EncodePolicy
 
@@ -54,6 +53,8 @@ class Stores:
 @cache
 def credential() -> TokenCredential:
     """Return the app's own identity: a managed identity on Azure."""
+    from azure.identity import DefaultAzureCredential  # a tenth of the app's start; only the first call needs it
+
     return DefaultAzureCredential()
 
 

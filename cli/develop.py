@@ -24,7 +24,7 @@ TYPED = [
     "dbt_runner",
     "docs/generate",
 ]
-BENCHES = {name: f"benchmarks.{name}" for name in ("seal", "shape", "adf", "blob", "sftp", "dbt", "monitor")}
+BENCHES = {name: f"benchmarks.{name}" for name in ("seal", "shape", "adf", "blob", "sftp", "dbt", "monitor", "night")}
 
 
 def test_main(argv: list[str]) -> int:

@@ -12,13 +12,10 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
-from azure.keyvault.keys import KeyClient, KeyVaultKey
-from azure.keyvault.keys.crypto import SignatureAlgorithm
-from azure.keyvault.secrets import SecretClient
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
@@ -28,6 +25,10 @@ from encryption.openpgp.keys import key_of
 from encryption.receiving import load_receivers, receiver_warning
 from encryption.signed_data import FileSigner, own_smime_certificate
 from encryption.wrapping import Receiver
+
+if TYPE_CHECKING:
+    from azure.keyvault.keys import KeyVaultKey
+    from azure.keyvault.keys.crypto import SignatureAlgorithm
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,10 @@ class Vault:
     def __init__(self, url: str, credential: TokenCredential, **options: Any) -> None:
         """`options` go to the SDK's clients: retry_total and the like."""
         self.url = url.rstrip("/")
+        # Imported here: a fifth of the app's start, which only its first invocation needs.
+        from azure.keyvault.keys import KeyClient
+        from azure.keyvault.secrets import SecretClient
+
         self._secrets = SecretClient(self.url, credential, **options)
         self._keys = KeyClient(self.url, credential, **options)
 
@@ -77,7 +82,7 @@ class Vault:
         """Return RSA-PSS-SHA256 over `data`, made inside Key Vault: only the hash goes there."""
         with _told(f"key '{key_name}'"):
             client = self._keys.get_cryptography_client(key_name)
-            return client.sign(SignatureAlgorithm.ps256, hashlib.sha256(data).digest()).signature
+            return client.sign(_algorithm("PS256"), hashlib.sha256(data).digest()).signature
 
     def openpgp_signer(self, key_name: str) -> Signer:
         """Return the newest version of a key as a signer of OpenPGP files: one call now, and one for each signature.
@@ -107,7 +112,7 @@ class Vault:
 
         def sign_digest(digest: bytes) -> bytes:
             with _told(f"key '{key_name}'"):
-                return client.sign(SignatureAlgorithm.rs256, digest).signature
+                return client.sign(_algorithm("RS256"), digest).signature
 
         return _rsa_key(found, key_name), found.properties.created_on, sign_digest
 
@@ -122,6 +127,12 @@ class Vault:
             found = self._keys.get_key(key_name, version)
         encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         return _rsa_key(found, key_name).public_bytes(encoding, form)
+
+
+def _algorithm(name: str) -> SignatureAlgorithm:
+    from azure.keyvault.keys.crypto import SignatureAlgorithm
+
+    return SignatureAlgorithm(name)
 
 
 def _rsa_key(found: KeyVaultKey, key_name: str) -> RSAPublicKey:

@@ -10,6 +10,7 @@ from factory_support import activity, expression, pipeline
 
 from adf_runner import factory_from_documents, load_factory
 from adf_runner.estimate import Step, estimate
+from benchmarks.night import main
 from benchmarks.night_model import ROOT, Forecast, Night, Overheads, forecast
 
 
@@ -92,6 +93,14 @@ def test_thousand_feeds_end_in_time_and_within_their_price(route: str, dollars: 
 
     assert night.seconds <= 45 * 60
     assert night.dollars <= dollars
+
+
+def test_bench_prints_a_row_for_each_route_and_size(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--feeds", "10", "--feeds", "20", "--slots", "50"]) == 0
+
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[:2] for row in rows] == [["function", "10"], ["function", "20"], ["adf", "10"], ["adf", "20"]]
+    assert all(float(row[5]) > 0 for row in rows)
 
 
 def test_every_pipeline_of_a_night_is_in_the_model() -> None:
