@@ -142,7 +142,11 @@ class Stack:
         self._make_containers()
         self.groups = ContainerGroups(self.ca, self.identity, self.folder / "container-groups")
         self.function = FunctionHost(
-            ROOT, self._app_settings(), {"default": self.function_key}, folder=self.folder / "function"
+            ROOT,
+            self._app_settings(),
+            {"default": self.function_key},
+            folder=self.folder / "function",
+            most_poll_seconds=LONGEST_WAIT_SECONDS,
         )
         with ThreadPoolExecutor(2) as pool:
             last = [

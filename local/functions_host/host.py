@@ -50,6 +50,7 @@ class FunctionHost(ProcessService):
         folder: Path,
         workers: int = 1,
         lease_seconds: int = LEASE_SECONDS,
+        most_poll_seconds: float | None = None,
     ) -> None:
         self.app_folder = app_folder
         self.environment = dict(environment)
@@ -62,6 +63,7 @@ class FunctionHost(ProcessService):
         self._port = 0
         self._workers = workers
         self.lease_seconds = lease_seconds
+        self._most_poll_seconds = most_poll_seconds
         self._lock = threading.RLock()
         self._pause_seconds = FIRST_RESTART_SECONDS
         self.restarts = 0
@@ -90,6 +92,8 @@ class FunctionHost(ProcessService):
         command = [sys.executable, "-m", "local.functions_host.host", "--app", str(self.app_folder.resolve())]
         command += ["--keys-file", str(keys_file.resolve()), "--port", str(self._port), "--workers", str(self._workers)]
         command += ["--lease-seconds", str(self.lease_seconds)]
+        if self._most_poll_seconds is not None:
+            command += ["--most-poll-seconds", str(self._most_poll_seconds)]
         if self.worker_program:
             command += ["--worker-program", json.dumps(self.worker_program)]
         process = Process(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import os
 import re
 import threading
@@ -56,10 +57,14 @@ _QUEUE_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """The times of a listener in seconds; other values than Azure's are for tests."""
+    """The times of a listener in seconds; other values than Azure's are for tests and the demo.
+
+    `most_poll_seconds` caps the pause between two looks at an empty queue, whatever host.json says.
+    """
 
     lease_seconds: int = LEASE_SECONDS
     first_retry_seconds: float = FIRST_RETRY_SECONDS
+    most_poll_seconds: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +132,7 @@ class QueueListener:
         self._host = host
         self._log = host.log
         self._lease_seconds = timing.lease_seconds
+        self._most_poll_seconds = min(settings.max_polling_seconds, timing.most_poll_seconds)
         self._running: set[_Leased] = set()
         self._room = threading.Condition()
         self._stopping = threading.Event()
@@ -169,7 +175,7 @@ class QueueListener:
                 pause = FIRST_POLL_SECONDS
             else:
                 self._stopping.wait(pause)
-                pause = min(pause * 2, self._settings.max_polling_seconds)
+                pause = min(pause * 2, self._most_poll_seconds)
 
     def _receive(self) -> list[QueueMessage] | None:
         """Return what the queue holds; None when the refusal of the service has ended the host."""

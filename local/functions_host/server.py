@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import math
 import os
 import secrets
 import signal
@@ -36,12 +37,10 @@ GRACE_SECONDS = 10.0
 class Host:
     """The host itself: routes to functions, queues to functions, workers below."""
 
-    def __init__(
-        self, pool: WorkerPool, settings: HostSettings, keys: Keys, *, port: int = 0, lease_seconds: int
-    ) -> None:
+    def __init__(self, pool: WorkerPool, settings: HostSettings, keys: Keys, *, port: int = 0, timing: Timing) -> None:
         self._settings = settings
         self._keys = keys
-        self._lease_seconds = lease_seconds
+        self._timing = timing
         self._started = time.monotonic()
         self.pool = pool
         self._web = WebServer("function host", self._answer, port=port)
@@ -94,8 +93,7 @@ class Host:
                     self._routes.append(parse_route(function["name"], route, trigger.get("methods"), level))
                 case "queueTrigger":
                     link = ListenerHost(call=self._call, log=log, end=self._end)
-                    timing = Timing(lease_seconds=self._lease_seconds)
-                    self._listeners.append(QueueListener(function, self._settings.queues, link, timing))
+                    self._listeners.append(QueueListener(function, self._settings.queues, link, self._timing))
                 case "timerTrigger":
                     log("warning", "Timer is not scheduled here", function=function["name"])
         self._routes = sort_routes(self._routes)
@@ -259,6 +257,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="0 lets the system choose")
     parser.add_argument("--workers", type=int, default=1, help="worker processes")
     parser.add_argument("--lease-seconds", type=int, default=LEASE_SECONDS, help="the lease of a queue message")
+    parser.add_argument("--most-poll-seconds", type=float, default=math.inf, help="caps host.json's maxPollingInterval")
     parser.add_argument("--worker-program", type=json.loads, default=WORKER, help="a JSON list: what runs the app")
     options = parser.parse_args(argv)
     # A pipe, because a handler runs in the midst of whatever the main thread does and must not wait for a lock.
@@ -272,7 +271,7 @@ def main(argv: list[str] | None = None) -> int:
             settings,
             read_keys(options.keys_file),
             port=options.port,
-            lease_seconds=options.lease_seconds,
+            timing=Timing(lease_seconds=options.lease_seconds, most_poll_seconds=options.most_poll_seconds),
         )
         host.on_end(lambda: os.write(signal_end, b"x"))
         ready = host.start()
