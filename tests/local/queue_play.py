@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -82,13 +83,20 @@ class Play:
         text = data if isinstance(data, str) else base64.b64encode(data).decode()
         self.queue.send_message(text, **options)
 
-    def listen(self, body: Body | None = None, *, lease_seconds: int = 600, **settings: Any) -> None:
+    def listen(
+        self,
+        body: Body | None = None,
+        *,
+        lease_seconds: int = 600,
+        most_poll_seconds: float = math.inf,
+        **settings: Any,
+    ) -> None:
         self.body = body or self.body
         host = ListenerHost(
             call=self._call, log=lambda _, message, **fields: self.logged.append(message), end=self.ends.append
         )
         trigger = {"queueName": self.name, "connection": "PROXIED"}
-        timing = Timing(lease_seconds=lease_seconds, first_retry_seconds=0.02)
+        timing = Timing(lease_seconds=lease_seconds, first_retry_seconds=0.02, most_poll_seconds=most_poll_seconds)
         self.listener = QueueListener(
             {"name": "f", "trigger": trigger}, QueueSettings(**(SETTINGS | settings)), host, timing
         )

@@ -213,6 +213,14 @@ def test_pauses_between_polls_double_up_to_the_longest(play: Play) -> None:
     assert all(pause >= least for pause, least in zip(pauses, [0.09, 0.19, 0.39, 0.59, 0.59], strict=False))
 
 
+def test_a_cap_shortens_the_longest_pause_of_host_json(play: Play) -> None:
+    play.listen(max_polling_seconds=3600, most_poll_seconds=0.2)
+
+    wait_for(lambda: len(play.asked("GET")) >= 12)  # doubling alone would take minutes
+
+    assert play.calls == []
+
+
 def test_pauses_begin_anew_after_a_message(play: Play) -> None:
     play.listen(max_polling_seconds=30)
     wait_for(lambda: len(play.asked("GET")) >= 6)  # the next pause is 3.2 s
