@@ -20,6 +20,7 @@ from batches.ledger import Note
 from batches.manifest import is_finished
 from batches.outgoing import remote_files
 from batches.receipts import read_receipt
+from batches.recent import feeds_seen, is_cut, newest
 from batches.record import BatchId, Record, Resend
 from batches.sending import release
 from batches.status import shown_state
@@ -44,6 +45,41 @@ def list_batches(context: Context, wanted: Wanted, *, limit: int) -> list[dict[s
 
     A state is read from each batch: with one, at most the 500 newest are looked at.
     """
+    most = MOST_STATES if wanted.state else limit
+    found = _newest(context, wanted, most)
+    if found is None:
+        found = _listed(context, wanted)
+    looked_at = sorted(found, key=_age, reverse=True)[:most]
+    with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+        shown = list(pool.map(lambda batch: _summary(context, batch), looked_at))
+    return [each for each in shown if wanted.state in (None, each["state"])][:limit]
+
+
+def _age(batch: BatchId) -> tuple[str, str, str, int]:
+    return batch.slot, batch.partner, batch.feed, batch.revision
+
+
+def _newest(context: Context, wanted: Wanted, most: int) -> list[BatchId] | None:
+    """Return the wanted batches by the feeds' small blobs, None where those may lack one of the `most` newest.
+
+    Each holds a feed's newest batches: where it was cut, nothing that is newer than the oldest of them is missing.
+    """
+    if wanted.day is not None:
+        return None
+    feeds = [
+        each for each in feeds_seen(context) if wanted.partner in (None, each[0]) and wanted.feed in (None, each[1])
+    ]
+    with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+        known = list(pool.map(lambda feed: newest(context, *feed), feeds))
+    if any(each is None for each in known):
+        return None
+    found = sorted((seen.batch for each in known for seen in each or ()), key=_age, reverse=True)
+    cut = max((each[-1].batch.slot for each in known if each and is_cut(each)), default="")
+    return found if len(found) >= most and found[most - 1].slot > cut else None
+
+
+def _listed(context: Context, wanted: Wanted) -> list[BatchId]:
+    """Return the wanted batches by a listing of all that there are. Raises UnknownPartner, UnknownFeed."""
     prefix = "/".join(part for part in (wanted.partner, wanted.feed if wanted.partner else None) if part)
     found: list[BatchId] = []
     for name in context.stores.batches.list_blob_names(name_starts_with=prefix and f"{prefix}/"):
@@ -52,14 +88,9 @@ def list_batches(context: Context, wanted: Wanted, *, limit: int) -> list[dict[s
             found.append(batch)
     if not found:
         _refuse_unknown(context, wanted)
-    found = [
+    return [
         batch for batch in found if wanted.feed in (None, batch.feed) and wanted.day in (None, str(batch.business_date))
     ]
-    found.sort(key=lambda batch: (batch.slot, batch.partner, batch.feed, batch.revision), reverse=True)
-    looked_at = found[: MOST_STATES if wanted.state else limit]
-    with ThreadPoolExecutor(READS_AT_ONCE) as pool:
-        shown = list(pool.map(lambda batch: _summary(context, batch), looked_at))
-    return [each for each in shown if wanted.state in (None, each["state"])][:limit]
 
 
 def _refuse_unknown(context: Context, wanted: Wanted) -> None:

@@ -86,6 +86,19 @@ def newest(context: Context, partner: str, feed: str, *, since: date = date.min)
     return None if recent is None else recent.newest_first
 
 
+def is_cut(newest_first: list[Seen]) -> bool:
+    """Whether a feed may have older batches than those that are written down."""
+    days = newest_first[0].batch.business_date - newest_first[-1].batch.business_date
+    return len(newest_first) >= MOST_KEPT or days >= timedelta(days=KEPT_DAYS - 31)
+
+
+def feeds_seen(context: Context) -> list[tuple[str, str]]:
+    """Return partner and feed of every feed whose newest batches are written down."""
+    names = context.stores.batches.list_blob_names(name_starts_with=FOLDER)
+    parts = [name.removeprefix(FOLDER).removesuffix(".json").split("/") for name in names]
+    return [(each[0], each[1]) for each in parts if len(each) == 2]
+
+
 def remember(context: Context, batch: BatchId) -> None:
     """Write the batch's line anew; make the blob from the records where it is missing or unreadable."""
     container, name = context.stores.batches, blob_name(batch.partner, batch.feed)

@@ -70,6 +70,24 @@ def test_batch_that_failed_is_looked_at_more_closely(world: World, asked: list[s
     assert asked
 
 
+def test_list_of_the_newest_batches_lists_no_feed(world: World, asked: list[str]) -> None:
+    delivered_days(world)
+    asked.clear()
+
+    found = batches.list_batches(world.context, batches.Wanted(), limit=3)
+
+    assert [each["batch"].split(".")[2] for each in found] == ["2026-11-25", "2026-11-24", "2026-11-23"]
+    listings = [each for each in asked if "comp=list" in each]
+    assert len(listings) == 1
+    assert "_recent" in listings[0]
+
+
+def test_list_that_wants_more_than_is_written_down_looks_at_all(world: World) -> None:
+    delivered_days(world)
+
+    assert len(batches.list_batches(world.context, batches.Wanted(), limit=20)) == DAYS
+
+
 def test_plaintext_of_many_files_is_purged_by_few_requests(world: World, asked: list[str]) -> None:
     record = world.plan()
     for number in range(300):
