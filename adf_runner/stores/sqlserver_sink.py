@@ -1,8 +1,8 @@
 """Rows into a table of SQL Server: insert or upsert, in one transaction with the preCopyScript.
 
-Rows go as JSON in one parameter a batch (openjson: SQL Server 2016 and later, compatibility level 130), and the server
-casts them to the table's types; texts are not cast, so that one that is too long is an error. A table that is missing
-is not made here. Stored procedures as sinks are not run.
+Rows go as JSON in one parameter a batch (openjson: SQL Server 2016 and later, compatibility level 130), a few as one
+parameter a value. The server casts them to the table's types; texts are not cast, so that one that is too long is an
+error. A table that is missing is not made here. Stored procedures as sinks are not run.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from adf_runner.run.linked_services import Data
 
 BATCH_ROWS, BATCH_BYTES = 2_000, 1024 * 1024
+MOST_PARAMETERS = 1_000  # of one statement; the server allows 2,100
+NULL = "cast(null as nvarchar(max))"
 WEEK_SECONDS = 7 * 86400.0
 TEXTS = {"char", "varchar", "nchar", "nvarchar", "text", "ntext", "xml", "sysname"}
 SIZED = {"char": 1, "varchar": 1, "nchar": 2, "nvarchar": 2}
@@ -137,30 +139,46 @@ def _keys(session: Session, table: str, settings: Mapping[str, Any], targets: Se
 def _insert(session: Session, table: str, targets: Sequence[Target], rows: Iterator[list[Any]]) -> int:
     columns = ", ".join(quoted(target.name) for target in targets)
     values = ", ".join(target.cast(f"j.c{index}") for index, target in enumerate(targets))
+    head = f"insert into {table} ({columns}) select {values} from ".replace("%", "%%")  # noqa: S608 - names are quoted
     shape = ", ".join(f"c{index} nvarchar(max) '$[{index}]'" for index in range(len(targets)))
-    head = f"insert into {table} ({columns}) select {values}".replace("%", "%%")
-    statement = f"{head} from openjson(%s) with ({shape}) as j"
+    names = ", ".join(f"c{index}" for index in range(len(targets)))
     number = 0
-    for batch, count in _batches(rows):
-        session.run(statement, (batch,))
-        session.drain()
-        number += count
+    for lines, others in _batches(rows, max(1, MOST_PARAMETERS // len(targets))):
+        if lines:
+            session.run(f"{head}openjson(%s) with ({shape}) as j", (f"[{','.join(lines)}]",))
+            session.drain()
+        if others:
+            marks = ", ".join(f"({', '.join(NULL if value is None else '%s' for value in row)})" for row in others)
+            given = [value for row in others for value in row if value is not None]
+            statement = f"{head}(values {marks}) as j ({names})"
+            session.run(statement if given else statement.replace("%%", "%"), given)
+            session.drain()
+        number += len(lines) + len(others)
     return number
 
 
-def _batches(rows: Iterator[list[Any]]) -> Iterator[tuple[str, int]]:
-    """Yield rows as JSON arrays of texts, some thousands or about a megabyte at a time."""
+def _batches(rows: Iterator[list[Any]], most: int) -> Iterator[tuple[list[str], list[list[str | None]]]]:
+    """Yield rows as JSON arrays of texts, some thousands or about a megabyte at a time, and `most` others at most.
+
+    Rows with a text that JSON must escape are the others, and go as one parameter a value: Babelfish's openjson keeps
+    the escapes in its texts.
+    """
     lines: list[str] = []
+    others: list[list[str | None]] = []
     size = 0
     for row in rows:
-        line = json.dumps([as_text(value) for value in row], ensure_ascii=False, separators=(",", ":"))
-        lines.append(line)
+        texts = [as_text(value) for value in row]
+        line = json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
         size += len(line)
-        if len(lines) >= BATCH_ROWS or size >= BATCH_BYTES:
-            yield f"[{','.join(lines)}]", len(lines)
-            lines, size = [], 0
-    if lines:
-        yield f"[{','.join(lines)}]", len(lines)
+        if "\\" in line:
+            others.append(texts)
+        else:
+            lines.append(line)
+        if len(lines) >= BATCH_ROWS or size >= BATCH_BYTES or len(others) >= most:
+            yield lines, others
+            lines, others, size = [], [], 0
+    if lines or others:
+        yield lines, others
 
 
 def _upsert(

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import os
+import re
 import shlex
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
+from decimal import Context, Decimal
 from pathlib import Path
+from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,15 +34,19 @@ from factory_support import (
     expression,
     linked_service,
     pipeline,
+    secret,
     to,
 )
 
-from adf_runner import PipelineRun, factory_from_documents, run_pipeline
+from adf_runner import ActivityFailed, PipelineRun, factory_from_documents, run_pipeline
 from adf_runner.activities.table import HANDLERS
 from adf_runner.run.engine import Engine
+from adf_runner.run.linked_services import Service
 
 pytds = pytest.importorskip("pytds", reason="the driver is an extra: pip install -r requirements-sqlserver.txt")
 from adf_runner.stores import tds  # noqa: E402
+from adf_runner.stores.sqlserver_address import address_of  # noqa: E402
+from adf_runner.stores.sqlserver_types import double_text  # noqa: E402
 
 SERVER = Path(__file__).parents[3] / "shared/tools/tds_server/tds_server"
 BLOB_WRITE = {"type": "AzureBlobStorageWriteSettings"}
@@ -563,6 +575,108 @@ def test_a_database_that_sleeps_is_tried_again_after_a_pause(cloud: Cloud, serve
 
     assert run.status == "Succeeded", run.message
     assert not failures
+
+
+def test_a_password_in_key_vault_signs_in(cloud: Cloud, server: dict[str, str]) -> None:
+    cloud.vault.set_secret("sql-password", server["password"])
+    properties = {"server": "x", "database": "x", "encrypt": "mandatory", "trustServerCertificate": True,
+                  "authenticationType": "SQL", "userName": "x", "password": secret("sql-password")}  # fmt: skip
+    documents = {
+        **DOCUMENTS,
+        **linked_service("azure-sql", "AzureSqlDatabase", properties),
+        **pipeline([look("select 1 as a")]),
+    }
+    given = {key: value for key, value in overriding(server).items() if key != "password"}
+
+    run = run_pipeline(factory_from_documents(documents), "main", {}, cloud.overrides(**{"azure-sql": given}))
+
+    assert run.status == "Succeeded", run.message
+
+
+@pytest.mark.parametrize("kind", [{}, {"authenticationType": "SystemAssignedManagedIdentity"}])
+def test_a_managed_identity_signs_in_with_a_token_for_azure_sql(kind: dict[str, str]) -> None:
+    asked: list[str] = []
+    services = SimpleNamespace(token=lambda audience: asked.append(audience) or "a token", secret=None)
+    call: Any = SimpleNamespace(engine=SimpleNamespace(services=services))
+    properties = {"server": "s.database.windows.net", "database": "d", "encrypt": "mandatory", **kind}
+
+    address = address_of(call, Service(name="sql", type="AzureSqlDatabase", properties=properties))
+
+    assert address.token is not None
+    assert (address.token(), address.user, address.encrypt, address.port) == ("a token", "", True, 1433)
+    assert asked == ["https://database.windows.net/"]
+
+
+@pytest.mark.parametrize(
+    ("properties", "reason"),
+    [
+        ({"connectionString": "Data Source=h;Initial Catalog=d;Integrated Security=True"}, "signs in with Windows"),
+        ({"server": "h\\SQLEXPRESS", "database": "d", "userName": "u", "password": "p"}, "names an instance"),
+        ({"server": "h", "database": "d", "userName": "u", "password": "p", "encrypt": "strict"}, "TDS 8"),
+        ({"server": "h", "userName": "u", "password": "p"}, "names no server or no database"),
+    ],
+)
+def test_a_sign_in_that_is_not_run_is_refused_with_what_to_override(properties: dict[str, str], reason: str) -> None:
+    services = SimpleNamespace(secret=lambda _call, value, _path: value)
+    call: Any = SimpleNamespace(engine=SimpleNamespace(services=services))
+
+    with pytest.raises(ActivityFailed, match=re.escape(reason)) as caught:
+        address_of(call, Service(name="sql", type="SqlServer", properties=properties))
+
+    assert caught.value.hint.startswith("override sql: give")
+
+
+GENERATED = 3_000
+TYPES = {
+    "l": "bigint", "s": "smallint", "d": "decimal(38,10)", "m": "money", "f": "float", "day": "date", "at": "datetime2(6)",
+    "zoned": "datetimeoffset(6)", "ok": "bit", "t": "nvarchar(60)", "u": "uniqueidentifier",
+}  # fmt: skip
+
+
+def generated(random: Random) -> list[str]:
+    """Return one row of TYPES as text, by Python's own decimal, datetime and uuid."""
+    moment = datetime(1, 1, 2, tzinfo=UTC) + timedelta(
+        days=random.randrange(3_652_055), microseconds=random.randrange(86_400_000_000)
+    )
+    offset = random.randrange(-840, 841)
+    zone = f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02d}:{abs(offset) % 60:02d}"
+    letters = "abc\n\t\x01 \"',;%[]{}\\é€ßЖ漢\U0001f600\u00a0"
+    number = struct.unpack("<d", struct.pack("<Q", random.getrandbits(64)))[0]
+    while not 1e-300 < abs(number) < 1e300:
+        number = struct.unpack("<d", struct.pack("<Q", random.getrandbits(64)))[0]
+    written = f"{moment.year:04d}-{moment:%m-%d %H:%M:%S}.{moment.microsecond:06d}0"
+    return [
+        str(random.randrange(-(2**63), 2**63)), str(random.randrange(-(2**15), 2**15)),
+        f"{Decimal(random.randrange(-(10**38) + 1, 10**38)).scaleb(-10, Context(prec=38)):.10f}",
+        f"{Decimal(random.randrange(-(2**63), 2**63)).scaleb(-4):.4f}", double_text(number),
+        f"{moment.year:04d}-{moment:%m-%d} 00:00:00.0000000", written, f"{written} {zone}",
+        random.choice(["True", "False"]), "".join(random.choices(letters, k=random.randrange(1, 25))).strip() or "x",
+        str(uuid.UUID(int=random.getrandbits(128))),
+    ]  # fmt: skip
+
+
+def test_generated_values_come_out_of_a_table_as_the_text_that_went_in(
+    cloud: Cloud, server: dict[str, str], sql: Callable[..., list[list[Any]]]
+) -> None:
+    random = Random(23)
+    rows = [generated(random) for _ in range(GENERATED)]
+    columns = ", ".join(f"{name} {kind}" for name, kind in TYPES.items())
+    sql("drop table if exists every_type", f"create table every_type({columns}, n int)")
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL)
+    writer.writerow([*TYPES, "n"])
+    writer.writerows([*row, number] for number, row in enumerate(rows))
+    cloud.container.upload_blob("sql/generated.csv", text.getvalue().encode(), overwrite=True)
+
+    loaded = run_one(cloud, server, load("every_type", "generated.csv"))
+    run = run_one(cloud, server, extract("select * from every_type order by n", file="again.csv"))
+
+    assert loaded.status == "Succeeded", loaded.message
+    assert run.status == "Succeeded", run.message
+    again = list(csv.reader(io.StringIO(cloud.blob("sql/again.csv").decode(), newline="")))[1:]
+    assert len(again) == GENERATED
+    for number, row in enumerate(rows):
+        assert again[number] == [*row, str(number)]
 
 
 def test_partitions_and_procedures_as_sinks_are_refused(cloud: Cloud, server: dict[str, str]) -> None:
