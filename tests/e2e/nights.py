@@ -96,7 +96,7 @@ def failed(run: PipelineRun) -> str:
     assert run.status == "Failed"
     with pytest.raises(RunFailed) as caught:
         raise_if_failed(run)
-    return f"{caught.value} {run.message}"
+    return f"{caught.value} {caught.value.hint} {run.message}"
 
 
 def completes_after_the_fix(stack: Stack, day: date, tmp_path: Path) -> None:
