@@ -31,11 +31,6 @@ def script(call: Call) -> dict[str, Any]:
     service = call.engine.services.service(call, call.activity.linked_service, call.scope(), "linkedServiceName")
     if sqlserver.is_sql_server(service):
         return sql_server.script(call, service)
-    if any(item.get("parameters") for item in call.properties["scripts"]):
-        raise ActivityFailed(
-            "script parameters are not run on PostgreSQL here", "write their values with @{...}",
-            code="BadRequest", retriable=False,
-        )  # fmt: skip
     limit = seconds(call.properties.get("scriptBlockExecutionTimeout", "02:00:00"))
     results: list[dict[str, Any]] = []
     changed = 0

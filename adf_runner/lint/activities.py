@@ -16,7 +16,8 @@ from adf_runner.lint.types import variable
 from adf_runner.stores.delimited import Layout
 
 ACTIVITY_NAME_LIMIT, SWITCH_CASES_LIMIT, SHORTEST_RETRY_SECONDS = 55, 25, 30
-TABLES = {"AzurePostgreSqlTable", "AzureSqlTable", "AzureSqlMITable", "SqlServerTable"}
+SQL_TABLES = ("AzureSqlTable", "AzureSqlMITable", "SqlServerTable")
+TABLES = {"AzurePostgreSqlTable", *SQL_TABLES}
 TABLE_FIELDS = {"structure", "columnCount", "exists"}
 LAYOUT_KEYS = set(subset.DATASETS["DelimitedText"]) - {"location"}
 LOCATION_SERVICES = {
@@ -93,6 +94,7 @@ def _activity(factory: Factory, pipeline: Pipeline, activity: Activity) -> Itera
             )  # fmt: skip
     check = {"ExecutePipeline": _execute_pipeline, "SetVariable": _variable, "AppendVariable": _variable, "Copy": _copy,
              "Lookup": _looks, "GetMetadata": _looks, "Delete": _looks, "Validation": _looks, "WebActivity": _web,
+             "Script": _script,
              "AzureFunctionActivity": _web, "Switch": _switch, "ForEach": _for_each}.get(activity.type)  # fmt: skip
     if check is not None:
         yield from check(factory, pipeline, activity)
@@ -190,15 +192,32 @@ def _location(factory: Factory, item: Any) -> tuple[str | None, str | None]:
     return dataset.type, location.get("type") if isinstance(location, Mapping) else None
 
 
+def _datasets_of(end: Any) -> tuple[str, ...]:
+    """Return the dataset types that a source or sink goes with; those of the first version take any SQL Server's table."""
+    kind = str(end.get("type")) if isinstance(end, Mapping) else ""
+    if kind in {"SqlSource", "SqlSink"}:
+        return SQL_TABLES
+    return (subset.DATASET_OF[kind],) if kind in subset.DATASET_OF else ()
+
+
+def _script(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:  # noqa: ARG001
+    service = factory.linked_services.get(str((activity.linked_service or {}).get("referenceName")))
+    blocks = activity.properties.get("scripts")
+    if service is None or service.type != "AzurePostgreSql" or not isinstance(blocks, list):
+        return
+    for index, block in enumerate(blocks):
+        if isinstance(block, Mapping) and block.get("parameters"):
+            message = "script parameters are not run on PostgreSQL here; write their values with @{...}"
+            yield finding(activity, f"scripts[{index}].parameters", message, kind="not run")
+
+
 def _looks(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[Finding]:  # noqa: ARG001
     kind, location = _location(factory, activity.properties.get("dataset"))
     source = activity.properties.get("source")
-    if isinstance(source, Mapping) and kind and subset.DATASET_OF.get(str(source.get("type"))) not in {None, kind}:
-        yield finding(
-            activity,
-            "source.type",
-            f"{source['type']} reads {subset.DATASET_OF[source['type']]}, and the dataset is {kind}",
-        )
+    wanted = _datasets_of(source)
+    if isinstance(source, Mapping) and kind and wanted and kind not in wanted:
+        message = f"{source['type']} reads {' or '.join(wanted)}, and the dataset is {kind}"
+        yield finding(activity, "source.type", message)
     holder, prefix = (source, "source.") if isinstance(source, Mapping) else (activity.properties, "")
     yield from _settings(activity, holder, f"{prefix}storeSettings", location, LOCATION_READS)
     if activity.type == "GetMetadata" and kind:
@@ -256,12 +275,10 @@ def _copy(factory: Factory, pipeline: Pipeline, activity: Activity) -> Iterator[
             continue
         kind, location = _location(factory, items[0])
         kinds.append(str(end.get("type")))
-        if kind and subset.DATASET_OF.get(str(end.get("type"))) not in {None, kind}:
-            yield finding(
-                activity,
-                f"{key}.type",
-                f"{end['type']} goes with {subset.DATASET_OF[end['type']]}, and the dataset is {kind}",
-            )
+        suited = _datasets_of(end)
+        if kind and suited and kind not in suited:
+            message = f"{end['type']} goes with {' or '.join(suited)}, and the dataset is {kind}"
+            yield finding(activity, f"{key}.type", message)
         yield from _settings(activity, end, f"{key}.storeSettings", location, wanted)
         settings = end.get("formatSettings")
         if key == "sink" and isinstance(settings, Mapping) and settings.get("quoteAllText") is True:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from factory_support import SERVICES, activity, dataset, linked_service, pipeline, to
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adf_runner import ActivityFailed, factory_from_documents
+from adf_runner.errors import InvalidFactory
+from adf_runner.lint.lint import findings
+from adf_runner.run.linked_services import Service
+from adf_runner.stores.sqlserver import connect
 from adf_runner.stores.sqlserver_address import parts_of
 from adf_runner.stores.sqlserver_types import date_writer, double_text, quoted, quoted_name, single_text, split_name
 from adf_runner.stores.sqlserver_values import parameter_name
@@ -72,3 +81,53 @@ def test_a_connection_string_gives_its_parts_under_the_names_of_the_recommended_
         "server": "tcp:db,1433", "database": "a;b", "userName": "sa", "password": 'x"y', "encrypt": "True",
         "connectTimeout": "30",
     }  # fmt: skip
+
+
+def test_without_the_driver_the_activity_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "adf_runner.stores.tds", None)
+    monkeypatch.delattr("adf_runner.stores.tds", raising=False)
+    call: Any = SimpleNamespace()
+
+    with pytest.raises(ActivityFailed, match="python-tds is not installed") as caught:
+        connect(call, Service(name="sql", type="SqlServer", properties={}), 1).__enter__()
+
+    assert caught.value.hint == "pip install -r requirements-sqlserver.txt"
+
+
+SQL = linked_service("sql", "AzureSqlDatabase", {"server": "s", "database": "d", "encrypt": "mandatory"})
+TABLES = {
+    **SERVICES, **SQL, **dataset("sql-table", "AzureSqlTable", "sql", {"schema": "dbo", "table": "t"}),
+    **dataset("pg-table", "AzurePostgreSqlTable", "warehouse", {"schema": "public", "table": "t"}),
+}  # fmt: skip
+PARAMETERS = [{"name": "a", "type": "Int32", "value": 1}]
+WITH_PARAMETERS = {"scripts": [{"type": "Query", "text": "select 1", "parameters": PARAMETERS}]}
+
+
+def reads(source: str, name: str) -> dict[str, Any]:
+    return activity("A", "Lookup", {"source": {"type": source}, "dataset": to(name)})
+
+
+def script_on(name: str) -> dict[str, Any]:
+    reference = {"referenceName": name, "type": "LinkedServiceReference"}
+    return activity("A", "Script", WITH_PARAMETERS, linkedServiceName=reference)
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (reads("SqlSource", "pg-table"), "SqlSource reads AzureSqlTable or"),
+        (reads("SqlMISource", "sql-table"), "SqlMISource reads AzureSqlMITable"),
+        (activity("A", "GetMetadata", {"dataset": to("sql-table"), "fieldList": ["size"]}), "a table has no size"),
+        (activity("A", "Delete", {"dataset": to("sql-table")}), "Delete looks at files"),
+        (script_on("warehouse"), "script parameters are not run on PostgreSQL here"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_a_table_is_found_before_anything_runs(step: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidFactory, match=re.escape(message)):
+        factory_from_documents({**TABLES, **pipeline([step])})
+
+
+def test_a_script_with_parameters_on_azure_sql_is_clean() -> None:
+    found = findings(factory_from_documents({**TABLES, **pipeline([script_on("sql")])}))
+
+    assert [finding for finding in found if finding.blocking] == []
