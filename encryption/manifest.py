@@ -234,11 +234,11 @@ class Manifest:
             if getattr(self, member) is not None:
                 canonical.text(getattr(self, member), canonical.HASH, member)
         canonical.text(self.signing_key, canonical.KID, "signing_key")
+        if len({each.columns for each in self.files}) > 1:
+            raise InvalidValue("the files have sums of different columns")
         for member, total in self.totals.items():
             if isinstance(total, int):
                 canonical.integer(total, f"totals.{member}")
-        if len({each.columns for each in self.files}) > 1:
-            raise InvalidValue("the files have sums of different columns")
 
     @property
     def version(self) -> int:

@@ -112,6 +112,7 @@ class Unarmoured:
             sound = False
         try:
             data = binascii.a2b_base64(b"".join(lines), strict_mode=True)
+            sound = sound and binascii.b2a_base64(data, newline=False) == b"".join(lines)  # no bit set beside the bytes
         except binascii.Error:
             sound = False
         if not sound or not (is_last or len(lines[-1]) == _LINE):

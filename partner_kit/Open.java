@@ -727,13 +727,14 @@ public final class Open {
         Der all = new Der(new ByteArrayInputStream(data));
         byte[] last = new byte[0];
         while (all.position < data.length) {
-            byte[] recipient = all.read((int) all.enter(0x30, MAX_HEADER, "a recipient"));
+            int size = (int) all.enter(0x30, MAX_HEADER, "a recipient");
+            byte[] recipient = all.read(size);
             Der der = new Der(new ByteArrayInputStream(recipient));
             der.is("020100", "recipient version 0");
             der.read((int) der.enter(0x30, MAX_HEADER, "issuer and serial number"));
             der.is(algorithm, "the way in which keys.json says that the key is wrapped");
-            byte[] key = der.read((int) der.enterUntil(0x04, recipient.length, "a wrapped key"));
-            if (key.length < 384 || key.length > 1024) throw new Refused("header", "a recipient of the CMS file is malformed");
+            byte[] key = der.read((int) der.enterUntil(0x04, size, "a wrapped key"));
+            if (recipient.length != size || key.length < 384 || key.length > 1024) throw new Refused("header", "a recipient of the CMS file is malformed");
             if (Arrays.compareUnsigned(last, recipient) > 0) throw new Refused("header", "the recipients are not in DER order");
             last = recipient;
             wrapped.add(key);

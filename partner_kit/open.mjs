@@ -497,13 +497,14 @@ function cmsRecipients(data, algorithm = CMS_OAEP) {
   const recipients = [];
   const wrapped = [];
   for (const source = new Memory(data); source.position < data.length; ) {
-    const recipient = source.read(der(source, 0x30, "a recipient"));
+    const size = der(source, 0x30, "a recipient");
+    const recipient = source.read(size);
     const inner = new Memory(recipient);
     derIs(inner, "020100", "recipient version 0");
     inner.read(der(inner, 0x30, "issuer and serial number"));
     derIs(inner, algorithm, "the way in which keys.json says that the key is wrapped");
-    wrapped.push(Buffer.from(inner.read(der(inner, 0x04, "a wrapped key", { end: recipient.length }))));
-    if (wrapped.at(-1).length < 384 || wrapped.at(-1).length > 1024) {
+    wrapped.push(Buffer.from(inner.read(der(inner, 0x04, "a wrapped key", { end: size }))));
+    if (recipient.length !== size || wrapped.at(-1).length < 384 || wrapped.at(-1).length > 1024) {
       throw new Refused("header", "a recipient of the CMS file is malformed");
     }
     recipients.push(recipient);

@@ -492,14 +492,15 @@ def cms_recipients(data, algorithm=CMS_OAEP):
     """Return the wrapped keys of all recipients: each ends with the algorithm and an OCTET STRING."""
     recipients, wrapped, source = [], [], Source(io.BytesIO(data))
     while source.position < len(data):
-        recipients.append(source.read(der(source, b"\x30", "a recipient")))
-        inner, end = Source(io.BytesIO(recipients[-1])), len(recipients[-1])
+        end = der(source, b"\x30", "a recipient")
+        recipients.append(source.read(end))
+        inner = Source(io.BytesIO(recipients[-1]))
         der_is(inner, "02 01 00", "recipient version 0")
         inner.read(der(inner, b"\x30", "issuer and serial number"))
         if inner.read(len(algorithm)) != algorithm:
             raise Refused("header", "a recipient of the CMS file has its key wrapped in another way")
         wrapped.append(inner.read(der(inner, b"\x04", "a wrapped key", end=end)))
-        if not 384 <= len(wrapped[-1]) <= 1024:
+        if len(recipients[-1]) != end or not 384 <= len(wrapped[-1]) <= 1024:
             raise Refused("header", "a recipient of the CMS file is malformed")
     if not 1 <= len(wrapped) <= MAX_RECIPIENTS or recipients != sorted(recipients):
         raise Refused("header", f"the CMS file has {len(wrapped)} recipients, or they are not in DER order")
@@ -569,6 +570,7 @@ def lines_of(source, left, tail, end):
         sound = text.endswith(end) and all(len(line) == 64 for line in lines[: -2 if left == 0 else -1])
         try:
             data = base64.b64decode(b"".join(lines), validate=True)
+            sound = sound and base64.b64encode(data) == b"".join(lines)
         except binascii.Error:
             sound = False
         if not sound or (left == 0 and tail and source.read(len(tail) + 1) != tail):

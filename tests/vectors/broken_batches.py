@@ -116,6 +116,8 @@ def broken_manifests() -> Iterator[Scenario]:
     )
     doubled.sums = doubled.lines[0]["sums"] = [{"column": "amount", "sum": "1"}, {"column": "amount", "sum": "1"}]
     yield doubled
+    lacking = Scenario("manifest_sums_fewer_columns", "the second file lacks a column of the first", "manifest")
+    yield lacking.native().native(file="b.csv").summing(two, two, {"amount": "0"})
     earlier = Scenario("manifest_sums_in_version_1", "sums in a manifest of version 1", "manifest").native()
     earlier.summing(two, two).change_manifest = setting("version", 1)
     yield earlier

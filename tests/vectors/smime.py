@@ -43,6 +43,12 @@ def arriving(name: str, comment: str, change: Callable[[bytes], bytes]) -> Scena
     return scenario
 
 
+def spare_bit(text: bytes) -> bytes:
+    """Set the lowest bit of the last character of base64, which a padding follows."""
+    last = text.index(b"=") - 1
+    return text[:last] + bytes([text[last] + 1]) + text[last + 1 :]
+
+
 def broken_smime() -> Iterator[Scenario]:
     def broken(name: str, comment: str, expect: str, size: int = 20, **how: Any) -> Scenario:
         return Scenario(f"smime_{name}", comment, expect).smime(size, **how)
@@ -65,6 +71,8 @@ def broken_smime() -> Iterator[Scenario]:
     two = ("partner", "escrow")
     yield broken("recipients_out_of_order", "recipients in another order than DER's", "header", recipients=two,
                  order=lambda infos: sorted(infos, reverse=True))  # fmt: skip
+    yield broken("recipient_too_long", "a recipient that claims five bytes more than recipientInfos holds", "header",
+                 order=lambda infos: [infos[0][:2] + (len(infos[0]) + 1).to_bytes(2, "big") + infos[0][4:]])  # fmt: skip
     yield broken("other_algorithm", "keys wrapped in a way that no smime file has", "keys", alg="RSA-OAEP")
     yield broken("wrong_recipient", "wrapped for somebody else", "cannot-open", recipients=("stranger",))
     yield broken(
@@ -126,6 +134,7 @@ def broken_smime() -> Iterator[Scenario]:
         ("long_lines", "lines of 76 characters", lambda text: text[:20] + b"\n".join(
             text[20:-18].replace(b"\n", b"")[i : i + 76] for i in range(0, len(text) - 38, 76)) + b"\n" + text[-18:]),
         ("not_base64", "a character that base64 lacks", lambda text: text.replace(text[100:101], b"!", 1)),
+        ("spare_bits", "a last character of base64 with bits that belong to no byte", spare_bit),
         ("carriage_returns", "lines that end with CR LF", lambda text: text.replace(b"\n", b"\r\n")),
     ]  # fmt: skip
     for name, comment, change in texts:
