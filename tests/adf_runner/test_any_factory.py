@@ -28,8 +28,8 @@ from cli.adf import main as adf
 
 WAIT = activity("W", "Wait", {"waitTimeInSeconds": 600})
 TEXT = {"v": {"type": "String"}}
-SQL = linked_service("sql", "AzureSqlDatabase", {"connectionString": "Server=x"}) | dataset(
-    "table", "AzureSqlTable", "sql", {"schema": "dbo", "table": "t"}
+SQL = linked_service("sql", "AzureMySql", {"connectionString": "Server=x"}) | dataset(
+    "table", "AzureMySqlTable", "sql", {"table": "t"}
 )
 LAKE = linked_service(
     "lake", "AzureBlobFS", {"url": "https://x.dfs.core.windows.net", "encryptedCredential": "abc"}
@@ -61,7 +61,7 @@ LOAD = activity(
             },
             "formatSettings": {"type": "DelimitedTextReadSettings"},
         },
-        "sink": {"type": "AzureSqlSink", "writeBehavior": "insert", "sqlWriterUseTableLock": False},
+        "sink": {"type": "AzureMySqlSink", "writeBatchSize": 10000},
         "enableStaging": False,
         "parallelCopies": 4,
         "dataIntegrationUnits": 2,
@@ -99,7 +99,7 @@ def test_a_connector_that_is_not_run_gives_one_line_however_often_it_is_used() -
     documents = SQL | LAKE | pipeline([LOAD, WAIT | {"dependsOn": after("Load")}])
 
     assert [str(each) for each in found(documents)] == [
-        "adf/linkedService/sql.json: type: linked service type 'AzureSqlDatabase' is not run here"
+        "adf/linkedService/sql.json: type: linked service type 'AzureMySql' is not run here"
     ]
 
 
@@ -150,7 +150,7 @@ def test_a_pipeline_loads_though_another_one_cannot_run() -> None:
     with pytest.raises(InvalidFactory):
         factory_from_documents(documents)
     assert factory_from_documents(documents, pipelines=["main"]).pipelines
-    with pytest.raises(InvalidFactory, match="AzureSqlDatabase"):
+    with pytest.raises(InvalidFactory, match="AzureMySql"):
         factory_from_documents(documents, pipelines=["other"])
     with pytest.raises(UnknownPipeline):
         factory_from_documents(documents, pipelines=["mian"])
