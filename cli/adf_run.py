@@ -51,8 +51,11 @@ def run_main(argv: list[str]) -> int:
 
 
 def _by_hand(parser: argparse.ArgumentParser, arguments: argparse.Namespace, overrides: Overrides) -> PipelineRun:
-    parameters = dict(parameter(parser, text) for text in arguments.param)
     factory = load_factory(arguments.folder, [arguments.pipeline], overrides)
+    called = factory.pipelines.get(arguments.pipeline)
+    declared = called.parameters if called else {}
+    texts = {name for name, written in declared.items() if str(written.get("type")).lower() == "string"}
+    parameters = dict(parameter(parser, text, texts) for text in arguments.param)
     console.heading(f"{factory.root}/pipeline/{arguments.pipeline}.json")
     with Monitor(console.console) as monitor:
         return run_pipeline(factory, arguments.pipeline, parameters, overrides, on_event=monitor)

@@ -177,11 +177,13 @@ def _note(activity: ActivityRun) -> str:
     return ""
 
 
-def parameter(parser: argparse.ArgumentParser, text: str) -> tuple[str, Any]:
+def parameter(parser: argparse.ArgumentParser, text: str, texts: Collection[str] = ()) -> tuple[str, Any]:
+    """Split NAME=VALUE; the value is JSON, else text, and always text for the names in `texts`."""
     name, found, value = text.partition("=")
     if not found:
         parser.error(f"--param {text}: write it as name=value")
     try:
-        return name, json.loads(value)
+        read = json.loads(value)
     except json.JSONDecodeError:
         return name, value
+    return name, read if name not in texts or isinstance(read, str) else value

@@ -75,6 +75,10 @@ def read_folder(folder: Path, shown: str) -> tuple[dict[str, Any], list[Finding]
             )
         except (ValueError, UnicodeDecodeError) as error:
             findings.append(Finding(file=place, path="", message=f"is not JSON: {error}"))
+    if not documents and not any(finding.kind == "error" for finding in findings):
+        findings.append(
+            Finding(file=shown, path="", message="holds no factory: there is no file pipeline/*.json in it")
+        )
     return documents, findings
 
 

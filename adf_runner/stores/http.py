@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 import requests
 
@@ -21,12 +22,24 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 256 * 1024
 _sessions = threading.local()
+PUBLIC = frozenset({"accept", "accept-encoding", "connection", "content-length", "content-type", "host", "user-agent"})
+
+
+class _Session(requests.Session):
+    """Follow redirects, but give headers that may hold a secret to the first host only."""
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        super().rebuild_auth(prepared_request, response)
+        before, after = urlsplit(response.request.url), urlsplit(prepared_request.url)
+        if (before.scheme, before.netloc) != (after.scheme, after.netloc):
+            for name in [each for each in prepared_request.headers if each.lower() not in PUBLIC]:
+                del prepared_request.headers[name]
 
 
 def session() -> requests.Session:
     """Return this thread's session: connections are kept, cookies are not."""
     if not hasattr(_sessions, "session"):
-        _sessions.session = requests.Session()
+        _sessions.session = _Session()
     _sessions.session.cookies.clear()
     return _sessions.session  # type: ignore[no-any-return] # threading.local has no types
 

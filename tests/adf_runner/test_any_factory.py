@@ -294,6 +294,23 @@ def test_adf_run_takes_its_overrides_from_a_file(tmp_path: Path, capsys: pytest.
     assert "main succeeded" in capsys.readouterr().out
 
 
+def test_a_number_given_for_a_text_parameter_stays_text(tmp_path: Path) -> None:
+    value = expression("@concat(pipeline().parameters.day, '!')")
+    folder = write(
+        tmp_path / "adf",
+        pipeline([set_variable("S", "v", value)], parameters={"day": {"type": "string"}}, variables=TEXT),
+    )
+
+    assert adf(["run", str(folder), "main", "--param", "day=20261121"]) == 0
+
+
+def test_a_folder_without_a_factory_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "README.md").write_text("the factory is elsewhere")
+
+    assert adf(["check", str(tmp_path)]) == 1
+    assert "holds no factory" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "text", ["[]", "{", '{"colour": 1}', '{"at": "soon"}', '{"waiting": "no"}', '{"outcomes": []}']
 )

@@ -344,6 +344,12 @@ class Api(BaseHTTPRequestHandler):
         body["link"] = f"{here}?after={first + 3}" if more else None
         if query.get("elsewhere"):
             body["link"] = query["elsewhere"]
+        if query.get("moved"):
+            self.send_response(302)
+            self.send_header("Location", query["moved"])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         self.send_response(500 if "broken" in parts.path else 200)
         if more and "links" in parts.path:
             self.send_header("Link", f'<{here}?after={first + 3}>; rel="next"')
@@ -441,6 +447,16 @@ def test_a_secret_header_goes_to_the_apis_own_host_only(cloud: Cloud, api: str) 
         ),
         extra=service,
     )
+
+    assert done.status == "Succeeded", done.message
+    assert [("x-key" in headers) for _, headers in Api.seen] == [True, False]
+
+
+def test_a_secret_header_does_not_follow_a_redirect_to_another_host(cloud: Cloud, api: str) -> None:
+    Api.seen.clear()
+    elsewhere = api.replace("127.0.0.1", "localhost")
+
+    done = run(cloud, pull(f"orders?moved={elsewhere}/list", {}), extra=rest(api))
 
     assert done.status == "Succeeded", done.message
     assert [("x-key" in headers) for _, headers in Api.seen] == [True, False]
