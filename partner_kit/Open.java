@@ -443,9 +443,9 @@ public final class Open {
             if (file.number("plaintext_bytes") > MAX_PLAINTEXT.get(file.text("format"))) {
                 throw new Refused("manifest", "a file is larger than its format holds");
             }
-            plaintext += file.number("plaintext_bytes");
-            sealed += file.number("sealed_bytes");
-            rows = rows == null || file.number("rows") == null ? null : Long.valueOf(rows + file.number("rows"));
+            plaintext = add(plaintext, file.number("plaintext_bytes"));
+            sealed = add(sealed, file.number("sealed_bytes"));
+            rows = rows == null || file.number("rows") == null ? null : Long.valueOf(add(rows, file.number("rows")));
         }
         Doc totals = manifest.object("totals");
         if (totals.number("files") != files.size() || totals.number("plaintext_bytes") != plaintext
@@ -459,6 +459,11 @@ public final class Open {
         if (manifest.text("window_start").compareTo(manifest.text("window_end")) > 0) {
             throw new Refused("manifest", "its window ends before it starts");
         }
+    }
+
+    /** Add two numbers below 2^53, or stay at 2^53, which no total reaches: many large ones must not wrap around. */
+    static long add(long one, long other) {
+        return Math.min(one + other, 1L << 53);
     }
 
     /** Tell whether every file has the sums of the same columns, in the order of their names, and the totals are exactly their sums. */

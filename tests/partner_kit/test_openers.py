@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 ROOT = Path(__file__).resolve().parents[2]
 KIT, VECTORS = ROOT / "partner_kit", ROOT / "tests" / "vectors"
@@ -81,6 +83,26 @@ def test_a_vector_that_ends_otherwise_is_reported(opener: list[str], tmp_path: P
 
     assert "FAIL a.json: expected header" in done.stdout
     assert done.returncode == 1
+
+
+def test_totals_that_exceed_64_bits_are_not_taken_for_small_ones(opener: list[str], tmp_path: Path) -> None:
+    folder = unpack("native_size_1", tmp_path / "in")
+    path, count, rows = folder / f"{BATCH}.manifest.json", 2049, 2**53 - 1
+    manifest = json.loads(path.read_bytes())
+    (file,) = manifest["files"]
+    manifest["files"] = [file | {"name": f"{i}.csv", "sealed_name": f"{i}.sealed", "rows": rows} for i in range(count)]
+    totals = {name: file[name] * count for name in ("plaintext_bytes", "sealed_bytes")}
+    manifest["totals"] = totals | {"files": count, "rows": count * rows % 2**64}
+    signed = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
+    key = serialization.load_pem_private_key((KEYS / "sender.key.pem").read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    path.write_bytes(signed)
+    signature = key.sign(signed, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
+    path.with_suffix(".json.sig").write_bytes(signature)
+
+    done = run([*opener, str(folder), *options(tmp_path / "out")])
+
+    assert "its totals are not the sums of its files" in done.stderr
 
 
 def test_a_folder_without_vectors_is_no_proof(opener: list[str], tmp_path: Path) -> None:
