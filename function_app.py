@@ -138,10 +138,11 @@ class LookedRequest(_Request):
 
 
 class SentRequest(_Request):
-    """A Copy that was completed: its list, how many files it wrote, and what is in the partner's folder after it."""
+    """A Copy that was completed: its list, how many files and bytes it wrote, and what is in the partner's folder after it."""
 
     list: ListName
     files: Whole
+    bytes: Whole | None = None
     found: Found | None = None
 
 
@@ -150,6 +151,7 @@ class ConfirmRequest(_Request):
 
     list: ListName | None = None
     files: Whole = 0
+    bytes: Whole | None = None
     found: Found | None = None
 
 
@@ -288,7 +290,8 @@ def note_copied(req: func.HttpRequest) -> Answer:
     request = SentRequest.model_validate_json(_body(req))
     batch = _batch_id(req)
     context = _context(req, request)
-    batches.note_copied(context, batch, request.list, written=request.files, found=_names(request.found))
+    written = batches.Written(files=request.files, bytes=request.bytes)
+    batches.note_copied(context, batch, request.list, written=written, found=_names(request.found))
     return 200, {"batch": batch, "list": request.list}
 
 
@@ -299,7 +302,8 @@ def confirm(req: func.HttpRequest) -> Answer:
     request = ConfirmRequest.model_validate_json(_body(req))
     context, batch = _context(req, request), _batch_id(req)
     if request.list is not None:
-        batches.note_copied(context, batch, request.list, written=request.files, found=_names(request.found))
+        written = batches.Written(files=request.files, bytes=request.bytes)
+        batches.note_copied(context, batch, request.list, written=written, found=_names(request.found))
     return 200, batches.confirm_copied(context, batch).model_dump(mode="json")
 
 

@@ -11,7 +11,7 @@ from batches.answering import fetch_answers
 from batches.checks import Need, find_causes, storage_needs
 from batches.confirming import confirm, confirm_empty
 from batches.context import CLAIM_EXPIRES, Context
-from batches.copying import begin_copy, confirm_copied, note_copied, note_looked
+from batches.copying import Written, begin_copy, confirm_copied, note_copied, note_looked
 from batches.delivering import deliver_batch, give_up_delivery, request_delivery
 from batches.due import feeds_due
 from batches.errors import (
@@ -79,6 +79,7 @@ __all__ = [
     "Wanted",
     "Window",
     "WorkedOn",
+    "Written",
     "alert",
     "begin_copy",
     "complete_recent",

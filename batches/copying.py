@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 from batches import blobs
 from batches import record as records
@@ -111,16 +112,31 @@ def note_looked(context: Context, batch: BatchId, file: str, found_bytes: int | 
     note_file(context, record, file, sealed_bytes=found_bytes)
 
 
-def note_copied(context: Context, batch: BatchId, name: str, *, written: int, found: Collection[str]) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a Copy says that it wrote: files and, where it says so, bytes."""
+
+    files: int
+    bytes: int | None = None
+
+
+def note_copied(context: Context, batch: BatchId, name: str, *, written: Written, found: Collection[str]) -> None:
     """Record that the Copy of a list was completed; `found` are the names in the partner's folder after it.
 
     Raises WorkedOn, after that, for a run that no longer holds the delivery; NotDelivered for a Copy that was not whole.
     """
     record = records.read(context.stores.batches, batch)
     names = read_list(context, record, name)
-    if written != len(names):
+    if written.files != len(names):
         raise NotDelivered(
-            f"the Copy wrote {written} of {len(names)} files of batch {batch}", "run deliver_batch again for the window"
+            f"the Copy wrote {written.files} of {len(names)} files of batch {batch}",
+            "run deliver_batch again for the window",
+        )
+    expected = sum(file.bytes for file in remote_files(context, record) if file.to in names)
+    if written.bytes is not None and written.bytes < expected:
+        raise NotDelivered(
+            f"the Copy wrote {written.bytes} of {expected} bytes of batch {batch}",
+            "run deliver_batch again for the window",
         )
     note_list(context, record, name)
     log_event("files.sent", batch=batch, files=len(names), delivery=record.delivery, run_id=context.run_id)

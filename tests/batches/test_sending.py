@@ -53,7 +53,7 @@ def copied(context: Context, record: Record, name: str) -> None:
     """Report a Copy that wrote every file of a list, all of which the partner still has."""
     files = names(context, record, name)
     sent = sent_files(context, record)
-    batches.note_copied(context, record.batch, name, written=len(files), found=[*files, *sent])
+    batches.note_copied(context, record.batch, name, written=batches.Written(files=len(files)), found=[*files, *sent])
 
 
 def fail(context: Context, record: Record) -> Record:
@@ -214,7 +214,7 @@ def test_files_that_the_partner_took_away_hold_back_the_manifest_unless_its_file
     files = names(run, record, todo.files)
 
     with pytest.raises(batches.NotDelivered, match="was sent whole, and is no longer at the partner"):
-        batches.note_copied(run, record.batch, todo.files, written=len(files), found=files[1:])
+        batches.note_copied(run, record.batch, todo.files, written=batches.Written(files=len(files)), found=files[1:])
     with pytest.raises(batches.NotDelivered, match="confirm: false"):
         begin(run, record, *files[1:])
 
@@ -225,7 +225,21 @@ def test_copy_that_wrote_too_few_files_counts_for_none(world: World) -> None:
     todo = begin(run, record)
 
     with pytest.raises(batches.NotDelivered, match="wrote 2 of 3 files"):
-        batches.note_copied(run, record.batch, todo.files, written=2, found=[])
+        batches.note_copied(run, record.batch, todo.files, written=batches.Written(files=2), found=[])
+
+    assert begin(run, record) == todo
+
+
+def test_copy_that_wrote_too_few_bytes_counts_for_none(world: World) -> None:
+    record = sealed(world)
+    run = world.at(run_id=FIRST)
+    todo = begin(run, record)
+    files = names(run, record, todo.files)
+
+    with pytest.raises(batches.NotDelivered, match=r"wrote 7 of \d+ bytes"):
+        batches.note_copied(
+            run, record.batch, todo.files, written=batches.Written(files=len(files), bytes=7), found=files
+        )
 
     assert begin(run, record) == todo
 
