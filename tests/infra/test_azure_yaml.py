@@ -200,7 +200,7 @@ def test_a_workflow_has_no_secret_and_few_rights(path: Path) -> None:
 
 
 def test_there_is_a_workflow_to_test_to_plan_to_apply_to_see_drift_and_to_audit() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["apply", "audit", "ci", "drift", "plan"]
+    assert [path.stem for path in WORKFLOWS] == ["apply", "audit", "ci", "drift", "plan", "sqlserver"]
 
 
 @pytest.mark.parametrize("name", ["apply", "drift", "plan"])
