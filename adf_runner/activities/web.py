@@ -117,22 +117,23 @@ def _send(
     if body is not None and not any(key.lower() == "content-type" for key in sent):
         sent["Content-Type"] = "application/json"
     timeout = min(timeout, max(0.1, call.deadline - time.monotonic()))
+    where = url.partition("?")[0]  # a signature or code may follow
     try:
         return session().request(method, url, headers=sent, data=body, auth=_Headers(secret_headers), timeout=timeout)
     except requests.exceptions.Timeout as error:
         raise ActivityFailed(
-            f"{url} gave no answer within {timeout:g} s", code="Timeout", failure_type="SystemError"
+            f"{where} gave no answer within {timeout:g} s", code="Timeout", failure_type="SystemError"
         ) from error
     except requests.exceptions.SSLError as error:
         raise ActivityFailed(
-            f"the certificate of {url} is not trusted",
+            f"the certificate of {where} is not trusted",
             "is REQUESTS_CA_BUNDLE set to the bundle?",
             code="2108",
             failure_type="SystemError",
         ) from error
     except requests.exceptions.RequestException as error:
         raise ActivityFailed(
-            f"{url} cannot be called: {_reason(error)}", code="2108", failure_type="SystemError"
+            f"{where} cannot be called: {_reason(error)}", code="2108", failure_type="SystemError"
         ) from error
 
 

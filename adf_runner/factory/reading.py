@@ -75,6 +75,8 @@ def read_folder(folder: Path, shown: str) -> tuple[dict[str, Any], list[Finding]
             )
         except (ValueError, UnicodeDecodeError) as error:
             findings.append(Finding(file=place, path="", message=f"is not JSON: {error}"))
+        except RecursionError:
+            findings.append(Finding(file=place, path="", message="is nested too deep to be read"))
     if not documents and not any(finding.kind == "error" for finding in findings):
         findings.append(
             Finding(file=shown, path="", message="holds no factory: there is no file pipeline/*.json in it")

@@ -85,20 +85,19 @@ class HttpStore:
                 self._call.engine.services.secret(self._call, properties["password"], "password"),
             )
         body = self._settings.get("requestBody")
+        where = self.url.partition("?")[0]  # a signature may follow
         try:
             with session().request(
                 self._settings.get("requestMethod", "GET"), self.url, headers=headers, data=body.encode() if body else None,
                 auth=auth, timeout=seconds(self._settings.get("requestTimeout", "00:01:40")), stream=True,
             ) as answer:  # fmt: skip
                 if not answer.ok:
-                    raise ActivityFailed(
-                        f"{self.url} answered {answer.status_code} {answer.reason}", code="UserErrorHttp"
-                    )
+                    raise ActivityFailed(f"{where} answered {answer.status_code} {answer.reason}", code="UserErrorHttp")
                 for piece in answer.iter_content(PIECE_BYTES):
                     self._call.check_time()
                     yield piece
         except requests.exceptions.RequestException as error:
-            raise ActivityFailed(f"{self.url} cannot be read: {type(error).__name__}", code="UserErrorHttp") from error
+            raise ActivityFailed(f"{where} cannot be read: {type(error).__name__}", code="UserErrorHttp") from error
 
     def write(self, path: str, settings: Mapping[str, Any], run_id: str) -> Sink:  # noqa: ARG002 - the protocol's arguments
         raise ActivityFailed("an HTTP server is a source only", code="BadRequest", retriable=False)

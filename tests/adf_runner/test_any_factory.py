@@ -304,6 +304,24 @@ def test_a_number_given_for_a_text_parameter_stays_text(tmp_path: Path) -> None:
     assert adf(["run", str(folder), "main", "--param", "day=20261121"]) == 0
 
 
+def test_the_query_of_an_address_is_in_no_message(tmp_path: Path) -> None:
+    call = activity("Call", "WebActivity", {"method": "GET", "url": "http://127.0.0.1:9/x?sig=abc"})
+    folder = write(tmp_path / "adf", pipeline([call]))
+
+    night = run(folder, "main")
+
+    assert "http://127.0.0.1:9/x cannot be called" in night.message
+    assert "abc" not in night.message
+
+
+def test_a_file_that_is_nested_too_deep_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write(tmp_path / "adf", pipeline([WAIT]))
+    (folder / "pipeline" / "deep.json").write_text("[" * 100_000)
+
+    assert adf(["check", str(folder)]) == 1
+    assert "nested too deep" in capsys.readouterr().out
+
+
 def test_a_folder_without_a_factory_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "README.md").write_text("the factory is elsewhere")
 
