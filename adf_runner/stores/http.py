@@ -29,7 +29,7 @@ class _Session(requests.Session):
     """Follow redirects, but give headers that may hold a secret to the first host only."""
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        super().rebuild_auth(prepared_request, response)
+        super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]  # its stub lacks the annotation
         before, after = urlsplit(response.request.url), urlsplit(prepared_request.url)
         if (before.scheme, before.netloc) != (after.scheme, after.netloc):
             for name in [each for each in prepared_request.headers if each.lower() not in PUBLIC]:
