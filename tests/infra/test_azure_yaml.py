@@ -171,7 +171,11 @@ def test_the_host_starts_from_exactly_what_azd_packages(tmp_path: Path) -> None:
     source = "import function_app; print(len(function_app.app.get_functions()))"
 
     done = subprocess.run(
-        [sys.executable, "-c", source], cwd=package, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": ""}
+        [sys.executable, "-c", source],
+        cwd=package,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"},
     )
 
     assert done.returncode == 0, done.stderr

@@ -146,7 +146,16 @@ def test_scope_functions_say_when_there_is_nothing_behind_them(call) -> None:
 
 
 def test_exactly_the_documented_functions_exist() -> None:
-    scope_functions = {"pipeline", "variables", "activity", "item", "trigger", "dataset", "linkedservice"}
+    scope_functions = {
+        "pipeline",
+        "variables",
+        "activity",
+        "item",
+        "trigger",
+        "triggerbody",
+        "dataset",
+        "linkedservice",
+    }
     assert len(set(FUNCTIONS) - scope_functions) == 84
     assert scope_functions < set(FUNCTIONS)
     for logic_apps_only in (
