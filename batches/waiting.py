@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from batches import record as records
 from batches.context import Context
-from batches.deliver_messages import finish_and_go_on, is_asked, queue_delivery
+from batches.deliver_messages import ask, finish_and_go_on, is_asked, queue_delivery
 from batches.errors import BatchError, UnknownBatch, Unreadable
 from batches.planning import describe_sftp
 from batches.receipts import read_receipt
@@ -100,7 +100,7 @@ def _look_at(context: Context, record: Record) -> _Found:
             state = state_of(context, record)
         elif state == "sealed" and record.route == "function" and not is_asked(record):
             # Sealed without a word about its delivery, by an older version or an operator's replay.
-            record = records.update(context.stores.batches, record.batch, _ask)
+            record = records.update(context.stores.batches, record.batch, ask)
             queue_delivery(context, record)
             state = "delivering"
         if state == "sealed":
@@ -112,10 +112,6 @@ def _look_at(context: Context, record: Record) -> _Found:
     if state in _DONE:
         return _Found(batch=record.batch, stands="done", says=_end(context, record))
     return _Found(batch=record.batch, stands="failed", says=_why(record, state))
-
-
-def _ask(record: Record) -> Record:
-    return record.model_copy(update={"delivering": record.delivery})
 
 
 def _end(context: Context, record: Record) -> str:

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from azure.identity import DefaultAzureCredential
+
 from adf_runner import PipelineRun, load_factory, run_pipeline
-from adf_runner.errors import FactoryError, InvalidOverride
+from adf_runner.errors import InvalidOverride
 from adf_runner.overriding import overrides_of, read_overrides
 from adf_runner.run.records import Overrides
 from adf_runner.run.trigger_runs import event_runs, find_trigger
@@ -39,7 +41,7 @@ def run_main(argv: list[str]) -> int:
     if bool(arguments.pipeline) == bool(arguments.trigger) or bool(arguments.trigger) != bool(arguments.event):
         parser.error("give a PIPELINE, or --trigger with --event")
     given = read_overrides(arguments.overrides) if arguments.overrides else overrides_of({})
-    overrides = replace(given, credential=_identity()) if arguments.identity else given
+    overrides = replace(given, credential=DefaultAzureCredential()) if arguments.identity else given
     runs = _by_event(arguments, overrides) if arguments.trigger else [_by_hand(parser, arguments, overrides)]
     if arguments.json:
         shown = [run.to_json() for run in runs]
@@ -86,11 +88,3 @@ def _body(event: str) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise InvalidOverride("--event must be a JSON object", "or give a blob's path: container/folder/file")
     return body
-
-
-def _identity() -> Any:
-    try:
-        from azure.identity import DefaultAzureCredential
-    except ImportError as error:
-        raise FactoryError("azure-identity is not installed", "install it, or leave --identity out") from error
-    return DefaultAzureCredential()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 BATCH_BYTES = 1024 * 1024
 TABLE_SOURCES = sqlserver.SOURCES | {"AzurePostgreSqlSource"}
+HIERARCHICAL = {"JsonSource", "RestSource"}
 TABLE_SINKS = sqlserver.SINKS | {"AzurePostgreSqlSink"}
 STEP = re.compile(r"\$?\['([^']+)'\]")
 
@@ -154,8 +155,15 @@ def mapped(translator: Mapping[str, Any], names: list[str]) -> tuple[list[int], 
 
 
 def _column(end: Mapping[str, Any], names: list[str]) -> int:
-    """Return the index of a mapping's source column: by name, by ordinal, or by a path of one step."""
-    if "ordinal" in end and "name" not in end:
+    """Return the index of a mapping's source column, by name or by ordinal."""
+    if "name" not in end and "ordinal" not in end:
+        raise ActivityFailed(
+            "a mapping names neither a column nor an ordinal of a source of rows",
+            "a path is for JSON and REST sources",
+            code="UserErrorColumnMapping",
+            retriable=False,
+        )
+    if "name" not in end:
         index = int(end["ordinal"]) - 1
         if index < len(names):
             return index
@@ -351,9 +359,9 @@ def _rest_rows(call: Call, origin: Data) -> rows.Rows:
 
 
 def _paths(call: Call) -> dict[str, str]:
-    """Return the JSON paths of a mapping of a hierarchical source, by the column that each becomes."""
+    """Return the JSON paths of a mapping of a hierarchical source, by the column that each becomes; a name is a path too."""
     pairs = _translator(call).get("mappings", [])
-    if not any("path" in pair["source"] for pair in pairs):
+    if call.properties["source"]["type"] not in HIERARCHICAL or not any("path" in pair["source"] for pair in pairs):
         return {}
     whole = [pair["source"]["path"] for pair in pairs if str(pair["source"].get("path", "")).startswith("$")]
     if whole and _translator(call).get("collectionReference"):
@@ -361,7 +369,13 @@ def _paths(call: Call) -> dict[str, str]:
             f"{whole[0]!r} is a path beside the collection, which is not read here", "map what its items hold",
             code="UserErrorColumnMapping", retriable=False,
         )  # fmt: skip
-    return {_sink_name(pair["sink"], pair["source"], ""): str(pair["source"]["path"]) for pair in pairs}
+    return {
+        _sink_name(end, source, ""): _path(source) for source, end in ((each["source"], each["sink"]) for each in pairs)
+    }
+
+
+def _path(end: Mapping[str, Any]) -> str:
+    return str(end["path"]) if "path" in end else f"['{end.get('name')}']"
 
 
 def _translator(call: Call) -> Mapping[str, Any]:

@@ -237,7 +237,7 @@ def test_a_prefix_and_times_choose_among_files(tree: Cloud) -> None:
         tree, files(at("blob", "tree/"), at("blob", "tree_none/"), READ | {"modifiedDatetimeStart": later}, WRITE)
     )
 
-    assert names(tree, "tree_prefix") == ["tree_prefix/2027-01/e.csv"] or chosen.message
+    assert names(tree, "tree_prefix") == ["tree_prefix/2027-01/e.csv"]
     assert chosen.activities[0].output["filesWritten"] == 1
     assert none.activities[0].output["filesWritten"] == 0
 
@@ -282,6 +282,34 @@ def test_flat_names_are_made_up_and_never_collide(tree: Cloud) -> None:
     flat = names(tree, "tree_flat")
     assert len(flat) == 2
     assert all(name.endswith(".csv") and name.count("/") == 1 for name in flat)
+
+
+def test_a_path_of_a_mapping_is_for_hierarchical_sources_only(cloud: Cloud) -> None:
+    put(cloud, "rows/plain.csv", b"a,b\r\n1,2\r\n")
+    copy = rows(at("text", "rows/plain.csv"), at("text", "rows/mapped.csv"))
+    pair = {"source": {"path": "['a']"}, "sink": {"name": "x"}}
+    copy["typeProperties"]["translator"] = {"type": "TabularTranslator", "mappings": [pair]}
+
+    done = run(cloud, copy)
+
+    assert "neither a column nor an ordinal" in done.message
+    assert names(cloud, "rows/mapped.csv") == []
+
+
+def test_a_name_beside_a_path_is_a_path_of_one_step(cloud: Cloud) -> None:
+    put(cloud, "rows/deep.json", b'{"id": 1, "who": {"name": "n"}}')
+    copy = rows(at("json", "rows/deep.json"), at("text", "rows/flat.csv"))
+    copy["typeProperties"]["source"] = {"type": "JsonSource", "storeSettings": READ}
+    pairs = [
+        {"source": {"name": "id"}, "sink": {"name": "id"}},
+        {"source": {"path": "$['who']['name']"}, "sink": {"name": "name"}},
+    ]
+    copy["typeProperties"]["translator"] = {"type": "TabularTranslator", "mappings": pairs}
+
+    done = run(cloud, copy)
+
+    assert done.status == "Succeeded", done.message
+    assert cloud.blob("rows/flat.csv") == b"id,name\r\n1,n\r\n"
 
 
 # Parquet, which needs the extra
