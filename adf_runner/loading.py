@@ -51,7 +51,7 @@ def refuse_findings(
     if overrides is not None and not factory.declares_globals:
         factory = replace(factory, global_parameters=overrides.global_parameters)
     blocking = [finding for finding in findings(factory) if finding.blocking]
-    if pipelines is not None and blocking:
+    if pipelines is not None:
         files, passed = factory.reached(pipelines, overrides.outcomes if overrides else ())
         blocking = [
             finding for finding in blocking

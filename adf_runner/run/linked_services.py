@@ -174,7 +174,10 @@ class Services:
     def _credential(self) -> Any:
         if self.overrides.credential is None:
             raise ActivityFailed(
-                "this run has no identity", "give Overrides(credential=...)", code="NoCredential", retriable=False
+                "this run has no identity",
+                "on the command line: --identity; in Python: Overrides(credential=...)",
+                code="NoCredential",
+                retriable=False,
             )
         return self.overrides.credential
 

@@ -387,3 +387,13 @@ def test_references_are_found_in_any_case(tmp_path: Path) -> None:
 
     assert [each.kind for each in findings(read_factory(folder))] == []
     assert run(folder, "MAIN").status == "Succeeded"
+
+
+def test_a_misspelt_pipeline_of_a_sound_factory_is_refused_before_it_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write(tmp_path, pipeline([WAIT]))
+
+    with pytest.raises(UnknownPipeline, match="did you mean 'main'"):
+        adf(["run", str(folder), "mian"])
+    assert capsys.readouterr().out == ""
