@@ -39,7 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "dbt": ("cli.dbt:main", "run | runs | show | docs | image: dbt on demand"),
     "doctor": ("cli.doctor:main", "what is installed and set up, here or for a stage, and the one next command"),
-    "deploy": ("infra.deploy:main", "plan | apply | drift: bring adf/ to Azure"),
+    "deploy": ("infra.deploy:main", "plan | apply | drift | secrets: bring adf/ to Azure"),
     "bench": (
         "cli.develop:bench_main",
         "seal | shape | adf | blob | sftp | dbt | monitor: speed as ratios against peers",

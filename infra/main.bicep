@@ -1,6 +1,8 @@
 // Sealift on Azure: one resource group with everything in it. `azd up` deploys it; docs/architecture.md draws it.
 targetScope = 'subscription'
 
+import { partnerSecret } from 'modules/types.bicep'
+
 @description('Name of the stage in Azure: part of the resource group\'s name and of every tag.')
 @minLength(1)
 @maxLength(40)
@@ -22,11 +24,8 @@ param principalType string = 'User'
 @description('Name of who deploys, as Entra knows it (a user\'s sign-in name): administrator of the warehouse made here.')
 param principalName string = ''
 
-@description('The partners whose secrets the vault holds: names of the files in partners/.')
-param partners string[] = []
-
-@description('Secrets that hold the company\'s own escrow certificates, where partners/ name any.')
-param escrowSecrets string[] = []
+@description('The secrets that partners/*.yaml name, and who reads each. `./sealift deploy secrets` writes the file; a hook and CI compare it.')
+param partnerSecrets partnerSecret[] = loadJsonContent('partner_secrets.json')
 
 @description('Full name of dbt\'s image, best with its digest. Empty: no container group yet.')
 param dbtImage string = ''
@@ -248,8 +247,7 @@ module vault 'modules/vault.bicep' = {
     tags: tags
     token: token
     signingKeys: union(signingKeys, [openpgpSigningKey, smimeSigningKey])
-    partners: partners
-    extraSecrets: concat(['function-key', 'warehouse-password', 'dbt-password', 'alert-webhook'], escrowSecrets)
+    secrets: concat(['function-key', 'warehouse-password', 'dbt-password', 'alert-webhook'], map(partnerSecrets, secret => secret.name))
     sku: vaultSku
     workspaceId: monitoring.outputs.workspaceId
     access: access
@@ -501,8 +499,7 @@ module grants 'modules/access.bicep' = {
     oldSigningKeys: oldSigningKeys
     openpgpSigningKey: openpgpSigningKey
     smimeSigningKey: smimeSigningKey
-    partners: partners
-    escrowSecrets: escrowSecrets
+    partnerSecrets: partnerSecrets
     registryName: registry.outputs.name
     insightsName: monitoring.outputs.insightsName
     appPrincipalId: identities.outputs.appPrincipalId

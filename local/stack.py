@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from adf_runner import Overrides
+from infra.partner_secrets import derive
 from local.azurite import Azurite
 from local.container_groups.server import GROUP_ID, ContainerGroups
 from local.functions_host.host import FunctionHost
@@ -108,6 +109,7 @@ class Stack:
         self.vault = KeyVault(self.ca, self.identity, folder=self.folder / "vault")
         self.function_key = secrets.token_urlsafe(32)
         self.partners = {partner.name: self._home(partner) for partner in load_partners()}
+        self.secrets = derive(FOLDER)
 
     def __enter__(self) -> Self:
         try:
@@ -241,8 +243,10 @@ class Stack:
 
     def _fill_vault(self) -> None:
         keys = ("sealift-signing", "sealift-openpgp", "sealift-smime")
-        self.vault.allow("function-app", secrets=("*-certificate", "*-sftp-key"), keys=keys)
-        self.vault.allow("data-factory", secrets=("function-key", "warehouse-password", "*-sftp-key"))
+        # What the template grants, and nothing else: a secret that it does not grant is refused here too.
+        readers = {who: [each.name for each in self.secrets if who in each.readers] for who in ("app", "factory")}
+        self.vault.allow("function-app", secrets=("alert-webhook", *readers["app"]), keys=keys)
+        self.vault.allow("data-factory", secrets=("function-key", "warehouse-password", *readers["factory"]))
         self.vault.allow("operator", secrets=("*-certificate", "*-sftp-key"), keys=keys)
         for key in keys:
             self.vault.create_key(key)

@@ -27,8 +27,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "function_app": {"batches", "encryption", "fault", "monitor", "partners"},
     "adf_runner": set(),
     "dbt_runner": set(),
-    "infra": {"fault"},
-    "local": {"fault", "adf_runner", "function_app", "partners"},
+    "infra": {"fault", "partners"},
+    "local": {"fault", "adf_runner", "function_app", "infra", "partners"},
     "docs": {"fault", "adf_runner", "benchmarks", "function_app", "partners"},
     "benchmarks": {"adf_runner", "batches", "delivery", "encryption", "local", "monitor", "partners"},
     "cli": {

@@ -25,7 +25,8 @@ INTRODUCTION = """# Roles
 
 Every grant that the template makes, from `infra/access_matrix.json` by `./sealift docs`; do not edit by hand.
 Nobody has a grant on the resource group or the subscription; nothing here can give a grant to anybody else. Shown for two
-partners, northwind and contoso, and one escrow certificate; `<token>` is the stage's hash.
+partners, northwind (route `adf`) and contoso (route `function`, with a password), and one escrow certificate. The real ones
+come from `partners/*.yaml`: `./sealift deploy secrets` lists them. `<token>` is the stage's hash.
 """
 
 RIGHTS_OF_THE_DEPLOYER = """

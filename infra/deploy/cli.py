@@ -1,4 +1,4 @@
-"""The command line: plan and drift only look, apply writes.
+"""The command line: plan and drift only look, apply writes; secrets derives what the template grants for the partners.
 
 Exit codes: 0 nothing to do, or done; 1 failed; 2 there are changes (plan, drift), or wrong usage.
 """
@@ -9,17 +9,20 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fault import Fault
+from infra import partner_secrets
 from infra.deploy.applying import apply_plan
 from infra.deploy.arm import PUBLIC_CLOUD, Factory
-from infra.deploy.errors import DeployError
 from infra.deploy.planning import Plan, check_deletions, make_plan
 from infra.deploy.source import load_source
 from infra.deploy.stage import Stage, apply_overrides, load_stage
 from infra.deploy.starts import AS_WRITTEN, NOW, with_starts
+from infra.partner_secrets import PartnerSecret
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STAGES = ROOT / "infra" / "stages"
@@ -31,8 +34,8 @@ def main(argv: list[str]) -> int:
     """Run one verb of the tool."""
     options = _parser().parse_args(argv)
     try:
-        return _run(options)
-    except DeployError as error:
+        return _secrets(options) if options.verb == "secrets" else _run(options)
+    except Fault as error:
         print(f"error: {error}\nhint: {error.hint}", file=sys.stderr)
         return FAILED
 
@@ -57,7 +60,24 @@ def _parser() -> argparse.ArgumentParser:
             only_help = "deal with these items only: kind.name or name, may be repeated"
             sub.add_argument("--only", action="append", default=[], metavar="GLOB", help=only_help)
             sub.add_argument("--no-prune", action="store_true", help="leave what is in Azure but not in adf/")
+    secrets_help = "write infra/partner_secrets.json: the secrets that partners/ names, and who reads each"
+    secrets = verbs.add_parser("secrets", help=secrets_help, description=secrets_help)
+    secrets.add_argument("--check", action="store_true", help="write nothing; exit 1 when the file is out of date")
     return parser
+
+
+def _secrets(options: argparse.Namespace) -> int:
+    if not options.check:
+        partner_secrets.write()
+    print("\n".join(_secret_lines(partner_secrets.check())))
+    return DONE
+
+
+def _secret_lines(secrets: list[PartnerSecret]) -> list[str]:
+    """Say what the template makes and grants for the partners."""
+    width = max((len(secret.name) for secret in secrets), default=0)
+    lines = [f"  {secret.name:<{width}}  {' and '.join(secret.readers)} read the {secret.words}" for secret in secrets]
+    return [line.replace("  app read ", "  app reads ") for line in lines]
 
 
 def _start(text: str) -> str:
@@ -71,6 +91,7 @@ def _start(text: str) -> str:
 
 
 def _run(options: argparse.Namespace) -> int:
+    secrets = partner_secrets.check() if options.verb == "plan" else []
     stage = load_stage(options.stages / f"{options.stage}.json", os.environ)
     wanted = apply_overrides(load_source(options.adf), stage)
     with _factory(stage) as factory:
@@ -78,7 +99,7 @@ def _run(options: argparse.Namespace) -> int:
         wanted = with_starts(wanted, live, getattr(options, "start", AS_WRITTEN), datetime.now(UTC))
         only = getattr(options, "only", [])
         plan = make_plan(wanted, live, only=only, keep=stage.keep, prune=not getattr(options, "no_prune", False))
-        print(json.dumps(_as_json(plan, stage), indent=2) if options.json else _as_text(plan, stage))
+        print(_shown(plan, stage, secrets, as_json=options.json))
         if options.verb == "drift":
             return CHANGES if plan.changes else DONE
         check_deletions(plan, stage.max_delete)
@@ -93,6 +114,15 @@ def _factory(stage: Stage) -> Factory:
 
     endpoint = os.environ.get("AZURE_RESOURCE_MANAGER_URL") or PUBLIC_CLOUD
     return Factory(stage.factory_id, DefaultAzureCredential(), endpoint=endpoint)
+
+
+def _shown(plan: Plan, stage: Stage, secrets: list[PartnerSecret], *, as_json: bool) -> str:
+    """Return the plan, and for `plan` what the template grants on the partners' secrets."""
+    if as_json:
+        added = {"secrets": [asdict(secret) for secret in secrets]} if secrets else {}
+        return json.dumps({**_as_json(plan, stage), **added}, indent=2)
+    heading = ["secrets of the partners, made and granted by the template:", *_secret_lines(secrets)] if secrets else []
+    return "\n".join([*heading, _as_text(plan, stage)])
 
 
 def _as_text(plan: Plan, stage: Stage) -> str:

@@ -94,7 +94,7 @@ def finish(main: Callable[[], None]) -> int:
     """Run a hook's main; print an error as two lines and return the exit code."""
     try:
         main()
-    except HookFailed as error:
+    except Fault as error:
         print(f"error: {error}\nhint: {error.hint}", file=sys.stderr)
         return 1
     return 0

@@ -19,6 +19,7 @@ from infra.hooks.commands import ROOT, HookFailed, finish, run, say
 VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 EXAMPLE = re.compile(r"\bexample\.(com|org|net)\b", re.IGNORECASE)
 OWNED_BY_AZD = {"AZURE_ENV_NAME"}
+DERIVED = {"partners", "escrowSecrets", "partnerSecrets"}  # from partners/: infra/partner_secrets.py
 
 
 def variables(stage: str, folder: Path = ROOT / "infra") -> dict[str, str]:
@@ -29,12 +30,30 @@ def variables(stage: str, folder: Path = ROOT / "infra") -> dict[str, str]:
         raise HookFailed(f"there is no stage {stage!r}", f"the stages are {known}")
     names = _names(folder)
     found = {}
-    for parameter, entry in json.loads(path.read_text(encoding="utf-8"))["parameters"].items():
+    parameters = json.loads(path.read_text(encoding="utf-8"))["parameters"]
+    _refuse_unknown_partners(path.name, parameters)
+    for parameter, entry in parameters.items():
+        if parameter in DERIVED:
+            raise HookFailed(
+                f"{path.name}: {parameter!r} is typed here, and the template has it from partners/",
+                "take it out; ./sealift deploy secrets shows what the partners' files name",
+            )
         if parameter not in names:
             raise HookFailed(f"{path.name}: main.parameters.json does not pass {parameter!r}", "add it there")
         if names[parameter] not in OWNED_BY_AZD:
             found[names[parameter]] = _text(entry["value"])
     return {**found, "SEALIFT_STAGE": stage}
+
+
+def _refuse_unknown_partners(name: str, parameters: dict[str, Any]) -> None:
+    """Raise HookFailed for a partner that this file names and partners/ does not."""
+    known = {path.stem for path in (ROOT / "partners").glob("*.yaml")}
+    named = parameters.get("partnerSftp", {}).get("value", {})
+    if unknown := sorted(set(named) - known):
+        raise HookFailed(
+            f"{name}: partnerSftp names {unknown[0]!r}, and there is no partners/{unknown[0]}.yaml",
+            f"the partners are {', '.join(sorted(known))}",
+        )
 
 
 def refuse_examples(stage: str, found: dict[str, str]) -> None:

@@ -1,5 +1,7 @@
 // Who may do what: every grant but those on the container group and on the customer-managed key, each at the smallest scope that
 // works and each with its reason. docs/roles.md and infra/access_matrix.json are made from this file.
+import { partnerSecret } from 'types.bicep'
+
 param rawAccountName string
 param encryptedAccountName string
 param hostAccountName string
@@ -10,8 +12,7 @@ param signingKeys array
 param oldSigningKeys array
 param openpgpSigningKey string
 param smimeSigningKey string
-param partners array
-param escrowSecrets array
+param partnerSecrets partnerSecret[]
 param registryName string
 param insightsName string
 param appPrincipalId string
@@ -22,6 +23,15 @@ param deployerId string
 param deployerType string
 @description('false: use a wider built-in role where the deployer may not define roles.')
 param useCustomRole bool
+
+var readByApp = filter(partnerSecrets, secret => contains(secret.readers, 'app'))
+var readByFactory = filter(partnerSecrets, secret => contains(secret.readers, 'factory'))
+var reasons = {
+  certificate: 'Seal wraps file keys for the certificate of'
+  escrow: 'Seal wraps file keys also for the company\'s own escrow certificate, for'
+  'sftp-key': 'The function route and Confirm sign in with this key at the server of'
+  'sftp-password': 'The function route and Confirm sign in with this password at the server of'
+}
 
 var rolePath = 'Microsoft.Authorization/roleDefinitions'
 var roles = {
@@ -115,16 +125,12 @@ resource vault 'Microsoft.KeyVault/vaults@2026-02-01' existing = {
     name: 'alert-webhook'
   }
 
-  resource certificates 'secrets' existing = [for partner in partners: {
-    name: '${partner}-certificate'
+  resource ofApp 'secrets' existing = [for secret in readByApp: {
+    name: secret.name
   }]
 
-  resource escrow 'secrets' existing = [for secret in escrowSecrets: {
-    name: secret
-  }]
-
-  resource sftpKeys 'secrets' existing = [for partner in partners: {
-    name: '${partner}-sftp-key'
+  resource ofFactory 'secrets' existing = [for secret in readByFactory: {
+    name: secret.name
   }]
 }
 
@@ -259,36 +265,14 @@ resource appOldSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' = [f
   }
 }]
 
-resource appCertificates 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (partner, index) in partners: {
-  name: guid(vault::certificates[index].id, 'app', roles.secretsUser)
-  scope: vault::certificates[index]
+resource appPartnerSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (secret, index) in readByApp: {
+  name: guid(vault::ofApp[index].id, 'app', roles.secretsUser)
+  scope: vault::ofApp[index]
   properties: {
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: roles.secretsUser
-    description: 'Seal wraps file keys for the certificate of ${partner}.'
-  }
-}]
-
-resource appEscrow 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (secret, index) in escrowSecrets: {
-  name: guid(vault::escrow[index].id, 'app', roles.secretsUser)
-  scope: vault::escrow[index]
-  properties: {
-    principalId: appPrincipalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: roles.secretsUser
-    description: 'Seal wraps file keys for the company\'s own escrow certificate too.'
-  }
-}]
-
-resource appSftpKeys 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (partner, index) in partners: {
-  name: guid(vault::sftpKeys[index].id, 'app', roles.secretsUser)
-  scope: vault::sftpKeys[index]
-  properties: {
-    principalId: appPrincipalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: roles.secretsUser
-    description: 'The function route and Confirm sign in at the server of ${partner}.'
+    description: '${reasons[secret.kind]} ${join(secret.partners, ', ')}.'
   }
 }]
 
@@ -371,14 +355,14 @@ resource factoryWarehouse 'Microsoft.Authorization/roleAssignments@2022-04-01' =
   }
 }
 
-resource factorySftpKeys 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (partner, index) in partners: {
-  name: guid(vault::sftpKeys[index].id, 'factory', roles.secretsUser)
-  scope: vault::sftpKeys[index]
+resource factoryPartnerSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (secret, index) in readByFactory: {
+  name: guid(vault::ofFactory[index].id, 'factory', roles.secretsUser)
+  scope: vault::ofFactory[index]
   properties: {
     principalId: factoryPrincipalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: roles.secretsUser
-    description: 'The adf route signs in at the server of ${partner}.'
+    description: 'The adf route signs in at the server of ${join(secret.partners, ', ')}.'
   }
 }]
 

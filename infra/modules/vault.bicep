@@ -7,16 +7,14 @@ param location string
 param tags object
 param token string
 param signingKeys array
-param partners array
-param extraSecrets array
+@description('Names; each is made once, as a placeholder.')
+param secrets string[]
 param sku string
 param workspaceId string
 @allowed(['Enabled', 'SecuredByPerimeter', 'Restricted'])
 param access string
 param operatorIpRanges array
 param deleteLock bool
-
-var partnerSecrets = flatten(map(partners, partner => ['${partner}-certificate', '${partner}-sftp-key']))
 
 resource vault 'Microsoft.KeyVault/vaults@2026-02-01' = {
   name: 'kv-${token}'
@@ -61,7 +59,7 @@ resource vault 'Microsoft.KeyVault/vaults@2026-02-01' = {
   }]
 
   @onlyIfNotExists()
-  resource secrets 'secrets' = [for secret in concat(extraSecrets, partnerSecrets): {
+  resource placeholders 'secrets' = [for secret in secrets: {
     name: secret
     properties: {
       contentType: 'not set yet: see docs/runbook.md'

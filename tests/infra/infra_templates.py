@@ -106,8 +106,9 @@ def _lines(value: Any) -> str:
 
 
 def _inputs() -> dict[str, str]:
-    """What the evaluation reads, with a hash of its text: all Bicep files, the parameters and the factory's declarations."""
-    files = [*sorted((ROOT / "infra").rglob("*.bicep")), *PARAMETERS, ROOT / "adf" / "factory" / "sealift.json"]
+    """What the evaluation reads, with a hash of its text: all Bicep files, the parameters and the JSON that they load."""
+    loaded = [ROOT / "adf" / "factory" / "sealift.json", ROOT / "infra" / "partner_secrets.json"]
+    files = [*sorted((ROOT / "infra").rglob("*.bicep")), *PARAMETERS, *loaded]
     return {path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_text().encode()).hexdigest() for path in files}
 
 

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-import yaml
 from infra_templates import ROOT, Template
 
 DEPLOYED = [
@@ -175,22 +173,6 @@ def test_each_secret_of_a_linked_service_exists_and_the_factory_may_read_it(temp
     assert used == {"function-key", "warehouse-password"}
     assert used <= made
     assert used <= granted
-
-
-@pytest.mark.parametrize("stage", ["dev", "prod"])
-def test_a_stage_has_the_secrets_of_every_partner(templates: dict[str, Template], stage: str) -> None:
-    made = {item["name"].split("/")[-1] for item in templates[stage].of("Microsoft.KeyVault/vaults/secrets")}
-    readable = {row["scope"].split("/")[-1] for row in templates[stage].access if row["principal"] == "app"}
-    factory = {row["scope"].split("/")[-1] for row in templates[stage].access if row["principal"] == "factory"}
-
-    for path in (ROOT / "tests" / "partner_files").glob("*.yaml"):
-        partner = yaml.safe_load(path.read_text())
-        wanted = {partner["certificate"], partner["sftp"]["private_key"]}
-        if partner.get("escrow_certificate"):
-            wanted.add(partner["escrow_certificate"])
-        assert wanted <= made, path.name
-        assert wanted <= readable, path.name
-        assert partner["sftp"]["private_key"] in factory, path.name
 
 
 def test_the_signing_keys_are_those_that_the_app_asks_for(templates: dict[str, Template]) -> None:

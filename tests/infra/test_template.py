@@ -143,7 +143,7 @@ def test_a_placeholder_secret_is_off_and_says_so(template: Template) -> None:
 def test_placeholders_are_written_once_only() -> None:
     text = (ROOT / "infra" / "modules" / "vault.bicep").read_text()
 
-    assert re.search(r"@onlyIfNotExists\(\)\s+resource secrets ", text)
+    assert re.search(r"@onlyIfNotExists\(\)\s+resource placeholders ", text)
 
 
 @pytest.mark.parametrize("name", ["sealift-signing", "sealift-openpgp", "sealift-smime"])
@@ -419,5 +419,5 @@ def test_azd_can_set_every_parameter() -> None:
     declared = set(re.findall(r"^param (\w+)", (ROOT / "infra" / "main.bicep").read_text(), re.MULTILINE))
     document: dict[str, Any] = json.loads((ROOT / "infra" / "main.parameters.json").read_text())
 
-    # A password that nobody knows: the template makes it itself.
-    assert declared - set(document["parameters"]) == {"warehouseAdministratorPassword"}
+    # A password that nobody knows: the template makes it itself. The partners' secrets come from partners/.
+    assert declared - set(document["parameters"]) == {"warehouseAdministratorPassword", "partnerSecrets"}
