@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Any
 
 from dbt_runner.messages import clean
+from dbt_runner.warehouse_login import Login, LoginFailed
 
 TOTALS_PREFIX = "control totals: "
 STUCK_SECONDS = 3.0
@@ -56,13 +57,16 @@ class Events:
 class Dbt:
     """Runs dbt's commands in the main thread, one after the other, and can be stopped by a signal or a deadline."""
 
-    def __init__(self, project: Path, target_folder: Path, *, target: str, secrets: list[str]) -> None:
+    def __init__(
+        self, project: Path, target_folder: Path, *, target: str, secrets: list[str], login: Login | None = None
+    ) -> None:
         self.events = Events()
         self.stopped_by: str | None = None
         self._project = project
         self._target_folder = target_folder
         self._target = target
         self._secrets = secrets
+        self._login = login or Login("", secrets)
         self._manifest: Any = None
         self._runs = False
         self._ends = 0.0
@@ -117,6 +121,8 @@ class Dbt:
     def _invoke(self, arguments: list[str], *, keep_manifest: bool) -> Outcome:
         if self.stopped_by is not None:
             return Outcome(success=False, error="stopped before it began", results=[])
+        if locked_out := self._sign_in():
+            return Outcome(success=False, error=locked_out, results=[])
         results_file = self._target_folder / ("sources.json" if arguments[0] == "source" else "run_results.json")
         results_file.unlink(missing_ok=True)
         try:
@@ -133,6 +139,14 @@ class Dbt:
             self._manifest = done.result
         error = None if done.exception is None else self._text(str(done.exception) or type(done.exception).__name__)
         return Outcome(success=bool(done.success), error=error, results=_read_results(results_file))
+
+    def _sign_in(self) -> str:
+        """Fetch what opens the warehouse; return why that failed, or nothing."""
+        try:
+            self._login.renew()
+        except LoginFailed as error:
+            return self._text(str(error))
+        return ""
 
     def _common(self) -> list[str]:
         return [

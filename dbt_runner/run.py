@@ -36,6 +36,7 @@ from dbt_runner.summary import (
     sentence,
 )
 from dbt_runner.verdicts import VERDICTS, merged
+from dbt_runner.warehouse_login import Login
 
 if TYPE_CHECKING:
     from dbt_runner.artifacts import Artifacts
@@ -111,7 +112,8 @@ class Run:
         self.target_folder = settings.work / "target"
         self.state_folder = settings.work / "state"
         self.secrets = list(settings.secrets)
-        self.dbt = Dbt(settings.project, self.target_folder, target=request.target, secrets=self.secrets)
+        login = Login(settings.warehouse_login, self.secrets)
+        self.dbt = Dbt(settings.project, self.target_folder, target=request.target, secrets=self.secrets, login=login)
         self.summary = Summary(
             run_id=request.run_id,
             status="error",

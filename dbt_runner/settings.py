@@ -6,6 +6,7 @@ EXIT_MODE         verdict (default): the exit code tells it, see summary.EXIT_CO
                   storage, for platforms that start a container again when it ends with anything else
 DBT_PROJECT_DIR   the project; WORK_DIR where to write; IMAGE, GIT_SHA what runs here, for the summary
 PGHOST ...        the warehouse, see project/profiles.yml
+WAREHOUSE_LOGIN   entra, or the address of a secret: how dbt signs in there, see warehouse_login.py
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Settings:
     work: Path
     image: str
     git_sha: str
+    warehouse_login: str
     secrets: tuple[str, ...] = field(repr=False)
 
 
@@ -42,6 +44,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         raise RequestError("neither ARTIFACTS_URL nor REQUEST is set", "name the blob container, or say what to run")
     if url and not url.startswith("https://"):
         raise RequestError("ARTIFACTS_URL does not begin with https://", "tokens go over TLS only")
+    login = environment.get("WAREHOUSE_LOGIN", "")
+    if login not in ("", "entra") and not login.startswith("https://"):
+        raise RequestError(f"WAREHOUSE_LOGIN is {login!r}", "it must be entra, or the https address of a secret")
     return Settings(
         artifacts_url=url,
         request=request,
@@ -50,5 +55,6 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         work=Path(environment.get("WORK_DIR") or tempfile.mkdtemp(prefix="dbt-")),
         image=environment.get("IMAGE", ""),
         git_sha=environment.get("GIT_SHA", ""),
+        warehouse_login=login,
         secrets=tuple(value for name, value in environment.items() if name.startswith("DBT_ENV_SECRET_") and value),
     )

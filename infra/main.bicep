@@ -94,6 +94,10 @@ param warehouseDatabase string = 'warehouse'
 @description('The login role of dbt, which owns the schemas that it builds.')
 param dbtUser string = 'sealift_dbt'
 
+@description('How dbt signs in: with its identity (entra), or with the password in the secret dbt-password, for a server of your own that knows no Entra.')
+@allowed(['entra', 'password'])
+param warehouseLogin string = createWarehouse ? 'entra' : 'password'
+
 @description('Made anew by every deployment, kept nowhere, used by nobody.')
 @secure()
 param warehouseAdministratorPassword string = 'Aa1-${newGuid()}'
@@ -247,7 +251,11 @@ module vault 'modules/vault.bicep' = {
     tags: tags
     token: token
     signingKeys: union(signingKeys, [openpgpSigningKey, smimeSigningKey])
-    secrets: concat(['function-key', 'warehouse-password', 'dbt-password', 'alert-webhook'], map(partnerSecrets, secret => secret.name))
+    secrets: concat(
+      ['function-key', 'warehouse-password', 'alert-webhook'],
+      warehouseLogin == 'password' ? ['dbt-password'] : [],
+      map(partnerSecrets, secret => secret.name)
+    )
     sku: vaultSku
     workspaceId: monitoring.outputs.workspaceId
     access: access
@@ -505,6 +513,7 @@ module grants 'modules/access.bicep' = {
     appPrincipalId: identities.outputs.appPrincipalId
     factoryPrincipalId: factory.outputs.principalId
     dbtPrincipalId: identities.outputs.dbtPrincipalId
+    dbtReadsPassword: warehouseLogin == 'password'
     deployerId: principalId
     deployerType: principalType
     useCustomRole: useCustomRole
@@ -524,7 +533,7 @@ module dbt 'modules/container_group.bicep' = if (!empty(dbtImage)) {
     identityClientId: identities.outputs.dbtClientId
     storageUrl: dbtStorageUrl
     container: 'dbt'
-    warehouseLoginUri: '${vault.outputs.url}secrets/dbt-password'
+    warehouseLogin: warehouseLogin == 'password' ? '${vault.outputs.url}secrets/dbt-password' : 'entra'
     warehouseHost: createWarehouse ? warehouse!.outputs.host : warehouseHost
     warehouseDatabase: warehouseDatabase
     warehouseUser: dbtUser
@@ -660,6 +669,8 @@ output SEALIFT_CONTAINER_GROUP_ID string = containerGroupId
 output SEALIFT_WAREHOUSE_HOST string = createWarehouse ? warehouse!.outputs.host : warehouseHost
 output SEALIFT_WAREHOUSE_DATABASE string = warehouseDatabase
 output SEALIFT_DBT_USER string = dbtUser
+output SEALIFT_WAREHOUSE_TAKES_ENTRA bool = warehouseLogin == 'entra'
+output SEALIFT_DBT_PRINCIPAL_ID string = identities.outputs.dbtPrincipalId
 // Back to azd, so that the next deployment, also from a fresh environment, says the same.
 output SEALIFT_DBT_IMAGE string = dbtImage
 output SEALIFT_BUDGET_START string = budgetStart

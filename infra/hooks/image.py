@@ -1,8 +1,7 @@
 """Builds dbt's image in the registry (no Docker here) and lets a second pass of provisioning make its container group.
 
 The tag is a hash of what goes into the image, so nothing is built twice; the group is given the image by digest, so a
-moved tag changes nothing. A group starts when it is made, and cannot start while the secret that dbt signs in with is
-still the template's placeholder: until a person has set it, there is an image and no group.
+moved tag changes nothing. A group starts when it is made; without a request it ends at once.
 """
 
 from __future__ import annotations
@@ -13,14 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from azure.identity import DefaultAzureCredential
-from azure.keyvault.secrets import SecretClient
-
-from infra.hooks import grants
 from infra.hooks.commands import ROOT, HookFailed, finish, run, say, setting
 
 FOLDER = ROOT / "dbt_runner"
-LOGIN = "dbt-password"
 LEFT_OUT = {"target", "logs", "__pycache__", ".user.yml", ".pytest_cache"}
 
 
@@ -32,11 +26,6 @@ def content_tag(folder: Path, arguments: Sequence[str] = ()) -> str:
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
     return digest.hexdigest()[:12]
-
-
-def is_set(vault: SecretClient, name: str) -> bool:
-    """Whether the newest version of a secret is on. The value is not read."""
-    return any(found.name == name and found.enabled for found in vault.list_properties_of_secrets())
 
 
 def main() -> None:
@@ -62,11 +51,6 @@ def main() -> None:
     full = f"{server}/dbt@{digest}"
     if os.environ.get("SEALIFT_DBT_IMAGE") == full:
         say(f"{image} is in place")
-        return
-    vault = SecretClient(setting("SEALIFT_KEY_VAULT_URL"), DefaultAzureCredential())
-    grants.wait({"the vault": lambda: list(vault.list_properties_of_secrets())})
-    if not is_set(vault, LOGIN):
-        say(f"no container group yet: set the secret {LOGIN} (docs/runbook.md, First deployment), then: azd provision")
         return
     run(["azd", "env", "set", "SEALIFT_DBT_IMAGE", full])
     say("provisioning once more: the container group can be made now that its image exists")

@@ -18,6 +18,8 @@ param insightsName string
 param appPrincipalId string
 param factoryPrincipalId string
 param dbtPrincipalId string
+@description('true: dbt signs in at the warehouse with the secret dbt-password.')
+param dbtReadsPassword bool
 @description('Object id of who deploys; empty: nobody gets a grant.')
 param deployerId string
 param deployerType string
@@ -390,7 +392,7 @@ resource dbtArtifacts 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-resource dbtWarehouse 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+resource dbtWarehouse 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (dbtReadsPassword) {
   name: guid(vault::dbtPassword.id, 'dbt', roles.secretsUser)
   scope: vault::dbtPassword
   properties: {

@@ -9,8 +9,8 @@ param identityId string
 param identityClientId string
 param storageUrl string
 param container string
-@description('Address of the secret that dbt signs in with. It must hold a real value: a group whose secret is off cannot start.')
-param warehouseLoginUri string
+@description('entra, or the address of the secret that dbt signs in with: the runner reads it itself, so a secret that is off stops no group.')
+param warehouseLogin string
 param warehouseHost string
 param warehouseDatabase string
 param warehouseUser string
@@ -42,13 +42,6 @@ resource group 'Microsoft.ContainerInstance/containerGroups@2025-09-01' = {
     subnetIds: empty(subnetId) ? null : [
       {
         id: subnetId
-      }
-    ]
-    secretReferences: [
-      {
-        name: 'warehouse-password'
-        identity: identityId
-        secretReferenceUri: warehouseLoginUri
       }
     ]
     containers: [
@@ -93,8 +86,8 @@ resource group 'Microsoft.ContainerInstance/containerGroups@2025-09-01' = {
               value: warehouseUser
             }
             {
-              name: 'DBT_ENV_SECRET_PG_PASSWORD'
-              secureValueReference: 'warehouse-password'
+              name: 'WAREHOUSE_LOGIN'
+              value: warehouseLogin
             }
           ]
         }

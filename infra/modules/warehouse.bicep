@@ -1,6 +1,6 @@
 // An optional PostgreSQL server for a stage without one. Nobody knows the administrator's password: it is made anew by
-// every deployment and kept nowhere. People come in as the Entra administrator and make the two login roles
-// (docs/runbook.md, "First deployment"); their passwords go straight into the vault.
+// every deployment and kept nowhere. People come in as the Entra administrator, dbt with its identity. One role has a
+// password, which `./sealift azure setup` puts straight into the vault: Data Factory's connector knows no other way (decision 13).
 param location string
 param tags object
 param token string

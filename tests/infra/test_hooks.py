@@ -191,10 +191,7 @@ WAREHOUSE = {
 
 
 @pytest.fixture
-def registry(vault: KeyVault, monkeypatch: pytest.MonkeyPatch) -> None:
-    vault.allow("operator", secrets=["*"], write=True)
-    monkeypatch.setenv("SEALIFT_KEY_VAULT_URL", vault.url)
-    monkeypatch.setattr(image, "SecretClient", partial(SecretClient, verify_challenge_resource=False))
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_CONTAINER_REGISTRY_NAME", "crtest")
     monkeypatch.setenv("AZURE_CONTAINER_REGISTRY_ENDPOINT", "crtest.azurecr.io")
     for name, value in WAREHOUSE.items():
@@ -207,9 +204,8 @@ NOT_FOUND = 'echo "ERROR: the specified tag is not found" >&2; exit 1'
 
 @pytest.mark.usefixtures("registry")
 def test_a_new_image_is_built_once_and_makes_a_second_pass(
-    vault: KeyVault, programs: Callable[[str, str], Path], tmp_path: Path
+    programs: Callable[[str, str], Path], tmp_path: Path
 ) -> None:
-    vault.set_secret("dbt-password", "real")
     built = tmp_path / "built"
     log = programs(
         "az", f'case "$*" in *build*) touch {built};; *) [ -f {built} ] && echo sha256:abc || {{ {NOT_FOUND}; }};; esac'
@@ -236,20 +232,6 @@ def test_an_image_that_is_in_place_changes_nothing(
     image.main()
 
     assert len(log.read_text().splitlines()) == 1
-
-
-@pytest.mark.usefixtures("registry")
-def test_while_dbt_s_password_is_a_placeholder_no_group_is_made(
-    vault: KeyVault, programs: Callable[[str, str], Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    client(vault).set_secret("dbt-password", "not set yet", enabled=False)
-    log = programs("az", "echo sha256:abc")
-    programs("azd", "")
-
-    image.main()
-
-    assert "azd " not in log.read_text()
-    assert "set the secret dbt-password" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("registry")

@@ -193,7 +193,7 @@ def test_dbt_finds_the_variables_that_it_needs(templates: dict[str, Template]) -
         needed | set(re.findall(r"env_var\('(\w+)',", profiles)) | set(re.findall(r'environment\.get\("(\w+)"', runner))
     )
     assert needed
-    assert needed <= given
+    assert needed - {"DBT_ENV_SECRET_PG_PASSWORD"} <= given  # the runner fetches it for each command
     assert {"ARTIFACTS_URL", "EXIT_MODE"} <= given
     assert given - known == {"AZURE_CLIENT_ID"}  # azure-identity reads this one
 

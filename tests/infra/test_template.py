@@ -283,7 +283,9 @@ def test_there_is_no_container_group_without_an_image(templates: dict[str, Templ
     variables = {item["name"]: item for item in container["properties"]["environmentVariables"]}
     assert group["properties"]["restartPolicy"] == "Never"
     assert set(registry) == {"server", "identity"}
-    assert set(variables["DBT_ENV_SECRET_PG_PASSWORD"]) == {"name", "secureValueReference"}
+    assert variables["WAREHOUSE_LOGIN"]["value"] == "entra"
+    assert "secretReferences" not in group["properties"]
+    assert all(set(variable) == {"name", "value"} for variable in variables.values())
     assert "diagnostics" not in group["properties"]
 
 
