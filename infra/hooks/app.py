@@ -18,7 +18,8 @@ from typing import Any
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import DefaultAzureCredential
 
-from infra.hooks.commands import ROOT, HookFailed, finish, run, say, setting, wait_until
+from infra.hooks.commands import HookFailed, finish, run, say, setting, wait_until
+from infra.tools import ROOT
 
 PLAIN_CONNECTIONS = ("AzureWebJobsStorage", "AzureWebJobsDashboard", "RawStorage", "EncryptedStorage")
 

@@ -1,10 +1,8 @@
-"""Runs az, azd and our own modules; tells their failures as an error with a hint. Used by the hooks only."""
+"""What the hooks share: commands and their failures, waiting, settings, and how a hook ends."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,15 +10,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from fault import Fault
+from infra import tools
+from infra.tools import ROOT
 
 T = TypeVar("T")
 LIMIT_SECONDS = 300
 PAUSE_SECONDS = 10
-ROOT = Path(__file__).resolve().parents[2]
-INSTALL = {
-    "az": "install the Azure CLI, then: az login",
-    "azd": "install the Azure Developer CLI, then: azd auth login",
-}
 
 
 class HookFailed(Fault):
@@ -35,29 +30,11 @@ def run(
     extra: Mapping[str, str] | None = None,
     folder: Path = ROOT,
 ) -> str:
-    """Run a command in a folder and return what it wrote; with `show` it writes to the terminal instead.
-
-    The output of a command may be a secret: it is never part of an error's text, what it wrote to stderr is. Secrets
-    that a command needs go into its environment (`extra`), never into its arguments, which every process can see.
-    """
-    program = shutil.which(command[0])
-    if program is None:
-        raise HookFailed(f"there is no {command[0]}", INSTALL.get(command[0], "install it"))
-    done = subprocess.run(
-        [program, *command[1:]],
-        cwd=folder,
-        env=os.environ | (extra or {}),
-        check=False,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=None if show else subprocess.PIPE,
-        stderr=None if show else subprocess.PIPE,
-    )
-    if done.returncode:
-        said = "" if show else f": {done.stderr.strip()[-600:]}"
-        shown = " ".join(command[:4])
-        raise HookFailed(f"`{shown} ...` ended with {done.returncode}{said}", hint or "fix it, then: azd up")
-    return "" if show else done.stdout.strip()
+    """Run a command as tools.run does; its failure is a step of the deployment that did not work."""
+    try:
+        return tools.run(command, show=show, hint=hint, extra=extra, folder=folder)
+    except tools.ToolFailed as error:
+        raise HookFailed(error.message, error.hint) from error
 
 
 def wait_until(

@@ -14,7 +14,8 @@ from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 
-from infra.hooks.commands import ROOT, HookFailed, finish, run, say, setting, wait_until
+from infra.hooks.commands import HookFailed, finish, run, say, setting, wait_until
+from infra.tools import ROOT
 
 SECRET = "function-key"  # noqa: S105 - a name
 

@@ -6,13 +6,18 @@ moved tag changes nothing. A group starts when it is made; without a request it 
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.hooks.commands import ROOT, HookFailed, finish, run, say, setting
+from infra.hooks.commands import HookFailed, finish, run, say, setting
+from infra.tools import ROOT
 
 FOLDER = ROOT / "dbt_runner"
 LEFT_OUT = {"target", "logs", "__pycache__", ".user.yml", ".pytest_cache"}
@@ -40,11 +45,7 @@ def main() -> None:
     image = f"dbt:{content_tag(FOLDER, arguments)}"
     digest = _digest(registry, image)
     if not digest:
-        say(f"building {image} in {registry}")
-        build = ["az", "acr", "build", "--registry", registry, "--image", image, "--platform", "linux/amd64"]
-        for argument in arguments:
-            build += ["--build-arg", argument]
-        run([*build, "."], show=True, folder=FOLDER)
+        _build(registry, server, image, arguments)
         digest = _digest(registry, image)
     if not digest:
         raise HookFailed(f"{registry} has no {image} after the build", "look at the build's log above")
@@ -55,6 +56,35 @@ def main() -> None:
     run(["azd", "env", "set", "SEALIFT_DBT_IMAGE", full])
     say("provisioning once more: the container group can be made now that its image exists")
     run(["azd", "provision", "--no-prompt"], show=True)
+
+
+def _build(registry: str, server: str, image: str, arguments: Sequence[str]) -> None:
+    """Build in the registry; where Azure refuses that, as on free credit, build here and push."""
+    given = [word for argument in arguments for word in ("--build-arg", argument)]
+    say(f"building {image} in {registry}")
+    try:
+        build = ["az", "acr", "build", "--registry", registry, "--image", image, "--platform", "linux/amd64"]
+        run([*build, *given, "."], show=True, folder=FOLDER)
+    except HookFailed as error:
+        program = next((name for name in ("docker", "podman") if shutil.which(name)), None)
+        if "TasksOperationsNotAllowed" not in str(error) or program is None:
+            raise
+        _build_here(program, registry, f"{server}/{image}", given)
+
+
+def _build_here(program: str, registry: str, full: str, given: list[str]) -> None:
+    server, _, image = full.partition("/")
+    say(f"the registry builds nothing on this subscription: building {image} here with {program}")
+    token = run(["az", "acr", "login", "--name", registry, "--expose-token", "--query", "accessToken", "-o", "tsv"])
+    run([program, "build", "--platform", "linux/amd64", "--tag", full, *given, "."], show=True, folder=FOLDER)
+    with tempfile.TemporaryDirectory(prefix="sealift-") as folder:
+        # The user of a registry's token is always this one; both programs read where to sign in from a file.
+        sign_in = base64.b64encode(f"00000000-0000-0000-0000-000000000000:{token}".encode()).decode()
+        file = Path(folder) / "config.json"
+        file.touch(mode=0o600)
+        file.write_text(json.dumps({"auths": {server: {"auth": sign_in}}}))
+        where = {"DOCKER_CONFIG": folder, "REGISTRY_AUTH_FILE": str(file)}
+        run([program, "push", full], show=True, extra=where)
 
 
 def _digest(registry: str, image: str) -> str:

@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from infra.hooks.commands import ROOT, HookFailed, finish, run, say
+from infra.hooks.commands import HookFailed, finish, run, say
+from infra.tools import ROOT
 
 VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 EXAMPLE = re.compile(r"\bexample\.(com|org|net)\b", re.IGNORECASE)

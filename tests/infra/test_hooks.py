@@ -216,7 +216,7 @@ def test_a_new_image_is_built_once_and_makes_a_second_pass(
 
     lines = log.read_text().splitlines()
     arguments = ["PGHOST=w.example.com", "PGDATABASE=warehouse", "PGUSER=sealift_dbt"]
-    tag = image.content_tag(commands.ROOT / "dbt_runner", arguments)
+    tag = image.content_tag(ROOT / "dbt_runner", arguments)
     given = " ".join(f"--build-arg {argument}" for argument in arguments)
     assert lines[1] == f"az acr build --registry crtest --image dbt:{tag} --platform linux/amd64 {given} ."
     assert lines[3:] == ["azd env set SEALIFT_DBT_IMAGE crtest.azurecr.io/dbt@sha256:abc", "azd provision --no-prompt"]
@@ -504,3 +504,24 @@ def test_the_image_s_build_arguments_are_those_of_its_dockerfile() -> None:
     declared = set(re.findall(r"^ARG (\w+)", (ROOT / "dbt_runner" / "Dockerfile").read_text(), re.MULTILINE))
 
     assert {"PGHOST", "PGDATABASE", "PGUSER"} <= declared
+
+
+@pytest.mark.usefixtures("registry")
+def test_where_the_registry_may_not_build_the_image_is_built_here(
+    programs: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    pushed = tmp_path / "pushed"
+    answers = f"""case "$*" in
+    "acr build"*) echo "(TasksOperationsNotAllowed) ACR Tasks requests for the registry are not permitted" >&2; exit 1;;
+    "acr login"*) echo the-token;;
+    *) [ -f {pushed} ] && echo sha256:abc || {{ {NOT_FOUND}; }};; esac"""
+    log = programs("az", answers)
+    programs("azd", "")
+    programs("docker", f'[ "$1" = push ] && cp "$DOCKER_CONFIG/config.json" {pushed}; exit 0')
+
+    image.main()
+
+    docker = [line for line in log.read_text().splitlines() if line.startswith("docker")]
+    assert [line.split()[1] for line in docker] == ["build", "push"]
+    assert "crtest.azurecr.io" in pushed.read_text()
+    assert "the-token" not in log.read_text()
