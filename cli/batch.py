@@ -91,8 +91,8 @@ def main(argv: list[str]) -> int:
         return added
 
     lists = verb("list", _list, "the newest batches and their states")
-    lists.add_argument("--partner")
-    lists.add_argument("--feed")
+    lists.add_argument("--partner", help="only this partner's batches")
+    lists.add_argument("--feed", help="only batches of feeds of this name")
     lists.add_argument("--state", help="only batches in this state, such as failed")
     lists.add_argument("--date", help="only batches of this business date")
     lists.add_argument("--limit", type=int, default=20, help="how many (20)")
@@ -104,7 +104,8 @@ def main(argv: list[str]) -> int:
     ):
         verb(name, run, text).add_argument("id", metavar="ID", help="such as northwind.accruals.2026-11-21.1")
     verbs.choices["resend"].add_argument("--reason", required=True, metavar="TEXT", help="kept in record and ledger")
-    verbs.choices["replay"].add_argument("--from", dest="start", required=True, choices=("seal", "deliver"))
+    again = "the step to go on from"
+    verbs.choices["replay"].add_argument("--from", dest="start", required=True, choices=("seal", "deliver"), help=again)
     purge = verb("purge", _purge, "delete plaintext that delivered batches left; name other plaintext that is too old")
     purge.add_argument("--hours", type=int, default=72, help="the age from which undelivered plaintext is named (72)")
     reindex = verb(

@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     check.add_argument("--feed", help="check this feed's folder only (default: every feed's)")
     check.add_argument("--key", type=Path, metavar="FILE", help="our private key, instead of the vault's")
     check.add_argument("--host", help="another server than the partner file's, such as the partner's test server")
-    check.add_argument("--port", type=int)
+    check.add_argument("--port", type=int, help="another port than the partner file's")
     check.add_argument(
         "--send-test", action="store_true", help="deliver a sealed test file: agree on it with the partner first"
     )

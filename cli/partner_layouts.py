@@ -29,11 +29,13 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     _add_feed(made)
     made.add_argument("--rows", type=Path, required=True, metavar="ROWS.csv", help="its first line names the columns")
-    made.add_argument("--business-date", type=date.fromisoformat, required=True, metavar="DATE")
+    made.add_argument(
+        "--business-date", type=date.fromisoformat, required=True, metavar="DATE", help="such as 2026-11-27"
+    )
     made.add_argument("--made", type=_instant, required=True, metavar="INSTANT", help="such as 2026-11-28T03:00:00Z")
     made.add_argument("--sequence", type=_count, required=True, metavar="N", help="the number of the first file")
-    made.add_argument("--revision", type=_count, default=1, metavar="N")
-    made.add_argument("--out", type=Path, required=True, metavar="DIR")
+    made.add_argument("--revision", type=_count, default=1, metavar="N", help="of the batch (1)")
+    made.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder for the files")
 
 
 def run(arguments: argparse.Namespace) -> int:

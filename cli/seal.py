@@ -62,7 +62,7 @@ PEM_KEY_MADE = datetime(2000, 1, 1, tzinfo=UTC)
 def seal_main(argv: list[str]) -> int:
     """`./sealift seal`."""
     parser = argparse.ArgumentParser("sealift seal", description="Seal files for one or more certificates.")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="the files to seal")
     parser.add_argument(
         "--to",
         action="append",
@@ -71,8 +71,8 @@ def seal_main(argv: list[str]) -> int:
         metavar="CERT",
         help="X.509 or OpenPGP; repeat for more recipients",
     )
-    parser.add_argument("--format", choices=FORMATS, default="native")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--format", choices=FORMATS, default="native", help="what the recipient opens it with (native)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the sealed files go")
     parser.add_argument("--batch", default=BY_HAND, help="batch id that the files carry (default: %(default)s)")
     parser.add_argument(
         "--sign", type=Path, metavar="KEY.pem", help="make a whole batch: write keys.json, manifest and signature"
@@ -222,7 +222,7 @@ def open_main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         "sealift open", description="Open a sealed file, or a batch by its folder or manifest.json."
     )
-    parser.add_argument("path", type=Path, metavar="FILE")
+    parser.add_argument("path", type=Path, metavar="FILE", help="a sealed file, a manifest, or a batch's folder")
     parser.add_argument("--key", type=Path, required=True, metavar="KEY.pem", help="the recipient's private RSA key")
     parser.add_argument("--out", type=Path, required=True, help="file or folder; for a batch a folder")
     parser.add_argument(
@@ -257,7 +257,7 @@ def inspect_main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         "sealift inspect", description="Show what a sealed file or manifest says; needs no key."
     )
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("file", type=Path, metavar="FILE", help="a sealed file or a manifest")
     path: Path = parser.parse_args(argv).file
     if not path.is_file():
         raise FileProblem(f"{path} is not a file", "give a sealed file or a manifest.json")

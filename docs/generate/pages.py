@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from docs.generate import adf_subset, cost, local_vs_azure, openapi, picture, roles
+from docs.generate import adf_subset, commands, cost, local_vs_azure, openapi, picture, roles
 
-PAGES = {each.PAGE: each.render for each in (adf_subset, cost, local_vs_azure, openapi, picture, roles)}
+PAGES = {each.PAGE: each.render for each in (adf_subset, commands, cost, local_vs_azure, openapi, picture, roles)}
 
 
 def main(argv: list[str]) -> int:
