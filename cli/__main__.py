@@ -45,7 +45,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "seal | shape | adf | blob | sftp | dbt | monitor: speed as ratios against peers",
     ),
     "completion": ("cli.completion:main", "print a script that completes verbs and options in bash or zsh"),
-    "docs": ("docs.generate.pages:main", "write the generated pages of docs/ (--check: only compare)"),
+    "docs": (
+        "docs.generate.pages:main",
+        "write the generated pages of docs/; docs serve | build: the site of these pages",
+    ),
     "lock": ("cli.develop:lock_main", "compile the requirement lists anew (needs uv)"),
 }
 

@@ -72,6 +72,7 @@ LOCKS = (
     "requirements-dev",
     "requirements-node",
     "requirements-sqlserver",
+    "requirements-docs",
     "dbt_runner/requirements",
     ".github/requirements-linters",
 )

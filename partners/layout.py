@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WrapValidator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WrapValidator, model_validator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
@@ -17,7 +17,12 @@ Text = Annotated[str, StringConstraints(max_length=1000)]
 Filler = Annotated[str, StringConstraints(min_length=1, max_length=1, pattern=r"^[ -~]$")]
 Condition = dict[Identifier, Text | list[Text]]
 Place = Literal["start", "group", "row", "group_end", "end"]
-Encoding = Literal["ascii", "latin-1", "cp1252", "utf-8", "utf-8-bom", "cp037", "cp500", "cp1140"]
+# IANA's names of two of them are taken as well.
+_ENCODING_NAMES = {"us-ascii": "ascii", "iso-8859-1": "latin-1"}
+Encoding = Annotated[
+    Literal["ascii", "latin-1", "cp1252", "utf-8", "utf-8-bom", "cp037", "cp500", "cp1140"],
+    BeforeValidator(lambda name: _ENCODING_NAMES.get(name, name) if isinstance(name, str) else name),
+]
 
 LINE_ENDS = {"lf": "\n", "cr": "\r", "crlf": "\r\n", "none": ""}
 SOURCES = ("constant", "blank", "column", "date", "number", "count", "sum", "guid", "letter")
@@ -293,9 +298,7 @@ class ShortForm(_Model):
     null: Annotated[str, StringConstraints(max_length=16, pattern=r"^[^\r\n]*$")] = Field(
         default="", description="How NULL is written."
     )
-    encoding: Literal["utf-8", "us-ascii", "iso-8859-1"] = Field(
-        default="utf-8", description="The bytes of letters; what the encoding lacks is refused."
-    )
+    encoding: Encoding = Field(default="utf-8", description="The bytes of letters; what the encoding lacks is refused.")
     empty: Literal["send", "header-only", "skip", "fail"] = Field(
         default="send", description="A batch without rows: send a file without rows, make no file, or fail."
     )
@@ -316,7 +319,6 @@ class ShortForm(_Model):
         """Return the layout that the short form means: titles, then a record of all columns for each row."""
         fields = [RecordField(name=column.name, column=column.name, optional=True) for column in columns]
         titles = [Record(record="titles", at="start", titles=True)] if self.header else []
-        encodings: dict[str, Encoding] = {"utf-8": "utf-8", "us-ascii": "ascii", "iso-8859-1": "latin-1"}
         return Layout(
             delimited=self.delimiter,
             quote="always" if self.quote_all else "minimal",
@@ -324,7 +326,7 @@ class ShortForm(_Model):
             escape=self.escape,
             line_end=self.line_end,
             null=self.null,
-            encoding=encodings[self.encoding],
+            encoding=self.encoding,
             empty=self.empty,
             compress=self.compress,
             records=[*titles, Record(record="row", at="row", fields=fields)],

@@ -29,6 +29,7 @@ def all_faults(model: type[BaseModel], data: object, first: ValidationError) -> 
     trial: Any = copy.deepcopy(data)
     found: dict[tuple[Place, str], None] = {}
     error: ValidationError | None = first
+    guessed: set[Place] = set()
     for _ in range(_ROUNDS):
         if error is None:
             break
@@ -38,8 +39,9 @@ def all_faults(model: type[BaseModel], data: object, first: ValidationError) -> 
             renamed |= set(_correct(schema, trial, each))
         for each in details:
             place: Place = each["loc"]
-            if each["type"] != "missing" or place not in renamed:
+            if place not in guessed and (each["type"] != "missing" or place not in renamed):
                 found[place, _words(schema, each)] = None
+        guessed |= renamed  # what a guess made wrong is not the writer's fault
         error = _check(model, trial) if renamed else None
     return list(found)
 

@@ -1,4 +1,4 @@
-"""docs/operations.md says what is so: host.json's values, the events of the log, the ledger's steps, the verbs."""
+"""docs/operations.md, settings.md and events.md say what is so: the verbs, the ledger's steps, host.json's values, the events."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 
+def page(repository: Path, name: str) -> str:
+    return (repository / "docs" / f"{name}.md").read_text()
+
+
 @pytest.fixture
 def text(repository: Path) -> str:
-    return (repository / "docs" / "operations.md").read_text()
+    return page(repository, "operations")
 
 
 def leaves(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
@@ -30,7 +34,8 @@ def code(repository: Path) -> str:
     )
 
 
-def test_every_value_of_host_json_is_explained(repository: Path, text: str) -> None:
+def test_every_value_of_host_json_is_explained(repository: Path) -> None:
+    text = page(repository, "settings")
     for name, value in leaves(json.loads((repository / "host.json").read_text())):
         assert re.search(rf"^\| `{re.escape(name)}` \| `?{re.escape(value)}`? \| .{{20,}} \|$", text, re.MULTILINE), (
             name,
@@ -38,7 +43,8 @@ def test_every_value_of_host_json_is_explained(repository: Path, text: str) -> N
         )
 
 
-def test_every_event_is_named(repository: Path, text: str) -> None:
+def test_every_event_is_named(repository: Path) -> None:
+    text = page(repository, "events")
     events = set(re.findall(r'log_(?:event|failure)\(\s*"([a-z._]+)"', code(repository)))
 
     assert len(events) > 8

@@ -75,8 +75,8 @@ def test_the_two_commands_stand_on_the_first_screen() -> None:
     assert "docs/architecture.svg" in first_screen
 
 
-def test_readme_names_every_setting_that_the_app_reads() -> None:
-    text = (ROOT / "README.md").read_text()
+def test_every_setting_that_the_app_reads_is_named() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text()
     read: set[str] = set()
     for path in [ROOT / "function_app.py", *(ROOT / "batches").rglob("*.py")]:
         read |= set(re.findall(r'os\.environ(?:\.get\(|\[)"([A-Za-z_]+)"', path.read_text()))
@@ -85,8 +85,10 @@ def test_readme_names_every_setting_that_the_app_reads() -> None:
     assert {name for name in read if name.partition("__")[0] not in text} == set()
 
 
-def test_the_readme_makes_every_queue_of_the_app() -> None:
+def test_the_recipe_for_func_start_makes_every_queue_of_the_app() -> None:
     queues = set(re.findall(r'queue_name="([a-z-]+)"', (ROOT / "function_app.py").read_text()))
-    recipe = (ROOT / "README.md").read_text().partition("make the containers")[2].partition("`func start`")[0]
+    recipe = (
+        (ROOT / "docs" / "settings.md").read_text().partition("make the containers")[2].partition("`func start`")[0]
+    )
 
     assert queues <= set(re.findall(r"`([a-z-]+)`", recipe))

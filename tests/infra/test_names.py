@@ -31,7 +31,7 @@ READ_BY_THE_PLATFORM = {
 }
 # Connection strings for `func start` with Azurite: never set in Azure, see test_no_output_and_no_setting_holds_a_secret.
 LAPTOP_ONLY = {"AzureWebJobsStorage", "RawStorage", "EncryptedStorage", "PARTNERS_FOLDER"}
-# Set by an operator who wants another value; the README says which is the default.
+# Set by an operator who wants another value; docs/settings.md says which is the default.
 OPTIONAL = {"SENDING_EXPIRES_MINUTES", "MONITOR", "MONITOR_SIGN_IN", "PUBLIC_URL"}
 SET_BY_THE_PLATFORM = {"WEBSITE_HOSTNAME", "WEBSITE_AUTH_ENABLED"}
 
