@@ -140,7 +140,9 @@ def _arrow(found: re.Match[str], boxes: dict[str, Box], number: int) -> str:
     x2, y2 = boxes[found[4]].point(found[5], int(found[6] or 0))
     label = escape(found[7])
     if x1 == x2:
-        path, text = f"M{x1} {y1} V{y2}", (x1 + 6, (y1 + y2) // 2 + 4, "start")
+        gap = (CELL_HEIGHT - BOX_HEIGHT) // 2  # a long arrow is labelled in the last gap that it crosses, beside no box
+        middle = max(y1, y2) - gap
+        path, text = f"M{x1} {y1} V{y2}", (x1 + 6, middle + 4, "start")
     elif y1 == y2:
         path, text = f"M{x1} {y1} H{x2}", ((x1 + x2) // 2, y1 - 6, "middle")
     elif found[2] in ("left", "right"):
