@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
 from adf_runner.run.records import ActivityRun, PipelineRun
+from cli.run_display import label_of
 
 WIDTH, LABEL, ROW, TOP, BAR = 960, 300, 22, 56, 14
 RIGHT = 70
@@ -16,11 +17,12 @@ GREY = "#757575"
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
 TICKS = 8
 ROWS_LIMIT = 120
+SHORTEST_SECONDS = 0.05  # shown as 0.1 s
 
 
 def gantt(run: PipelineRun, *, depth: int = 3) -> str:
-    """Draw a run down to `depth` levels; what was skipped and the single turns of an Until are left out."""
-    bars = list(_bars(run.activities, 0, depth))[:ROWS_LIMIT]
+    """Draw a run down to `depth` levels, without what was skipped, the single turns of an Until and what took no time."""
+    bars = [(bar, level) for bar, level in _bars(run.activities, 0, depth) if _counts(bar)][:ROWS_LIMIT]
     total = max([run.seconds, *(bar.offset + bar.seconds for bar, _ in bars), 0.001])
     height = TOP + ROW * len(bars) + 16
     scale = (WIDTH - LABEL - RIGHT) / total
@@ -41,7 +43,7 @@ def gantt(run: PipelineRun, *, depth: int = 3) -> str:
     for index, (bar, level) in enumerate(bars):
         y = TOP + ROW * index
         colours = CONTAINER_COLOURS if bar.children else COLOURS
-        label = bar.name if bar.iteration is None else f"{bar.name} [{bar.iteration}]"
+        label = label_of(bar)
         told = f"{escape(label)} ({bar.type}): {bar.status}, {bar.seconds:.1f} s"
         fill = colours.get(bar.status, GREY)
         x, width = LABEL + bar.offset * scale, max(2.0, bar.seconds * scale)
@@ -51,6 +53,10 @@ def gantt(run: PipelineRun, *, depth: int = 3) -> str:
             f'<text x="{x + width + 4:.1f}" y="{y + 11}" font-size="10" fill="#616161">{_seconds(bar.seconds)}</text>',
         ]
     return "\n".join([*lines, "</svg>", ""])
+
+
+def _counts(run: ActivityRun) -> bool:
+    return run.seconds >= SHORTEST_SECONDS or run.status == "Failed"
 
 
 def _bars(runs: list[ActivityRun], level: int, depth: int) -> Iterator[tuple[ActivityRun, int]]:

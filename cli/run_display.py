@@ -82,7 +82,7 @@ def _rows(table: Table, runs: list[ActivityRun], depth: int, now: float) -> None
         table.add_row(Text(f"{'  ' * depth}... {len(hidden)} turns before", "dim"))
     for run in kept:
         seconds = run.seconds if run.end else max(0.0, now - run.offset)
-        label = run.name if run.iteration is None else f"{run.name} [{run.iteration}]"
+        label = label_of(run)
         tries = f" (try {len(run.attempts) + 1})" if run.attempts else ""
         table.add_row(
             Text(f"{'  ' * depth}{label}"), run.type, Text(run.status + tries, STYLES.get(run.status, "")),
@@ -90,6 +90,14 @@ def _rows(table: Table, runs: list[ActivityRun], depth: int, now: float) -> None
             _short(_message(run)),
         )  # fmt: skip
         _rows(table, list(run.children), depth + 1, now)
+
+
+def label_of(run: ActivityRun) -> str:
+    """Return an activity's name, with the feed or the turn that it is about."""
+    given = run.child_run.parameters if run.child_run else {}
+    if "partner" in given and "feed" in given:
+        return f"{run.name}: {given['partner']} {given['feed']}"
+    return run.name if run.iteration is None else f"{run.name} [{run.iteration}]"
 
 
 def _count(output: Any) -> str:
