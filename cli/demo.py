@@ -17,7 +17,7 @@ import requests
 from adf_runner import ActivityRun, PipelineRun, load_factory, run_pipeline
 from cli import console
 from cli.partner_layouts import show_sample
-from cli.run import Narrator, raise_if_failed
+from cli.run import Narrator, RunFailed, raise_if_failed
 from local.kept import AlreadyKept, keeping, kept_services
 from local.openpgp_partner import open_messages, program
 from local.partner import CannotUse, Opened, PartnerHome, expected_file
@@ -41,10 +41,16 @@ class Delivered:
     steps: ActivityRun
     receipt: dict[str, Any]
     at: dict[str, datetime]
-    opened: Opened
+    rows: int
+    files: list[Opened]
     open_seconds: float
     is_compared: bool
     sealed_as: str
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the length of all opened files."""
+        return sum(file.size_bytes for file in self.files)
 
     def seconds(self, first: str, then: str) -> float:
         """Return how long it took from one step in the ledger to another."""
@@ -53,12 +59,13 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What one demo run did."""
+    """What one demo run did; `failure` is the first cause where a part of the night was red."""
 
     source_rows: int
     load_seconds: float
     run: PipelineRun
     delivered: list[Delivered]
+    failure: RunFailed | None = None
 
 
 def main(argv: list[str]) -> int:
@@ -74,23 +81,34 @@ def main(argv: list[str]) -> int:
     with Stack(on_ready=console.done) as stack:
         result = deliver(stack, arguments.rows)
         _show(result)
-        console.heading("Another partner's format: partners/examples/lloyds.yaml, each record under its field numbers")
-        show_sample(load_partner("lloyds", folder=EXAMPLES), "credits", 3)
-        seconds = time.monotonic() - began
-        count = len(result.delivered)
-        console.say(
-            f"\nDone in {seconds:.0f} s: {'1 batch is' if count == 1 else f'{count} batches are'} at the partners, whole, signed,"
-            " readable only there."
-        )
+        if result.failure is not None:
+            if not arguments.keep:
+                raise result.failure
+            console.say(f"\nerror: {result.failure}\nhint: {result.failure.hint}")
+        else:
+            console.heading(
+                "Another partner's format: partners/examples/lloyds.yaml, each record under its field numbers"
+            )
+            show_sample(load_partner("lloyds", folder=EXAMPLES), "credits", 3)
+            count = len(result.delivered)
+            console.say(
+                f"\nDone in {time.monotonic() - began:.0f} s: {'1 batch is' if count == 1 else f'{count} batches are'} at the"
+                " partners, whole, signed, readable only there."
+            )
         if arguments.keep:
             _keep(stack, result)
         else:
-            console.say("Try next: ./sealift demo --keep, then look around; ./sealift help lists all verbs.")
-    return 0
+            console.say("\nTry next:")
+            _invite(
+                ("./sealift demo --keep", "leave all of it up; ./sealift monitor then shows the night in a browser"),
+                ("./sealift partner preview lloyds credits --spec", "what a layout says, as a partner reads it"),
+                ("./sealift partner new acme", "a partner of your own; the next demo delivers to it"),
+            )
+    return 0 if result.failure is None else 1
 
 
 def deliver(stack: Stack, rows: int, *, days: int = 3, canary: str | None = None) -> Result:
-    """Load the sources, run the night's pipeline, play the partners. Raises what failed, with its fix.
+    """Load the sources, run the night's pipeline, play the partners who got something.
 
     The transactions are spread over so many `days`; `canary` becomes the number of a member whose row is delivered.
     """
@@ -102,42 +120,60 @@ def deliver(stack: Stack, rows: int, *, days: int = 3, canary: str | None = None
     factory = load_factory(ROOT / "adf")
     narrator = Narrator(without=("run_dbt",))
     run = run_pipeline(factory, "nightly", WINDOW, stack.connection().overrides(), on_event=narrator)
-    raise_if_failed(run)
+    failure = None
+    try:
+        raise_if_failed(run)
+    except RunFailed as error:
+        failure = error
     console.heading("The partners' side, each with its own key and program")
-    delivered = [
-        _play(stack, activity)
-        for activity in run.walk()
-        if activity.name == "Start" and activity.type == "ExecutePipeline"
-    ]
-    return Result(source_rows=loaded.transactions, load_seconds=load_seconds, run=run, delivered=delivered)
+    started = [each for each in run.walk() if each.name == "Start" and each.type == "ExecutePipeline"]
+    played = [_play(stack, steps) for steps in started if _planned(steps)]
+    return Result(
+        source_rows=loaded.transactions,
+        load_seconds=load_seconds,
+        run=run,
+        delivered=[each for each in played if each is not None],
+        failure=failure,
+    )
 
 
-def _play(stack: Stack, steps: ActivityRun) -> Delivered:
-    """Be the partner of one delivery: verify, open, compare with the mart."""
-    plan = _find(steps, "Plan").output
-    name, feed, *_ = plan["batch"].split(".")
-    partner, receipt = stack.partners[name], _ask(stack, plan["batch"])["receipt"]
+def _planned(steps: ActivityRun) -> str | None:
+    """Return the batch that a run of start_batch planned; None where it did not come so far."""
+    plan = next((each for each in steps.walk() if each.name == "Plan"), None)
+    return plan.output["batch"] if plan is not None and plan.status == "Succeeded" else None
+
+
+def _play(stack: Stack, steps: ActivityRun) -> Delivered | None:
+    """Be the partner of one batch: verify, open, compare with the mart. None where nothing was delivered."""
+    batch = _planned(steps) or ""
+    name, feed, *_ = batch.split(".")
+    partner, status = stack.partners[name], _ask(stack, batch)
+    receipt = status.get("receipt")
+    if receipt is None:
+        console.say(f"  - {name}: {batch} is {status['state']}: there is nothing to open")
+        return None
     began = time.monotonic()
-    opened = _open(stack, partner, feed, receipt)
+    files = _open(stack, partner, feed, receipt)
     seconds = time.monotonic() - began
+    steps_taken = {each["step"]: each for each in _ask(stack, f"{batch}/ledger")["entries"]}
+    rows: int = steps_taken["shaped"]["details"]["rows"]
     with console.step(f"{partner.name}: compare with the mart") as told:
         expected = expected_file(stack.postgres.dsn(), partner.name, feed, BUSINESS_DATE)
-        if expected is not None and (opened.rows, opened.sha256) != expected:
+        if expected is not None and [(rows, file.sha256) for file in files] != [expected]:
             raise CannotUse(
-                f"{opened.name} is not the mart's content for {BUSINESS_DATE}", "this is a defect of Sealift: report it"
+                f"{files[0].name} is not the mart's content for {BUSINESS_DATE}",
+                "this is a defect of Sealift: report it",
             )
         verdict = "equal" if expected else "not compared: it is not one of the demo's own feeds"
-        told.note = f"{opened.rows:,} rows, SHA-256 {opened.sha256[:16]}..., {verdict}"
+        told.note = f"{rows:,} rows, SHA-256 {files[0].sha256[:16]}..., {verdict}"
     return Delivered(
         partner=partner.name,
-        batch=plan["batch"],
+        batch=batch,
         steps=steps,
         receipt=receipt,
-        at={
-            each["step"]: datetime.fromisoformat(each["at"])
-            for each in _ask(stack, f"{plan['batch']}/ledger")["entries"]
-        },
-        opened=opened,
+        at={step: datetime.fromisoformat(each["at"]) for step, each in steps_taken.items()},
+        rows=rows,
+        files=files,
         open_seconds=seconds,
         is_compared=expected is not None,
         sealed_as=_sealed_as(load_partner(name).feeds[feed]),
@@ -162,25 +198,30 @@ def _sealed_as(feed: Feed) -> str:
     return f"{kind}, signed" if is_signed else kind
 
 
-def _open(stack: Stack, partner: PartnerHome, feed: str, receipt: dict[str, Any]) -> Opened:
-    """Open the one file of a batch as its partner does: by the manifest, or a PGP or a signed S/MIME file alone."""
+def _open(stack: Stack, partner: PartnerHome, feed: str, receipt: dict[str, Any]) -> list[Opened]:
+    """Open the files of a batch as its partner does: by the manifest, or PGP or signed S/MIME files alone."""
     out = partner.folder / "opened"
     wished = load_partner(partner.name).feeds[feed]
     is_alone = wished.format == "smime" and wished.side_files == "none"
     if partner.desk is None and not is_alone:
         with console.step(f"{partner.name}: verify the manifest, open the files") as told:
-            (opened,) = partner.open_batch(receipt["batch"], stack.verification_certificate(), out)
-            told.note = opened.name
+            opened = partner.open_batch(receipt["batch"], stack.verification_certificate(), out)
+            told.note = _names(opened)
         return opened
     with console.step(f"{partner.name}: decrypt, verify the signature") as told:
         sent = [partner.inbox_of(feed) / file["name"] for file in receipt["files"]]
         if partner.desk is None:
-            (opened,) = open_signed(sent, partner, _our_certificate(stack, "smime"), out)
-            told.note = f"{opened.name}, by openssl"
+            opened = open_signed(sent, partner, _our_certificate(stack, "smime"), out)
+            told.note = f"{_names(opened)}, by openssl"
         else:
-            (opened,) = open_messages(sent, partner.desk, _our_certificate(stack, "openpgp"), out)
-            told.note = f"{opened.name}, by {program()}"
+            opened = open_messages(sent, partner.desk, _our_certificate(stack, "openpgp"), out)
+            told.note = f"{_names(opened)}, by {program()}"
     return opened
+
+
+def _names(files: list[Opened]) -> str:
+    """Return the first file's name, and how many there are besides."""
+    return files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
 
 
 def _our_certificate(stack: Stack, kind: str) -> bytes:
@@ -199,16 +240,17 @@ def _show(result: Result) -> None:
         ("dbt", "container group: build and test the marts", "", "", result.run.find("Run dbt").seconds),
     ]
     for one in result.delivered:
-        steps, size = one.steps, console.size(one.opened.size_bytes)
+        steps, size = one.steps, console.size(one.size_bytes)
         sent = one.receipt["files"]
         by_function = one.receipt["route"] == "function"
-        sealed = next(file["bytes"] for file in sent if file["name"].startswith(one.opened.name))
+        names = tuple(file.name for file in one.files)
+        sealed = sum(file["bytes"] for file in sent if file["name"].startswith(names))
         way = "the function" if by_function else "Copy"
         files = "1 file" if len(sent) == 1 else f"{len(sent)} files, manifest last,"
         total = console.size(sum(file["bytes"] for file in sent))
         rows += [
             ("plan", one.batch, "", "", _find(steps, "Plan").seconds),
-            ("extract", "PostgreSQL to raw", f"{one.opened.rows:,}", size, _find(steps, "Extract").seconds),
+            ("extract", "PostgreSQL to raw", f"{one.rows:,}", size, _find(steps, "Extract").seconds),
             (
                 "seal",
                 f"raw to encrypted: {one.sealed_as}",
@@ -221,7 +263,7 @@ def _show(result: Result) -> None:
             (
                 "open",
                 f"by {one.partner}{', equal to the mart' if one.is_compared else ''}",
-                f"{one.opened.rows:,}",
+                f"{one.rows:,}",
                 size,
                 one.open_seconds,
             ),
@@ -239,7 +281,7 @@ def _find(activity: ActivityRun, name: str) -> ActivityRun:
 
 def _keep(stack: Stack, result: Result) -> None:
     """Leave everything up for other verbs until Ctrl-C."""
-    batch = result.delivered[0].batch
+    batch = result.delivered[0].batch if result.delivered else "northwind.accruals.2026-11-21.1"
     places = [
         ("PostgreSQL", stack.postgres.dsn()),
         ("function host", f"{stack.function.url}/api/batches/{batch}?code={stack.function_key}"),
@@ -252,10 +294,22 @@ def _keep(stack: Stack, result: Result) -> None:
             console.heading("Services stay up until Ctrl-C")
             for what, where in places:
                 console.say(f"  {what:<18} {where}")
-            console.say("In another terminal: ./sealift batch list, ./sealift run PIPELINE, ./sealift dbt runs")
+            console.say("\nIn another terminal:")
+            _invite(
+                ("./sealift monitor", "the operators' page: every feed by business date, every batch"),
+                ("./sealift batch show ID", f"all steps of a batch, such as {batch}"),
+                ("./sealift partner check northwind", "what a partner's server answers, step by step"),
+            )
             threading.Event().wait()
     except KeyboardInterrupt:
         console.say("\nStopping.")
+
+
+def _invite(*tries: tuple[str, str]) -> None:
+    """Print what to try next, a command a line with what it shows."""
+    width = max(len(command) for command, _ in tries)
+    for command, what in tries:
+        console.say(f"  {command:<{width}}   {what}")
 
 
 def _rows(text: str) -> int:

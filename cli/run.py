@@ -16,7 +16,7 @@ from adf_runner.run.rules import bind
 from cli import console
 from cli.console import CommandFailed
 from cli.gantt import gantt
-from cli.run_display import Monitor
+from cli.run_display import Monitor, message_of
 from local.kept import kept_services
 from local.stack import ROOT, Connection, Stack
 
@@ -106,7 +106,7 @@ class Narrator:
         self._told.add(key)
         self._open(activity)
         failed = activity.status == "Failed"
-        note = (activity.error or {}).get("message", "") if failed else _note(activity)
+        note = message_of(activity) if failed else _note(activity)
         console.done(_line(self._feed_of(activity), activity), activity.seconds, note, mark="x" if failed else "+")
 
     def _open(self, activity: ActivityRun) -> None:

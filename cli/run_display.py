@@ -87,7 +87,7 @@ def _rows(table: Table, runs: list[ActivityRun], depth: int, now: float) -> None
         table.add_row(
             Text(f"{'  ' * depth}{label}"), run.type, Text(run.status + tries, STYLES.get(run.status, "")),
             f"+{run.offset:.1f} s", "" if run.status == "Skipped" else f"{seconds:.1f} s", _count(run.output),
-            _short(_message(run)),
+            _short(message_of(run)),
         )  # fmt: skip
         _rows(table, list(run.children), depth + 1, now)
 
@@ -105,7 +105,7 @@ def _count(output: Any) -> str:
     return f"{rows:,}" if isinstance(rows, int) else ""
 
 
-def _message(run: ActivityRun) -> str:
+def message_of(run: ActivityRun) -> str:
     """Return the error of a leaf; a container's only repeats what its inner activity says."""
     if run.error is None or any(child.status == "Failed" for child in run.children):
         return ""

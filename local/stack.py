@@ -35,7 +35,7 @@ from local.functions_host.host import FunctionHost
 from local.key_vault.identity import IdentityEndpoint
 from local.key_vault.server import KeyVault
 from local.openpgp_desk import Desk
-from local.partner import PartnerHome
+from local.partner import PartnerHome, self_signed
 from local.postgres import Postgres
 from local.sftp import PartnerSftp
 from local.wire.certificates import CertificateAuthority
@@ -108,7 +108,8 @@ class Stack:
         self.azurite = Azurite(self.folder / "azurite", self.ca)
         self.vault = KeyVault(self.ca, self.identity, folder=self.folder / "vault")
         self.function_key = secrets.token_urlsafe(32)
-        self.partners = {partner.name: self._home(partner) for partner in load_partners()}
+        self.files = {partner.name: partner for partner in load_partners()}
+        self.partners = {name: self._home(partner) for name, partner in self.files.items()}
         self.secrets = derive(FOLDER)
 
     def __enter__(self) -> Self:
@@ -216,7 +217,7 @@ class Stack:
 
     def set_partner_certificate(self, partner: str, certificate: bytes) -> None:
         """Put a partner's public certificate into the vault, as the operator does when a partner is taken on."""
-        self.vault.set_secret(f"{partner}-certificate", certificate.decode(), "application/x-pem-file")
+        self.vault.set_secret(self.files[partner].certificate, certificate.decode(), "application/x-pem-file")
 
     def _home(self, partner: Partner) -> PartnerHome:
         folder = self.folder / "partners" / partner.name
@@ -225,7 +226,11 @@ class Stack:
             name=partner.name,
             inboxes={name: feed.folder for name, feed in partner.feeds.items()},
             folder=folder,
-            server=PartnerSftp(folder / "sftp"),
+            server=PartnerSftp(
+                folder / "sftp",
+                user=partner.sftp.user,
+                password=secrets.token_urlsafe(24) if partner.sftp.password else None,
+            ),
             key=rsa.generate_private_key(65537, 3072),
             desk=Desk.make(partner.title, datetime.now(UTC) - timedelta(days=1)) if takes_pgp else None,
         )
@@ -247,7 +252,7 @@ class Stack:
         readers = {who: [each.name for each in self.secrets if who in each.readers] for who in ("app", "factory")}
         self.vault.allow("function-app", secrets=("alert-webhook", *readers["app"]), keys=keys)
         self.vault.allow("data-factory", secrets=("function-key", "warehouse-password", *readers["factory"]))
-        self.vault.allow("operator", secrets=("*-certificate", "*-sftp-key"), keys=keys)
+        self.vault.allow("operator", secrets=[each.name for each in self.secrets], keys=keys)
         for key in keys:
             self.vault.create_key(key)
         self.vault.set_secret("function-key", self.function_key)
@@ -255,15 +260,22 @@ class Stack:
         for partner in self.partners.values():
             self.set_partner_certificate(partner.name, partner.certificate())
             self._let_us_in(partner)
+        for name in filter(None, (partner.escrow_certificate for partner in self.files.values())):
+            company = self_signed(rsa.generate_private_key(65537, 3072), "escrow")
+            pem = company.public_bytes(serialization.Encoding.PEM).decode()
+            self.vault.set_secret(name, pem, "application/x-pem-file")
 
     def _let_us_in(self, partner: PartnerHome) -> None:
-        """Give a partner our public key for SFTP; the private one goes into the vault in the form that Data Factory wants."""
-        key = rsa.generate_private_key(65537, 3072)
-        pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-        )
-        self.vault.set_secret(f"{partner.name}-sftp-key", base64.b64encode(pem).decode())
-        partner.server.add_key(key.public_key())
+        """Agree on the secrets of a partner's file: our key for SFTP, in the form that Data Factory wants, or a password."""
+        sftp = self.files[partner.name].sftp
+        if sftp.private_key:
+            key = rsa.generate_private_key(65537, 3072)
+            form, none = serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+            pem = key.private_bytes(serialization.Encoding.PEM, form, none)
+            self.vault.set_secret(sftp.private_key, base64.b64encode(pem).decode())
+            partner.server.add_key(key.public_key())
+        if sftp.password and partner.server.password:
+            self.vault.set_secret(sftp.password, partner.server.password)
         for feed in partner.inboxes:
             (partner.inbox_of(feed) / "answers").mkdir(parents=True, exist_ok=True)
 

@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dbt_runner": set(),
     "infra": {"fault", "partners"},
     "local": {"fault", "adf_runner", "function_app", "infra", "partners"},
-    "docs": {"fault", "adf_runner", "benchmarks", "function_app", "partners"},
+    "docs": {"fault", "adf_runner", "benchmarks", "cli", "function_app", "partners"},
     "benchmarks": {"adf_runner", "batches", "delivery", "encryption", "local", "monitor", "partners"},
     "cli": {
         "fault",
@@ -37,7 +37,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "batches",
         "benchmarks",
         "delivery",
-        "docs",
         "encryption",
         "infra",
         "local",

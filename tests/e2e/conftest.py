@@ -12,4 +12,6 @@ from local.stack import Stack
 @pytest.fixture(scope="module")
 def night(stack: Stack) -> Result:
     """The warehouse holds nine business dates; NIGHT's batches are delivered, to both partners."""
-    return deliver(stack, 4000, days=9, canary=CANARY)
+    result = deliver(stack, 4000, days=9, canary=CANARY)
+    assert result.failure is None
+    return result

@@ -19,7 +19,7 @@ from local.stack import Stack
 def test_partner_holds_exactly_the_rows_of_the_mart(stack: Stack, night: Result) -> None:
     assert night.run.succeeded
     assert {one.partner for one in night.delivered} == {"northwind", "cedarway", "tidewater"}
-    assert all(one.opened.rows > 30 for one in night.delivered)
+    assert all(one.rows > 30 for one in night.delivered)
     assert at_partner(stack, NIGHT) == sorted(
         [
             "NW_ACCRUALS_20261121_000001.txt.sealed",
@@ -61,7 +61,7 @@ def monitor_pages(stack: Stack) -> dict[str, bytes]:
 
 def test_canary_row_is_nowhere_but_with_the_partner(stack: Stack, night: Result, tmp_path: Path) -> None:
     (northwind,) = [one for one in night.delivered if one.partner == "northwind"]
-    opened = stack.partners["northwind"].folder / "opened" / northwind.opened.name
+    opened = stack.partners["northwind"].folder / "opened" / northwind.files[0].name
     assert CANARY in opened.read_text(), "the canary was planted in a row that is delivered"
 
     places: dict[str, bytes] = {"the run's record": json.dumps(night.run.to_json()).encode()}

@@ -26,7 +26,9 @@ FIRST = date(2026, 10, 1)
 @pytest.fixture(scope="module")
 def night(stack: Stack) -> Result:
     """The warehouse holds 60 business dates up to NIGHT."""
-    return deliver(stack, 4000, days=60)
+    result = deliver(stack, 4000, days=60)
+    assert result.failure is None
+    return result
 
 
 def run_feed(stack: Stack, route: str, day: date) -> PipelineRun:
