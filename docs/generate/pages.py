@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from docs.generate import adf_subset, api, commands, cost, local_vs_azure, openapi, picture, roles
+from docs.generate import adf_subset, api, commands, cost, decisions, local_vs_azure, openapi, picture, roles
 from docs.generate.building import make_site
 
-PAGES = {each.PAGE: each.render for each in (adf_subset, api, commands, cost, local_vs_azure, openapi, picture, roles)}
+PAGES = {
+    each.PAGE: each.render
+    for each in (adf_subset, api, commands, cost, decisions, local_vs_azure, openapi, picture, roles)
+}
 
 
 def main(argv: list[str]) -> int:
