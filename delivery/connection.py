@@ -30,6 +30,7 @@ from delivery.errors import (
     Unusable,
 )
 from delivery.keys import HostKey, load_private_key, parse_host_key
+from delivery.packets import Packets
 from delivery.session import Session
 from delivery.watchdog import Watchdog
 
@@ -348,7 +349,7 @@ def shown_host_key(host: str, port: int, *, seconds: float = 20.0) -> HostKey:
 
 
 def _transport(sock: socket.socket, seconds: float) -> paramiko.Transport:
-    transport = paramiko.Transport(sock)
+    transport = paramiko.Transport(sock, packetizer_class=Packets)
     transport.banner_timeout = seconds
     transport.handshake_timeout = seconds
     transport.auth_timeout = seconds

@@ -113,9 +113,9 @@ def load_private_key(text: str | bytes, passphrase: str | None = None) -> parami
         hint = "check the passphrase" if password else "store the key again, whole, from its BEGIN to its END line"
         raise BadPrivateKey("private key cannot be read", hint=hint) from error
     if isinstance(key, rsa.RSAPrivateKey):
-        kind: type[paramiko.RSAKey | paramiko.ECDSAKey | paramiko.Ed25519Key] = paramiko.RSAKey
-    elif isinstance(key, ec.EllipticCurvePrivateKey):
-        kind = paramiko.ECDSAKey
+        return paramiko.RSAKey(key=key)  # as it is: reading it once more would check its numbers once more
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        kind: type[paramiko.ECDSAKey | paramiko.Ed25519Key] = paramiko.ECDSAKey
     elif isinstance(key, ed25519.Ed25519PrivateKey):
         kind = paramiko.Ed25519Key
     else:

@@ -24,6 +24,8 @@ import paramiko
 
 from delivery import wire
 from delivery.errors import DeliveryError, ProtocolViolation, RemoteRefused
+from delivery.packets import Buffer
+from delivery.pipe import Pipe
 from delivery.watchdog import Watchdog
 from delivery.wire import Extended, Limits, Reply, Request, Status
 
@@ -85,15 +87,13 @@ class Session:
     """The SFTP protocol on one channel, watched by `watchdog`; used by one thread at a time."""
 
     def __init__(self, watchdog: Watchdog, channel: paramiko.Channel) -> None:
-        self._watchdog = watchdog
-        self._channel = channel
+        self._pipe = Pipe(watchdog, channel)
         self._decoder = wire.Decoder()
         self._number = 0
         self._pending: dict[int, _Sent] = {}
         self._in_flight_bytes = 0
-        self._outgoing: list[bytes] = []
+        self._outgoing: list[Buffer] = []
         self._outgoing_bytes = 0
-        self._payload = max(channel.out_max_packet_size - 64, 1024)  # paramiko keeps 64 bytes of each packet for itself
         self.extensions = self._greet()
         self.limits = self._ask_limits()
         self.write_bytes = self._choose_write_bytes()
@@ -138,8 +138,7 @@ class Session:
         length = len(write.data)
         self._pending[self._number] = _Sent(task, length, write.offset, write.acknowledged)
         self._in_flight_bytes += length
-        head = wire.write_head(self._number, write.handle, write.offset, length)
-        self._queue(b"".join((head, write.data)))
+        self._queue(wire.write_head(self._number, write.handle, write.offset, length), write.data)
 
     def has_room(self, length: int) -> bool:
         if len(self._pending) >= MAXIMUM_REQUESTS:
@@ -164,49 +163,24 @@ class Session:
 
     def flush(self) -> None:
         if self._outgoing:
-            data = self._outgoing[0] if len(self._outgoing) == 1 else b"".join(self._outgoing)
-            self._outgoing.clear()
-            self._outgoing_bytes = 0
-            self._send(data)
+            buffers, self._outgoing, self._outgoing_bytes = self._outgoing, [], 0
+            self._pipe.send(buffers)
 
-    def _queue(self, packet: bytes) -> None:
+    def _queue(self, *packet: Buffer) -> None:
         # Small requests of many stories share an SSH packet; big writes go out as they are.
-        self._outgoing.append(packet)
-        self._outgoing_bytes += len(packet)
-        if self._outgoing_bytes >= self._payload:
+        self._outgoing += packet
+        self._outgoing_bytes += sum(map(len, packet))
+        if self._outgoing_bytes >= self._pipe.payload_bytes:
             self.flush()
 
-    def _send(self, data: bytes) -> None:
-        view = memoryview(data)
-        try:
-            while view:
-                self._watchdog.waits(True)
-                sent = self._channel.send(view)  # type: ignore[arg-type]  # any buffer will do
-                if sent == 0:
-                    raise _ended()
-                view = view[sent:]
-        except (OSError, EOFError, paramiko.SSHException) as error:
-            raise self._watchdog.lost(error) from error
-        finally:
-            self._watchdog.waits(False)
-
     def _read(self) -> list[bytes]:
-        try:
-            self._watchdog.waits(True)
-            packets: list[bytes] = []
-            while not packets:
-                data = self._channel.recv(1 << 18)
-                if not data:
-                    raise _ended()
-                packets = self._decoder.feed(data)
-        except (OSError, EOFError, paramiko.SSHException) as error:
-            raise self._watchdog.lost(error) from error
-        finally:
-            self._watchdog.waits(False)
+        packets: list[bytes] = []
+        while not packets:
+            packets = self._decoder.feed(self._pipe.receive())
         return packets
 
     def _greet(self) -> dict[str, bytes]:
-        self._send(wire.hello())
+        self._pipe.send([wire.hello()])
         first, *rest = self._read()
         if rest:
             raise ProtocolViolation("the server answered before it was asked")
@@ -229,12 +203,8 @@ class Session:
         # A write that ends where an SSH packet ends wastes no packet on its tail; handles are 4 bytes on OpenSSH.
         largest = min(self.limits.write_bytes or _DEFAULT_WRITE, _LARGEST_WRITE)
         overhead = wire.write_overhead(b"\0" * 4)
-        packets = (largest + overhead) // self._payload
-        return packets * self._payload - overhead if packets else largest
-
-
-def _ended() -> EOFError:
-    return EOFError("the server closed the session")
+        packets = (largest + overhead) // self._pipe.payload_bytes
+        return packets * self._pipe.payload_bytes - overhead if packets else largest
 
 
 class _Run(Generic[T]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 from delivery_servers import AsyncSsh, OpenSsh
 
@@ -39,4 +40,17 @@ class Counting(BytesSource):
 
     def read(self, offset: int, length: int) -> bytes:
         self.read_bytes += length
+        return super().read(offset, length)
+
+
+class HeldBack(BytesSource):
+    """Gives what is behind its first range only once `go_on` is set."""
+
+    def __init__(self, source: BytesSource) -> None:
+        super().__init__(source.name, source.read(0, source.size))
+        self.go_on = threading.Event()
+
+    def read(self, offset: int, length: int) -> bytes:
+        if offset:
+            assert self.go_on.wait(30)
         return super().read(offset, length)

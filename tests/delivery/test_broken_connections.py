@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from delivery_servers import AsyncSsh, OpenSsh, Relay, policy_for, wait_until
-from fault_sources import BIG, Counting, Server, big, content, found, small
+from fault_sources import BIG, Counting, HeldBack, Server, big, content, found, small
 
 from delivery import (
     BytesSource,
@@ -108,22 +108,24 @@ def test_a_stalled_connection_is_cut_and_taken_up(server: Server, relay: Relay, 
 def test_a_server_that_stops_reading_is_a_stall(openssh_server: OpenSsh) -> None:
     # SIGSTOP fills the TCP buffers: the case that no timeout of the channel covers.
     stopped: list[int] = []
+    source = HeldBack(big(100 << 20))
 
     def stop_once_it_runs() -> None:
-        wait_until(lambda: bool(found(openssh_server)))
+        wait_until(lambda: any(openssh_server.files.iterdir()))
         for pid in subprocess.run(
             ["pgrep", "-f", f"sshd: {openssh_server.user}"], capture_output=True, text=True
         ).stdout.split():
             if int(pid) in descendants(openssh_server):
                 os.kill(int(pid), signal.SIGSTOP)
                 stopped.append(int(pid))
+        source.go_on.set()
 
     stopper = threading.Thread(target=stop_once_it_runs)
     stopper.start()
     try:
         with pytest.raises(Stalled):
             deliver(
-                [big(400 << 20)],
+                [source],
                 settings=openssh_server.settings(stall_seconds=1.0, connect_seconds=3.0),
                 policy=policy_for(openssh_server, attempts=1),
             )
