@@ -24,6 +24,7 @@ Buffer = bytes | memoryview
 MOST_PACKETS = 8  # in one burst: the largest write of SFTP in SSH packets of the usual size
 _WINDOW_ADJUST, _CHANNEL_DATA = 93, 94
 _READ_BYTES = 64 << 10
+_RANDOM_BYTES = 1024
 _GATHER_SECONDS = 0.002  # the window of a server is not filled faster
 _LARGEST_PACKET = 256 << 10  # as OpenSSH allows; a larger length means that we lost the frame
 _BLOCK_BYTES, _TAG_BYTES, _LENGTH_BYTES = 16, 16, 4
@@ -89,6 +90,7 @@ class Packets(Packetizer):
         self._sealer: AESGCM | None = None
         self._sealer_nonces = _Nonces(b"")
         self._bytes_sent = 0
+        self._random = b""
         self._plain = memoryview(bytearray())
         self._sealed = memoryview(bytearray())
         self._opener: AESGCM | None = None
@@ -136,27 +138,33 @@ class Packets(Packetizer):
     def _seal_message(self, sealer: AESGCM, payload: bytes) -> bytes:
         padding = _padding(1 + len(payload))
         length = _LENGTH.pack(1 + len(payload) + padding)
-        plain = b"".join((bytes([padding]), payload, os.urandom(padding)))
+        plain = b"".join((bytes([padding]), payload, self._take_random(padding)))
         return length + sealer.encrypt(self._sealer_nonces.take(), plain, length)
 
     def _seal_data(self, sealer: AESGCM, data: ChannelData) -> memoryview:
         """Return the packets of a burst, in a buffer that the next burst takes again."""
         self._make_room(max(data.sizes), len(data.sizes))
         plain, sealed, end, place = self._plain, self._sealed, 0, (0, 0)
-        random = os.urandom(_MOST_PADDING * len(data.sizes))  # one call: each costs as much as the rest of a packet
-        for number, size in enumerate(data.sizes):
+        for size in data.sizes:
             used = _HEAD.size + size
             padding = _padding(used)
             filled = used + padding
             _HEAD.pack_into(plain, 0, padding, _CHANNEL_DATA, data.channel, size)
             place = data.copy_into(plain[_HEAD.size : used], *place)
-            plain[used:filled] = random[number * _MOST_PADDING :][:padding]
+            plain[used:filled] = self._take_random(padding)
             length = _LENGTH.pack(filled)
             start = end + _LENGTH_BYTES
             sealed[end:start] = length
             end = start + filled + _TAG_BYTES
             sealer.encrypt_into(self._sealer_nonces.take(), plain[:filled], length, sealed[start:end])
         return sealed[:end]
+
+    def _take_random(self, count: int) -> bytes:
+        """Return random bytes of a supply: asking the system costs as much as all else of a packet."""
+        if len(self._random) < count:
+            self._random = os.urandom(_RANDOM_BYTES)
+        taken, self._random = self._random[:count], self._random[count:]
+        return taken
 
     def _make_room(self, size: int, count: int) -> None:
         largest = _HEAD.size + size + _MOST_PADDING
