@@ -2,7 +2,7 @@
 
 paramiko builds, encrypts and sends one packet at a time and copies its bytes six times, which costs more than the cipher. Here is
 only what moves bytes: keys, algorithms, the order of messages and re-keying stay paramiko's (RFC 4253, section 6; RFC 5647 for
-AES-GCM). With a cipher that is no AEAD, paramiko's own code sends and reads. Decision 13.
+AES-GCM). With a cipher that is no AEAD, paramiko's own code sends and reads. Decision 14.
 """
 
 from __future__ import annotations
