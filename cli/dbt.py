@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "--rows", type=int, default=100_000, metavar="N", help="sample transactions of services started anew"
     )
     runs = verbs.add_parser("runs", help="list runs, newest first")
+    runs.add_argument("--json", action="store_true", help="print the runs' summaries as JSON")
     runs.set_defaults(verb=_runs)
     show = verbs.add_parser("show", help="show one run")
     show.set_defaults(verb=_show)
@@ -134,10 +135,13 @@ def _keep(connection: Connection, run_id: str) -> dict[str, Any] | None:
 
 def _runs(arguments: argparse.Namespace) -> int:
     found = list(_source(arguments).summaries())
+    found.sort(key=lambda summary: str(summary.get("started", "")), reverse=True)
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+        return 0
     if not found:
         console.say("No runs yet; ./sealift dbt run makes one.")
         return 0
-    found.sort(key=lambda summary: str(summary.get("started", "")), reverse=True)
     console.table(
         [
             ("run", "left"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives import hashes, serialization
 
@@ -21,6 +22,8 @@ from encryption.doctor import diagnose
 from encryption.errors import SecretMissing, SeveralOwners
 from encryption.openpgp import grouped, is_openpgp, own_certificate
 from encryption.openpgp.doctor import add_to
+from partners import UnknownPartner, load_partner
+from partners.loading import FOLDER
 
 if TYPE_CHECKING:
     from encryption.vault import Vault
@@ -34,7 +37,10 @@ def main(argv: list[str]) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="check | import | export")
     check = verbs.add_parser("check", help="say what a file or vault secret is, and what to do about it")
     check.add_argument("source", metavar="FILE|SECRET", help="a file, or a secret of the vault of KEY_VAULT_URL")
-    add = verbs.add_parser("import", help="check a certificate and store it as the secret NAME-certificate")
+    check.add_argument("--json", action="store_true", help="print what was found as JSON")
+    add = verbs.add_parser(
+        "import", help="check a certificate and store it as the secret that the partner's file names"
+    )
     add.add_argument("partner", metavar="NAME", help="the partner")
     add.add_argument("file", type=Path, metavar="FILE", help="the certificate that it sent")
     add.add_argument("--replace", action="store_true", help="do not keep the certificates that the secret holds now")
@@ -58,8 +64,16 @@ def main(argv: list[str]) -> int:
     if not path.is_file() and "KEY_VAULT_URL" not in os.environ:
         raise FileProblem(f"{path} is not a file", "for a secret, set KEY_VAULT_URL to the vault's address")
     found = diagnose(read_file(path) if path.is_file() else _secret(arguments.source), datetime.now(UTC))
-    _print_diagnosis(found)
+    if arguments.json:
+        print(json.dumps(_as_json(found), indent=2))
+    else:
+        _print_diagnosis(found)
     return 0 if found.is_usable else 1
+
+
+def _as_json(found: Diagnosis) -> dict[str, Any]:
+    problems = [{"text": each.text, "fix": each.fix, "grave": each.grave} for each in found.problems]
+    return {"kind": found.kind, "usable": found.is_usable, "facts": dict(found.facts), "problems": problems}
 
 
 def _export(arguments: argparse.Namespace) -> int:
@@ -137,7 +151,7 @@ def _import(partner: str, path: Path, *, replace: bool) -> int:
     from azure.identity import DefaultAzureCredential
     from azure.keyvault.secrets import SecretClient
 
-    now, name = datetime.now(UTC), f"{partner}-certificate"
+    now, name = datetime.now(UTC), _secret_of(partner)
     found = diagnose(read_file(path), now)
     if found.pem is None or not diagnose(found.pem, now).is_usable:
         _print_diagnosis(found)
@@ -162,6 +176,14 @@ def _import(partner: str, path: Path, *, replace: bool) -> int:
         client.set_secret(name, pem.decode(), content_type="application/x-pem-file")
     print(f"the secret {name} now holds {len(kept)} certificate(s); the newest valid one is used from the next file on")
     return 0
+
+
+def _secret_of(partner: str) -> str:
+    """Return the secret that a partner's file names for its certificate; NAME-certificate before there is a file."""
+    try:
+        return load_partner(partner, folder=FOLDER).certificate
+    except UnknownPartner:
+        return f"{partner}-certificate"
 
 
 def _import_openpgp(name: str, new: bytes, now: datetime, *, replace: bool) -> int:

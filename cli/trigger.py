@@ -60,7 +60,12 @@ def trigger_main(
         "--others-done", action="store_true", help="take the windows of other triggers that it waits for as succeeded"
     )
     parser.add_argument("--dry-run", action="store_true", help="list only")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all runs, inputs and outputs included")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write all runs, inputs and outputs included; with --dry-run what would run (- for standard output)",
+    )
     arguments = parser.parse_args(argv)
     factory = load_factory(folder)
     trigger = find_trigger(factory, arguments.name)
@@ -68,9 +73,7 @@ def trigger_main(
     if not firings:
         raise InvalidTrigger(f"{trigger.name} does not fire in this period", f"it starts at {_start_of(trigger)}")
     if arguments.dry_run:
-        for line in listing(factory, trigger, firings):
-            print(line)
-        return 0
+        return _show_firings(factory, trigger, firings, arguments.json)
     if others(trigger) and not arguments.others_done:
         raise InvalidTrigger(
             f"{trigger.name} waits for windows of {', '.join(others(trigger))}, which this run does not know",
@@ -85,6 +88,31 @@ def trigger_main(
     return 0 if done == len(windows) else 1
 
 
+def _show_firings(factory: Factory, trigger: Trigger, firings: Sequence[Firing], target: Path | None) -> int:
+    """Print a dry run, or write it as JSON."""
+    if target is None:
+        print("\n".join(listing(factory, trigger, firings)))
+        return 0
+    found = [
+        {
+            "scheduledTime": stamp(firing.scheduled),
+            "windowStartTime": stamp(firing.window[0]) if firing.window else None,
+            "windowEndTime": stamp(firing.window[1]) if firing.window else None,
+            "pipelines": [{"name": name, "parameters": values} for name, values in _calls(factory, trigger, firing)],
+        }
+        for firing in firings
+    ]
+    text = json.dumps(found, indent=2, ensure_ascii=False)
+    print(text) if str(target) == "-" else target.write_text(text, "utf-8")
+    return 0
+
+
+def _calls(factory: Factory, trigger: Trigger, firing: Firing) -> list[tuple[str, dict[str, Any]]]:
+    """Return the pipelines that a firing starts, each with its parameters."""
+    scope = firing.scope(trigger, firing.scheduled)
+    return [call_parameters(factory, trigger, dict(call), scope) for call in trigger.calls]
+
+
 def listing(factory: Factory, trigger: Trigger, firings: Sequence[Firing]) -> list[str]:
     """Return a dry run's lines: each firing with the pipelines and parameters that it would start."""
     lines = []
@@ -94,10 +122,7 @@ def listing(factory: Factory, trigger: Trigger, firings: Sequence[Firing]) -> li
             if firing.window
             else stamp(firing.scheduled)
         )
-        calls = [
-            call_parameters(factory, trigger, dict(call), firing.scope(trigger, firing.scheduled))
-            for call in trigger.calls
-        ]
+        calls = _calls(factory, trigger, firing)
         lines += [f"{when}  {name} {json.dumps(parameters, ensure_ascii=False)}" for name, parameters in calls] or [
             when
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -220,9 +221,19 @@ def test_the_command_lists_without_starting_services(capsys: pytest.CaptureFixtu
     assert "2026-11-21T05:00:00Z .. 2026-11-21T06:00:00Z" in capsys.readouterr().out
 
 
-def test_the_command_runs_and_says_how_many_succeeded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import json
+def test_a_dry_run_is_listed_for_programs(capsys: pytest.CaptureFixture[str], repository: Path) -> None:
+    period = ["--from", "2026-11-21T05:00", "--to", "2026-11-21T06:00"]
 
+    trigger_main(
+        ["hourly_window", *period, "--dry-run", "--json", "-"], repository / "adf", lambda: nullcontext(Overrides())
+    )
+
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["windowStartTime"] == "2026-11-21T05:00:00Z"
+    assert [call["name"] for call in found["pipelines"]] == ["nightly"]
+
+
+def test_the_command_runs_and_says_how_many_succeeded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, document in {**pipeline([FAIL_ON_21], parameters=WINDOWED), **tumbling()}.items():
         (tmp_path / "adf" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "adf" / name).write_text(json.dumps(document))

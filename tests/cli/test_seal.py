@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from encryption import CannotOpen, EncryptionError, MalformedHeader, SecretMissi
 from local.key_vault.identity import IdentityEndpoint
 from local.key_vault.server import KeyVault
 from local.wire.certificates import CertificateAuthority
+from partners.loading import FOLDER
 
 
 @pytest.fixture
@@ -230,6 +232,15 @@ def test_a_key_with_a_password_is_opened_by_the_environment_or_by_asking(
         sealing.load_private_key(Path("locked.key"))
 
 
+def test_keys_check_answers_programs(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert keys_main(["check", "partner.key", "--json"]) == 1
+
+    found = json.loads(capsys.readouterr().out)
+    assert found["usable"] is False
+    assert found["problems"][0]["grave"] is True
+    assert "PRIVATE" not in json.dumps(found)
+
+
 def test_progress_is_shown_on_a_terminal_for_large_files(
     desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -271,6 +282,20 @@ def test_a_certificate_is_imported_beside_the_present_one_and_checked_in_the_vau
     assert keys_main(["check", "northwind-certificate"]) == 0
 
     assert "This is 2 PEM certificates." in capsys.readouterr().out
+
+
+def test_a_certificate_goes_into_the_secret_that_the_partner_s_file_names(
+    vault: KeyVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path("partners")
+    folder.mkdir()
+    text = (FOLDER / "northwind.yaml").read_text()
+    (folder / "northwind.yaml").write_text(text.replace("certificate: northwind-certificate", "certificate: nw-2026"))
+    monkeypatch.setattr("cli.keys.FOLDER", folder)
+
+    assert keys_main(["import", "northwind", "partner.pem"]) == 0
+
+    assert keys_main(["check", "nw-2026"]) == 0
 
 
 def test_import_replaces_when_told_and_drops_what_has_ended(

@@ -43,6 +43,16 @@ def test_runs_are_listed_newest_first(history: Path, capsys: pytest.CaptureFixtu
     assert [line.split()[0] for line in lines[1:]] == ["bbbb-2", "aaaa-1"]
 
 
+def test_runs_are_listed_for_programs(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keep(history, "aaaa-1", "2026-11-20T01:00:00Z", status="failures")
+
+    assert dbt.main(["runs", "--json"]) == 0
+
+    assert [(each["run_id"], each["status"]) for each in json.loads(capsys.readouterr().out)] == [
+        ("aaaa-1", "failures")
+    ]
+
+
 def test_no_runs_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert dbt.main(["runs"]) == 0
     assert "./sealift dbt run makes one" in capsys.readouterr().out
