@@ -104,7 +104,8 @@ def _run(arguments: argparse.Namespace) -> int:
     factory = load_factory(ROOT / "adf")
     with services(arguments.rows) as connection:
         console.heading("adf/pipeline/run_dbt.json")
-        run = run_pipeline(factory, "run_dbt", parameters, connection.overrides(), on_event=Narrator())
+        with Narrator() as narrator:
+            run = run_pipeline(factory, "run_dbt", parameters, connection.overrides(), on_event=narrator)
         kept = _keep(connection, run.run_id)
     if run.status == "Cancelled":
         raise KeyboardInterrupt

@@ -118,8 +118,8 @@ def deliver(stack: Stack, rows: int, *, days: int = 3, canary: str | None = None
         loaded = load(stack.postgres.dsn(), rows, days=days, canary_number=canary)
     load_seconds = time.monotonic() - began
     factory = load_factory(ROOT / "adf")
-    narrator = Narrator(without=("run_dbt",))
-    run = run_pipeline(factory, "nightly", WINDOW, stack.connection().overrides(), on_event=narrator)
+    with Narrator(without=("run_dbt",)) as narrator:
+        run = run_pipeline(factory, "nightly", WINDOW, stack.connection().overrides(), on_event=narrator)
     failure = None
     try:
         raise_if_failed(run)

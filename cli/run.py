@@ -9,7 +9,10 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
+
+from rich.text import Text
 
 from adf_runner import ActivityRun, Event, PipelineRun, load_factory, run_pipeline
 from adf_runner.run.rules import bind
@@ -76,6 +79,7 @@ def services(rows: int) -> Iterator[Connection]:
 
 # Bookkeeping and the many looks of a polling loop say nothing to a reader; when one of them fails, it is shown.
 _QUIET = {"Wait", "SetVariable", "AppendVariable", "IfCondition", "Filter", "Switch"}
+_HOLDERS = {"ForEach", "Until"}
 _POLLING = {"WebActivity", "AzureFunctionActivity"}
 _WIDTH = 19  # of the feed's name
 
@@ -83,7 +87,8 @@ _WIDTH = 19  # of the feed's name
 class Narrator:
     """Prints a line for every activity that ended, with its feed; what holds others has one line, before theirs.
 
-    An activity that runs many times in one pipeline run, such as a look at a state, is printed once.
+    A context manager: on a terminal its last line shows what is running now. An activity that runs many times in one
+    pipeline run, such as a look at a state, is printed once.
     """
 
     def __init__(self, *, without: Collection[str] = ()) -> None:
@@ -92,11 +97,25 @@ class Narrator:
         self._root: PipelineRun | None = None
         self._told: set[tuple[str, str, int | None]] = set()
         self._opened: set[str] = set()
+        self._running: dict[str, str] = {}
+        self._status = console.console.status("")
+
+    def __enter__(self) -> Self:
+        if console.console.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._status.stop()
 
     def __call__(self, event: Event) -> None:
         """Hear of one event of a run."""
         self._root = self._root or event.run
         activity = event.activity
+        if activity is not None:
+            self._show_running(event, activity)
         if event.kind != "end" or activity is None or activity.status not in ("Succeeded", "Failed"):
             return
         key = (event.run.run_id, activity.name, None if activity.type in _POLLING else activity.iteration)
@@ -108,6 +127,14 @@ class Narrator:
         failed = activity.status == "Failed"
         note = message_of(activity) if failed else _note(activity)
         console.done(_line(self._feed_of(activity), activity), activity.seconds, note, mark="x" if failed else "+")
+
+    def _show_running(self, event: Event, activity: ActivityRun) -> None:
+        """Let the terminal's last line name what runs now: the newest few, each with its feed."""
+        if event.kind == "end":
+            self._running.pop(activity.run_id, None)
+        elif activity.type not in _QUIET | _HOLDERS and event.run.pipeline not in self._without:
+            self._running[activity.run_id] = " ".join(_line(self._feed_of(activity), activity).split())
+        self._status.update(Text(", ".join(list(self._running.values())[-3:])))
 
     def _open(self, activity: ActivityRun) -> None:
         """Print what holds an activity, unless it was printed."""

@@ -30,8 +30,8 @@ def main(argv: list[str]) -> int:
         with services(100_000) as connection:
             yield connection.overrides()
 
-    narrator = Narrator(without=("run_dbt",))
-    return trigger_main(argv, ROOT / "adf", overrides, narrator)
+    with Narrator(without=("run_dbt",)) as narrator:
+        return trigger_main(argv, ROOT / "adf", overrides, narrator)
 
 
 def trigger_main(

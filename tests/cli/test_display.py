@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -153,3 +154,17 @@ def test_each_line_of_a_night_names_its_feed_and_comes_after_what_holds_it(capsy
         ["x", "Each", "feed"],
     ]
     assert len({len(line) for line in lines if line.startswith("  x")}) == 1
+
+
+def test_a_terminal_shows_what_is_running_and_a_pipe_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = {kind: io.StringIO() for kind in (True, False)}
+    for is_terminal, file in out.items():
+        monkeypatch.setattr("cli.console.console", Console(file=file, width=120, force_terminal=is_terminal))
+        with Narrator() as narrator:
+            factory = factory_from_documents(pipeline([activity("Look", "Fail", {"message": "no", "errorCode": "1"})]))
+            run_pipeline(factory, "main", on_event=lambda event: (narrator(event), time.sleep(0.15))[0])
+
+    assert "\x1b[?25l" in out[True].getvalue()
+    assert "\x1b[?25h" in out[True].getvalue()  # the cursor is back
+    assert "\x1b" not in out[False].getvalue()
+    assert out[False].getvalue().count("Look") == 1
