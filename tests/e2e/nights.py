@@ -105,4 +105,4 @@ def completes_after_the_fix(stack: Stack, day: date, tmp_path: Path) -> None:
     assert len(at_partner(stack, day)) == 4
     partner = stack.partners["northwind"]
     (opened,) = partner.open_batch(f"northwind.accruals.{day}.1", stack.verification_certificate(), tmp_path / "opened")
-    assert (opened.rows, opened.sha256) == expected_file(stack.postgres.dsn(), "northwind", "accruals", day)
+    assert opened.sha256 == expected_file(stack.postgres.dsn(), "northwind", "accruals", day)[1]

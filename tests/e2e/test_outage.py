@@ -93,6 +93,6 @@ def test_queue_that_refuses_in_the_middle_of_a_night_loses_nothing_and_doubles_n
     for name, feed in FEEDS.items():
         batch = f"{name}.{feed}.{BUSINESS_DATE}.1"
         (opened,) = stack.partners[name].open_batch(batch, stack.verification_certificate(), tmp_path / name)
-        assert (opened.rows, opened.sha256) == expected_file(stack.postgres.dsn(), name, feed, BUSINESS_DATE)
+        assert opened.sha256 == expected_file(stack.postgres.dsn(), name, feed, BUSINESS_DATE)[1]
         assert list(arrived(stack, name).values()) == [1] * FILES[name]
     assert list(stack.container("raw").list_blob_names()) == []
