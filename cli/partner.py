@@ -24,7 +24,7 @@ from encryption import FileInfo, OpenPgp, Smime, seal
 from encryption.vault import Vault
 from partners import PartnerInvalid, load_partner
 from partners.checking import format_notes, layout_notes
-from partners.loading import EXAMPLES, FOLDER
+from partners.loading import EXAMPLES, FOLDER, partner_files
 from partners.model import Partner
 
 _MARKS = {"ok": "+", "note": "!", "failed": "x", "skipped": "-"}
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
 def lint(folder: Path = FOLDER) -> int:
     """Read every partner file, and the examples, and report all faults of all; return 1 when there are any."""
     faulty = 0
-    for path in [*sorted(folder.glob("*.yaml")), *sorted((folder / EXAMPLES.name).glob("*.yaml"))]:
+    for path in [*partner_files(folder), *partner_files(folder / EXAMPLES.name)]:
         partner, faults, hint = None, [], "correct the name, or build the table in dbt_runner/project"
         try:
             partner = load_partner(path.stem, folder=path.parent)

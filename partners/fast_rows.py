@@ -135,7 +135,7 @@ class _Compiler:
             inner = (
                 r"(\d{4}-\d\d-\d\d)"
                 if column.type == "date"
-                else r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[+-]\d\d:\d\d|Z))"
+                else r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6}0?)?(?:[+-]\d\d:\d\d|Z))"
             )
         value = f'"{inner}"'
         return f"(?:null|{value})" if may_miss else value

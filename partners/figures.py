@@ -12,6 +12,19 @@ from datetime import date
 from decimal import Decimal, InvalidOperation, localcontext
 
 UNIT = 10**12
+_IN_NO_ZONE = "it is in no zone; a timestamp needs zone: UTC (or such as +02:00), a business date or window a view that converts it"
+_FLOATING = "write stored: float if its column has the decimals of its values, or cast it to decimal in a view"
+# What a feed says about a column of SQL Server whose type it does not expect.
+_REMEDIES = {
+    **dict.fromkeys(("datetime", "datetime2", "smalldatetime"), _IN_NO_ZONE),
+    **dict.fromkeys(("float", "real"), _FLOATING),
+    **dict.fromkeys(("binary", "varbinary"), "write stored: binary, for its bytes as hexadecimal digits"),
+    **dict.fromkeys(("money", "smallmoney"), "write type: decimal, scale: 4"),
+    "time": "write type: text, stored: time",
+    "date": "write type: date",
+    "datetimeoffset": "write type: timestamp without zone",
+    "unknown": "its type cannot be seen; name a table or view that the feed's user may select from, not a synonym",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +51,7 @@ class FileFigures:
 class Control:
     """The last object of the staged rows: what the database counted in the same statement.
 
+    `aliens` are the columns whose type in the table is not one that the feed states, with that type (SQL Server).
     `ties` is how many rows share their place in the order with the row before, `repeated` how often a value of a unique
     column occurs again, `types` the database's type of each number column's sum, `totals` the figures of the mart's totals.
     `late` counts the rows of days before that were loaded since the batch before, `undated` those without a time of their load.
@@ -49,6 +63,7 @@ class Control:
     ties: int = 0
     repeated: Mapping[str, int] = field(default_factory=dict)
     types: Mapping[str, str] = field(default_factory=dict)
+    aliens: Mapping[str, str] = field(default_factory=dict)
     totals: Sequence[tuple[int, Mapping[str, int | None]]] = ()
     late: int = 0
     undated: int = 0
@@ -66,6 +81,7 @@ class Control:
                 ties=int(data.get("ties", 0)),
                 repeated={name: int(value) for name, value in data.get("repeated", {}).items()},
                 types=dict(data.get("types", {})),
+                aliens=dict(data.get("aliens", {})),
                 totals=totals,
                 late=int(data.get("late", 0)),
                 undated=int(data.get("undated", 0)),
@@ -79,6 +95,8 @@ class Control:
         for name, kind in self.types.items():
             if kind in ("double precision", "real", "float"):
                 yield f"column {name} is a floating-point number in the table: cast it to numeric in the mart"
+        for name, kind in self.aliens.items():
+            yield f"column {name} is of type {kind} in the table: {_REMEDIES.get(kind, 'convert it in a view')}"
         if self.rows != rows:
             yield f"the database counted {self.rows} rows, the files hold {rows}"
         for name, value in self.sums.items():

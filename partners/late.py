@@ -19,7 +19,7 @@ class Late(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    column: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,62}$")] | None = Field(
+    column: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] | None = Field(
         default=None,
         description="The timestamp column (with a time zone) that says when a row was loaded; it must not change.",
     )

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WrapValidator, model_validator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 Text = Annotated[str, StringConstraints(max_length=1000)]
 Filler = Annotated[str, StringConstraints(min_length=1, max_length=1, pattern=r"^[ -~]$")]
 Condition = dict[Identifier, Text | list[Text]]
@@ -42,12 +42,34 @@ class Column(_Model):
     scale: Annotated[int, Field(ge=0, le=12)] | None = Field(
         default=None, description="Decimals of a decimal; a value with more is refused, never rounded."
     )
+    stored: Literal["float", "time", "binary"] | None = Field(
+        default=None,
+        description="SQL Server: the column is a float (numbers), a time or binary (texts) in the table; see docs/sql-server.md.",
+    )
+    zone: Annotated[str, StringConstraints(pattern=r"^(UTC|[+-](0\d|1[0-4]):[0-5]\d)$")] | None = Field(
+        default=None, description="SQL Server: the zone of a timestamp that has none in the table: UTC, or such as +02:00."
+    )
 
     @model_validator(mode="after")
     def _check_scale(self) -> Column:
         if (self.scale is not None) != (self.type == "decimal"):
             raise ValueError("scale belongs to type: decimal, and a decimal needs one")
         return self
+
+    @model_validator(mode="after")
+    def _check_stored(self) -> Column:
+        if self.stored and self.is_number != (self.stored == "float"):
+            raise ValueError("stored: float belongs to type: decimal or integer, stored: time and binary to text")
+        if self.stored in ("time", "binary") and self.type != "text":
+            raise ValueError(f"stored: {self.stored} belongs to type: text")
+        if self.zone and self.type != "timestamp":
+            raise ValueError("zone belongs to type: timestamp")
+        return self
+
+    @property
+    def offset(self) -> str:
+        """What stands after the text of a timestamp without a zone; nothing where the value has its own."""
+        return {None: "", "UTC": "Z"}.get(self.zone, self.zone or "")
 
     @property
     def is_number(self) -> bool:

@@ -13,13 +13,20 @@ from pydantic import ValidationError
 from partners.errors import PartnerInvalid, UnknownPartner
 from partners.model import Partner
 from partners.places import MOST_BYTES, Document, Misread, plain
+from partners.sources import NAME as SOURCES
+from partners.sources import WAREHOUSE, load_sources
 from partners.wording import all_faults
 
 FOLDER: Final = Path(os.environ.get("PARTNERS_FOLDER") or Path(__file__).parent)
 EXAMPLES: Final = Path(__file__).parent / "examples"
 _MOST_FAULTS: Final = 50
 
-_PARTNERS: dict[Path, tuple[tuple[int, int, str], Partner]] = {}
+_PARTNERS: dict[Path, tuple[tuple[int, int, int, str], Partner]] = {}
+
+
+def partner_files(folder: Path) -> list[Path]:
+    """Return the files of partners, by name: all YAML files but that of the sources."""
+    return sorted(path for path in folder.glob("*.yaml") if path.name != SOURCES)
 
 
 def load_partner(name: str, sftp: Mapping[str, Mapping[str, object]] | None = None, folder: Path = FOLDER) -> Partner:
@@ -27,7 +34,7 @@ def load_partner(name: str, sftp: Mapping[str, Mapping[str, object]] | None = No
 
     Raises UnknownPartner, PartnerInvalid.
     """
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    known = [path.stem for path in partner_files(folder)]
     if name not in known:
         raise UnknownPartner(f"there is no partner {name!r}", f"the partners are: {', '.join(known)}")
     return _kept(folder / f"{name}.yaml", (sftp or {}).get(name, {}))
@@ -43,7 +50,7 @@ def load_partners(
     A wrong file's name and fault go to `on_fault` and it is left out; without it, PartnerInvalid is raised.
     """
     partners: list[Partner] = []
-    for path in sorted(folder.glob("*.yaml")):
+    for path in partner_files(folder):
         try:
             partners.append(load_partner(path.stem, sftp, folder))
         except PartnerInvalid as fault:
@@ -64,10 +71,11 @@ def read_partner(path: Path) -> Partner:
 def _kept(path: Path, sftp: Mapping[str, object]) -> Partner:
     """Return the partner of a file; one that did not change since this process read it is not read again."""
     try:
-        found = path.stat()
+        found, sources = path.stat(), path.parent / SOURCES
+        others = sources.stat().st_mtime_ns if sources.exists() else 0
     except OSError:
         return _read(path, sftp)
-    key = (found.st_mtime_ns, found.st_size, json.dumps(sftp, sort_keys=True, default=str))
+    key = (found.st_mtime_ns, others, found.st_size, json.dumps(sftp, sort_keys=True, default=str))
     if path not in _PARTNERS or _PARTNERS[path][0] != key:
         _PARTNERS[path] = key, _read(path, sftp)
     return _PARTNERS[path][1]
@@ -82,6 +90,9 @@ def _read(path: Path, sftp: Mapping[str, object], *, is_draft: bool = False) -> 
         if isinstance(data, dict) and isinstance(data.get("sftp"), dict):
             data["sftp"] = {**data["sftp"], **sftp}
         partner = Partner.model_validate(data)
+        _check_sources(partner, document, shown, path.parent)
+    except PartnerInvalid:
+        raise
     except Misread as error:
         raise PartnerInvalid(
             f"{shown}:{error.line}: {error.problem}", "fix the YAML, then ./sealift partner lint"
@@ -99,6 +110,20 @@ def _read(path: Path, sftp: Mapping[str, object], *, is_draft: bool = False) -> 
             f"{shown}:{line}: name: is {partner.name!r}", "the file is called as the partner: <name>.yaml"
         )
     return partner
+
+
+def _check_sources(partner: Partner, document: Document, shown: str, folder: Path) -> None:
+    """Refuse a feed whose source is not in the sources' file beside the partner's. Raises PartnerInvalid."""
+    named = {name: feed.source for name, feed in partner.feeds.items() if feed.source != WAREHOUSE}
+    known = load_sources(folder) if named else {}
+    faults = [
+        f"{shown}:{document.line_of(('feeds', name, 'source'))}: feeds.{name}.source: {source} is not in {SOURCES}"
+        for name, source in named.items()
+        if source not in known
+    ]
+    if faults:
+        names = ", ".join([WAREHOUSE, *known])
+        raise PartnerInvalid("\n".join(faults), f"add it to {SOURCES}, or name one of: {names}")
 
 
 def _content(path: Path) -> bytes:

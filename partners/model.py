@@ -21,9 +21,10 @@ from partners.late import Late
 from partners.layout import AnyLayout, Column, Identifier, Layout, ShortForm
 from partners.naming import BatchFacts, name_faults, name_file
 from partners.schedule import DAYS, Covers, Day, Hours, Paused, Schedule, Timetable, check_time_zone
+from partners.sources import WAREHOUSE, Name
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
 SecretName = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")]
+TABLE = r"^[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$"
 RemoteFolder = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/-]*$")]
 # The ends of the calendar would make a deadline that no clock can show.
 PlainDate = Annotated[date, Field(ge=date(2000, 1, 1), le=date(2199, 12, 31))]
@@ -118,7 +119,7 @@ class Numbering(_Model):
 class ControlTotals(_Model):
     """The mart's own totals of a batch: read in the same statement as the rows, they must equal what it counts."""
 
-    table: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*$")] = Field(
+    table: Annotated[str, StringConstraints(pattern=TABLE)] = Field(
         description="A table with one row for a partner and business date; the feed's `where` and `business_date` choose it."
     )
     rows: Identifier = Field(description="The column that counts the rows.")
@@ -261,7 +262,11 @@ class Feed(_Model):
     """One kind of file for one partner."""
 
     title: str = Field(description="What the feed is, for people.")
-    table: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*$")] = Field(
+    source: Name = Field(
+        default=WAREHOUSE,
+        description="The database that is read: warehouse (PostgreSQL), or a name of sources.yaml (Azure SQL, SQL Server).",
+    )
+    table: Annotated[str, StringConstraints(pattern=TABLE)] = Field(
         description="The table that is read, as schema.table."
     )
     where: dict[Identifier, str] = Field(default={}, description="Only rows whose columns have these texts.")
@@ -340,6 +345,13 @@ class Feed(_Model):
             raise ValueError(f"columns name {', '.join(sorted(doubled))} more than once")
         if any(part in ("..", ".") for part in self.folder.split("/")):
             raise ValueError("folder must be an absolute path without . and ..")
+        return self
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Feed:
+        alien = [column.name for column in self.columns if column.stored or column.zone]
+        if self.source == WAREHOUSE and alien:
+            raise ValueError(f"column {alien[0]}: stored and zone are for sources of SQL Server; name the feed's source")
         return self
 
     @model_validator(mode="after")

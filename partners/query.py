@@ -1,18 +1,21 @@
 """The query of a batch: exactly the columns that the partner file names, for what the batch covers, each value as final text.
 
-Values become text in PostgreSQL, so the bytes of a file do not depend on a copy tool's type conversion.
+Values become text in the database, so the bytes of a file do not depend on a copy tool's type conversion. PostgreSQL's
+statement is here, SQL Server's in `tsql`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, datetime
 
+from partners.extract import Dates, Extract, Instants
 from partners.late import Loaded
 from partners.layout import Column
 from partners.model import ControlTotals, Feed
 from partners.schedule import Cover, Hours
+from partners.sources import WAREHOUSE
+from partners.tsql import sql_server
 
 
 def _identifier(name: str) -> str:
@@ -27,65 +30,21 @@ def _literal(value: str) -> str:
 _TOTALS = "totals."
 
 
-# The staged query: rows for the writer, and what the database counts about them, in one statement and one snapshot.
-
-
-@dataclass(frozen=True, slots=True)
-class Dates:
-    """The rows of the days from `first` to `last`, both included, by a date column."""
-
-    column: str
-    first: date
-    last: date
-
-
-@dataclass(frozen=True, slots=True)
-class Instants:
-    """The rows from `start` to `end`, the end excluded, by a timestamp column; aware instants."""
-
-    column: str
-    start: datetime
-    end: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extract:
-    """What one statement must select: names are validated, texts are not escaped yet."""
-
-    table: str
-    columns: tuple[Column, ...]
-    where: tuple[tuple[str, str], ...]
-    period: Dates | Instants
-    order: tuple[tuple[str, bool], ...]
-    unique: tuple[str, ...]
-    control: ControlTotals | None
-    loaded: Loaded | None = None
-
-    @property
-    def rows_period(self) -> Dates | Instants:
-        """The period of all rows that leave, late ones included."""
-        loaded, period = self.loaded, self.period
-        if loaded is None or loaded.seen is None or not loaded.takes_late or isinstance(period, Instants):
-            return period
-        return Dates(period.column, min(loaded.since, period.first), period.last)
-
-
 def stage_query(feed: Feed, cover: Cover | date, loaded: Loaded | None = None) -> str:
     """Return the statement of a batch's extract: one text column `row`, a JSON array per row and last the control object."""
     types = {column.name: column.type for column in feed.columns}
     fields = [f for record in feed.full_layout.records for f in record.fields]
-    return _postgresql(
-        Extract(
-            table=feed.table,
-            columns=tuple(feed.columns),
-            where=tuple(feed.where.items()),
-            period=_period(feed, cover),
-            order=tuple((name, types.get(name) == "text") for name in feed.order_by),
-            unique=tuple(dict.fromkeys(f.column for f in fields if f.unique and f.column)),
-            control=feed.control,
-            loaded=loaded,
-        )
+    extract = Extract(
+        table=feed.table,
+        columns=tuple(feed.columns),
+        where=tuple(feed.where.items()),
+        period=_period(feed, cover),
+        order=tuple((name, types.get(name) == "text") for name in feed.order_by),
+        unique=tuple(dict.fromkeys(f.column for f in fields if f.unique and f.column)),
+        control=feed.control,
+        loaded=loaded,
     )
+    return _postgresql(extract) if feed.source == WAREHOUSE else sql_server(extract)
 
 
 def _period(feed: Feed, cover: Cover | date) -> Dates | Instants:
@@ -166,7 +125,7 @@ def _postgresql_value(column: Column) -> str:
 
 
 def _postgresql_control(extract: Extract) -> str:
-    numbers = [column.name for column in extract.columns if column.is_number]
+    numbers = [column.name for column in extract.numbers]
     members = {
         "rows": "count(*)",
         "ties": "count(*) FILTER (WHERE row_n <> row_r)",

@@ -17,7 +17,7 @@ from partners.figures import UNIT
 from partners.layout import Column, Layout, Place, Record, RecordField, meets
 from partners.naming import BatchFacts
 from partners.refusals import Refusal, Refusals
-from partners.values import Page, Row, Unfit, column_text, count_text, date_text, met, parse_number, static_text
+from partners.values import Page, Refused, Row, Unfit, column_text, count_text, date_text, met, parse_number, static_text
 
 Scope = Literal["group", "file", "batch"]
 
@@ -131,6 +131,7 @@ class RecordWriter:
             return None
         if type(number) is not int or len(row) != len(self.page.columns):
             return None
+        row = [Refused.of(value) if isinstance(value, dict) else value for value in row]
         if not all(value is None or isinstance(value, str) for value in row):
             return None
         return Read(number, tuple(row[i] or "" for i in self._group_index), None, row, 0)

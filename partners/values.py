@@ -27,7 +27,7 @@ UNIT: int = 10**DECIMALS
 _NUMBER = re.compile(r"(-?)(\d{1,60})(?:\.(\d{1,60}))?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _MOMENT = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d(?::?\d\d(?::\d\d)?)?)?", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,7}))?(Z|[+-]\d\d(?::?\d\d(?::\d\d)?)?)?", re.ASCII
 )
 _POSITIVE = "{ABCDEFGHI"
 _NEGATIVE = "}JKLMNOPQR"
@@ -38,6 +38,30 @@ _PLAIN: dict[str, str] = {
     "Ŧ": "T", "ŧ": "t", "‘": "'", "’": "'", "‚": "'", "‛": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-",  # noqa: RUF001 - look-alikes are what this is about
     "−": "-", "‐": "-", "‑": "-", "⁄": "/", "…": "...", "\u00a0": " ", "\u202f": " ", "«": '"', "»": '"',  # noqa: RUF001 - look-alikes are what this is about
 }  # fmt: skip
+
+
+# Why the database refused a value: its rule by the name under which it leaves; see `tsql`.
+_RULES = {
+    "control": "holds a control character",
+    "surrogate": "holds half of a surrogate pair",
+    "digits": "has more decimals than its column states, or is no exact decimal",
+    "range": "is out of the range of 38 digits",
+}
+
+
+class Refused(str):
+    """A value that the database did not give, and why; as a text it fits no field."""
+
+    __slots__ = ("why",)
+
+    why: str
+
+    @classmethod
+    def of(cls, staged: Mapping[str, object]) -> Refused:
+        """Return the refused value of a staged object; any other object is refused as well."""
+        made = cls("\0")
+        made.why = _RULES.get(str(staged.get("refused")), "is not a text")
+        return made
 
 
 class Unfit(Exception):
@@ -247,9 +271,11 @@ def parse_moment(text: str) -> datetime:
     day, clock, fraction, zone = found.groups()
     if zone is None:
         raise Unfit("is a time without a zone")
+    if fraction and fraction[6:].strip("0"):
+        raise Unfit("has more than 6 digits of a second")
     try:
         moment = datetime.fromisoformat(
-            f"{day}T{clock}.{(fraction or '').ljust(6, '0')}{'+00:00' if zone == 'Z' else zone}"
+            f"{day}T{clock}.{(fraction or '')[:6].ljust(6, '0')}{'+00:00' if zone == 'Z' else zone}"
         )
         return moment.astimezone(UTC)
     except (ValueError, OverflowError):
@@ -301,6 +327,8 @@ def column_text(field: RecordField, page: Page) -> ToText:
 
     def convert(row: Row) -> str:
         value = row[index]
+        if isinstance(value, Refused):
+            raise Unfit(value.why)
         if field.blank_when and is_blank(row):
             return finish("") if nothing is None else nothing
         if not value and "" not in (field.map or {}):

@@ -1,0 +1,55 @@
+"""What one statement must select for a batch, whatever the database: plain values, from which each dialect writes its SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from partners.late import Loaded
+from partners.layout import Column
+from partners.model import ControlTotals
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """The rows of the days from `first` to `last`, both included, by a date column."""
+
+    column: str
+    first: date
+    last: date
+
+
+@dataclass(frozen=True, slots=True)
+class Instants:
+    """The rows from `start` to `end`, the end excluded, by a timestamp column; aware instants."""
+
+    column: str
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extract:
+    """What one statement must select: neither names nor texts are quoted yet. `order` says which columns are texts."""
+
+    table: str
+    columns: tuple[Column, ...]
+    where: tuple[tuple[str, str], ...]
+    period: Dates | Instants
+    order: tuple[tuple[str, bool], ...]
+    unique: tuple[str, ...]
+    control: ControlTotals | None
+    loaded: Loaded | None = None
+
+    @property
+    def rows_period(self) -> Dates | Instants:
+        """The period of all rows that leave, late ones included."""
+        loaded, period = self.loaded, self.period
+        if loaded is None or loaded.seen is None or not loaded.takes_late or isinstance(period, Instants):
+            return period
+        return Dates(period.column, min(loaded.since, period.first), period.last)
+
+    @property
+    def numbers(self) -> list[Column]:
+        """The columns that the control object has the sums of."""
+        return [column for column in self.columns if column.is_number]

@@ -1,0 +1,90 @@
+"""The databases that feeds read beside the warehouse: `sources.yaml`, one entry each. Secrets are named, never written.
+
+    crm: {kind: azure-sql, server: crm.database.windows.net, database: crm}
+    erp: {kind: sql-server, server: "erp.corp.example,1433", database: erp, user: sealift_reader, password: erp-password}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+
+from partners.errors import PartnerInvalid
+from partners.places import MOST_BYTES, Document, Misread, plain
+
+NAME: Final = "sources.yaml"
+# The source of a feed that names none: the company's PostgreSQL.
+WAREHOUSE: Final = "warehouse"
+Stages = Mapping[str, Mapping[str, object]]
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
+_Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f;'\"{}]{1,128}$")]
+
+
+class Source(BaseModel):
+    """A database of SQL Server: where it is and how Data Factory signs in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    kind: Literal["azure-sql", "sql-server"] = Field(
+        description="azure-sql: Azure SQL Database, by the factory's identity; sql-server: any other, by the self-hosted runtime."
+    )
+    server: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.\\-]{0,252}(,\d{1,5})?$")] = Field(
+        description="Its name, with a port where that is not 1433: erp.corp.example,1433."
+    )
+    database: _Text = Field(description="The database.")
+    user: _Text | None = Field(default=None, description="sql-server: the name to log in with.")
+    password: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")] | None = Field(
+        default=None, description="sql-server: the Key Vault secret with its password."
+    )
+
+    @model_validator(mode="after")
+    def _check_sign_in(self) -> Source:
+        if self.kind == "azure-sql" and (self.user or self.password):
+            raise ValueError("azure-sql signs in by the factory's managed identity: leave out user and password")
+        if self.kind == "sql-server" and not (self.user and self.password):
+            raise ValueError("sql-server needs user, and password: the name of the secret")
+        return self
+
+
+_ALL = TypeAdapter(dict[Name, Source])
+
+
+def load_sources(folder: Path, stage: Stages | None = None) -> dict[str, Source]:
+    """Return the sources of a folder of partner files by name, none where there is no `sources.yaml`.
+
+    `stage` are fields that differ in this stage, by source. Raises PartnerInvalid with every fault and its line.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return {}
+    shown = f"partners/{NAME}"
+    try:
+        with path.open("rb") as file:
+            document = Document(file.read(MOST_BYTES + 1))
+        data = document.data if document.data is not None else {}
+        if isinstance(data, dict):
+            data = {name: _of_stage(value, (stage or {}).get(name, {})) for name, value in data.items()}
+        found = _ALL.validate_python(data)
+    except Misread as error:
+        raise PartnerInvalid(f"{shown}:{error.line}: {error.problem}", "fix the YAML") from None
+    except OSError as error:
+        raise PartnerInvalid(f"{shown}:1: the file cannot be read: {error.strerror}", "make it readable") from None
+    except ValidationError as error:
+        faults = [
+            f"{shown}:{document.line_of(each['loc'])}: {plain('.'.join(map(str, each['loc'])))}:"
+            f" {plain(each['msg'].removeprefix('Value error, '))}"
+            for each in error.errors(include_url=False)
+        ]
+        raise PartnerInvalid("\n".join(faults), "fix the file, then ./sealift partner lint") from None
+    if WAREHOUSE in found:
+        line = document.line_of((WAREHOUSE,))
+        raise PartnerInvalid(f"{shown}:{line}: {WAREHOUSE} is the PostgreSQL of every feed", "give it another name")
+    return found
+
+
+def _of_stage(value: object, stage: Mapping[str, object]) -> object:
+    return {**value, **stage} if isinstance(value, dict) else value
