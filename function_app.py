@@ -552,6 +552,7 @@ def _context(req: func.HttpRequest | None = None, request: _Request | None = Non
         vault=_vault(),
         clock=_now,
         sftp=_sftp_addresses(),
+        sources=_source_addresses(),
         run_id=run_id,
         claim_expires=_claim_expires(),
     )
@@ -625,6 +626,11 @@ def _vault() -> Vault:
 
 def _sftp_addresses() -> Mapping[str, Mapping[str, object]]:
     addresses: Mapping[str, Mapping[str, object]] = json.loads(os.environ.get("PARTNER_SFTP") or "{}")
+    return addresses
+
+
+def _source_addresses() -> Mapping[str, Mapping[str, object]]:
+    addresses: Mapping[str, Mapping[str, object]] = json.loads(os.environ.get("FEED_SOURCES") or "{}")
     return addresses
 
 

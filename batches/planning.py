@@ -24,6 +24,7 @@ from batches.recipe import Recipe
 from batches.record import ROWS, BatchId, Covered, Record
 from partners import Partner, UnknownFeed, stage_query
 from partners.schedule import Cover, Timetable
+from partners.sources import WAREHOUSE
 
 LONGEST_WINDOW = timedelta(days=366)
 CLOCK_SKEW = timedelta(minutes=5)
@@ -100,12 +101,26 @@ def describe(context: Context, record: Record) -> dict[str, Any]:
         "batch": record.batch,
         "sequence": record.sequence,
         "covers": describe_cover(record),
+        "source": describe_source(context, record),
         "query": record.query,
         "files": record.files,
         "raw": {"folder": record.batch.folder, "file": ROWS},
         "route": record.route,
         "sftp": describe_sftp(context, record),
     }
+
+
+def describe_source(context: Context, record: Record) -> dict[str, str]:
+    """Return the database as Data Factory needs it; `kind` chooses the Copy. The password is named, never contained."""
+    if record.source == WAREHOUSE:
+        return {"kind": WAREHOUSE}
+    source = context.source(record.source)
+    found = {"kind": source.kind, "server": source.server, "database": source.database}
+    return (
+        found
+        if source.kind == "azure-sql"
+        else found | {"user": str(source.user), "passwordSecret": str(source.password)}
+    )
 
 
 def describe_sftp(context: Context, record: Record) -> dict[str, Any]:
@@ -194,6 +209,7 @@ def _new_record(context: Context, partner: Partner, batch: BatchId, window: Wind
         run_id=context.run_id,
         # The names of a batch with several files, or perhaps none, are known when its rows are.
         files=[made.name_file(batch, now, sequence)] if made.numbers_batches else [],
+        source=feed.source,
         query=stage_query(feed, cover, as_loaded(loads, batch.revision)),
         format=feed.format,
         openpgp=feed.openpgp,

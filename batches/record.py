@@ -20,6 +20,7 @@ from encryption import EXTENSIONS
 from partners import ShortForm
 from partners.model import FileWishes, OpenPgpFiles, SmimeFiles
 from partners.schedule import Cover
+from partners.sources import WAREHOUSE
 
 # The staged rows of a batch, in its folder of the raw container: each run's extraction has a name of its own, `<run>.rows.jsonl`.
 ROWS = "rows.jsonl"
@@ -199,6 +200,7 @@ class Record(Stored):
     superseded_by: BatchId | None = None
     run_id: str | None = None
     files: list[str]
+    source: str = WAREHOUSE
     query: str
     layout: ShortForm | None = None  # of batches that were planned by versions before 0.2; now in layout.json
     format: str

@@ -39,6 +39,10 @@ class Overheads:
     slots: int | None = None
 
 
+def _cases(step: Step) -> list[str]:
+    return [case["value"] for case in step.activity.properties["cases"]]
+
+
 @dataclass(slots=True)
 class Night:
     """The choices of one night: so many feeds, all of one route, each a batch with one file; dbt is polled `dbt_polls` times.
@@ -68,12 +72,13 @@ class Night:
             return "ifFalseActivities"
         if name == "Any started":
             return "ifTrueActivities" if self.feeds else "ifFalseActivities"
-        if name in ("Stage", "Files", "Last"):
+        if name in ("Files", "Last"):
             return "ifTrueActivities"
+        if name == "Stage":
+            return f"cases[{_cases(step).index('warehouse')}]"  # every source has the same activities
         if name == "Next":
             self._look(step.at)
-            values = [case["value"] for case in step.activity.properties["cases"]]
-            return f"cases[{values.index(self._next)}]" if self._next in values else "defaultActivities"
+            return f"cases[{_cases(step).index(self._next)}]" if self._next in _cases(step) else "defaultActivities"
         raise LookupError(f"the model does not know which branch {name!r} of {step.pipeline} takes")
 
     def items(self, step: Step) -> Sequence[int]:

@@ -1,6 +1,6 @@
 """Does what a partner file reads exist in the dbt project: table, columns, and types that a file can hold exactly?
 
-Only tables of schemas that the project builds are checked. Reads the project's files alone; no database is asked.
+Only tables of the warehouse in schemas that the project builds are checked. Reads the project's files alone; no database is asked.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import yaml
 
 from partners.checking import unknown_name
 from partners.places import Document, Misread
+from partners.sources import WAREHOUSE
 
 MODELS = Path(__file__).resolve().parent.parent / "dbt_runner" / "project" / "models"
 _FLOATS = ("double precision", "real", "float", "float4", "float8")
@@ -65,6 +66,8 @@ def _texts(value: object) -> list[str]:
 
 
 def _faults(feed: dict[str, Any], tables: dict[str, _Table]) -> Iterator[tuple[Place, str]]:
+    if feed.get("source", WAREHOUSE) != WAREHOUSE:
+        return
     table, listed = str(feed.get("table", "")), feed.get("columns")
     columns = [
         (index, {"name": each} if isinstance(each, str) else _mapping(each))

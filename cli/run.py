@@ -196,7 +196,7 @@ def _note(activity: ActivityRun) -> str:
     output = activity.output if isinstance(activity.output, dict) else {}
     if activity.type == "Copy" and "rowsCopied" in output:
         # The last row of an extract is its control record.
-        return f"{output['rowsCopied'] - (activity.name == 'Extract'):,} rows"
+        return f"{output['rowsCopied'] - activity.name.startswith('Extract'):,} rows"
     if activity.type == "Copy":
         return console.size(output.get("dataWritten"))
     if activity.type == "AzureFunctionActivity" and "state" in output:

@@ -160,6 +160,9 @@ param deleteLock bool = false
 @description('Points the stage at other servers than the partners\' own: { <partner>: { host, port, host_keys } }.')
 param partnerSftp object = {}
 
+@description('Points the stage at other databases than sources.yaml names: { <source>: { server, database } }.')
+param feedSources object = {}
+
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = {
   'azd-env-name': environmentName
@@ -479,6 +482,7 @@ module app 'modules/function_app.bicep' = {
     openpgpSigningKey: openpgpSigningKey
     smimeSigningKey: smimeSigningKey
     partnerSftp: partnerSftp
+    feedSources: feedSources
     insightsName: monitoring.outputs.insightsName
     maximumInstances: maximumInstances
     instanceMemoryMB: instanceMemoryMB

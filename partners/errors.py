@@ -3,7 +3,8 @@
 PartnerError
 ├── PartnerInvalid   a YAML file breaks the model
 ├── UnknownPartner   no file of that name
-└── UnknownFeed      the partner has no feed of that name
+├── UnknownFeed      the partner has no feed of that name
+└── UnknownSource    sources.yaml has no source of that name
 """
 
 from __future__ import annotations
@@ -33,3 +34,9 @@ class UnknownFeed(PartnerError):
     """The partner has no feed of that name."""
 
     status = 404
+
+
+class UnknownSource(PartnerError):
+    """A batch was planned for a source that is not in sources.yaml any more."""
+
+    status = 500

@@ -47,7 +47,8 @@ class Column(_Model):
         description="SQL Server: the column is a float (numbers), a time or binary (texts) in the table; see docs/sql-server.md.",
     )
     zone: Annotated[str, StringConstraints(pattern=r"^(UTC|[+-](0\d|1[0-4]):[0-5]\d)$")] | None = Field(
-        default=None, description="SQL Server: the zone of a timestamp that has none in the table: UTC, or such as +02:00."
+        default=None,
+        description="SQL Server: the zone of a timestamp that has none in the table: UTC, or such as +02:00.",
     )
 
     @model_validator(mode="after")

@@ -351,7 +351,9 @@ class Feed(_Model):
     def _check_source(self) -> Feed:
         alien = [column.name for column in self.columns if column.stored or column.zone]
         if self.source == WAREHOUSE and alien:
-            raise ValueError(f"column {alien[0]}: stored and zone are for sources of SQL Server; name the feed's source")
+            raise ValueError(
+                f"column {alien[0]}: stored and zone are for sources of SQL Server; name the feed's source"
+            )
         return self
 
     @model_validator(mode="after")

@@ -17,7 +17,18 @@ from partners.figures import UNIT
 from partners.layout import Column, Layout, Place, Record, RecordField, meets
 from partners.naming import BatchFacts
 from partners.refusals import Refusal, Refusals
-from partners.values import Page, Refused, Row, Unfit, column_text, count_text, date_text, met, parse_number, static_text
+from partners.values import (
+    Page,
+    Refused,
+    Row,
+    Unfit,
+    column_text,
+    count_text,
+    date_text,
+    met,
+    parse_number,
+    static_text,
+)
 
 Scope = Literal["group", "file", "batch"]
 

@@ -1,7 +1,6 @@
 """The databases that feeds read beside the warehouse: `sources.yaml`, one entry each. Secrets are named, never written.
 
-    crm: {kind: azure-sql, server: crm.database.windows.net, database: crm}
-    erp: {kind: sql-server, server: "erp.corp.example,1433", database: erp, user: sealift_reader, password: erp-password}
+Such as `crm: {kind: azure-sql, server: crm.database.windows.net, database: crm}`.
 """
 
 from __future__ import annotations

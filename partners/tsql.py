@@ -289,8 +289,9 @@ def _as_it_is(value: str) -> str:
     """Return a number of any exact type as JSON; one that has more than 12 decimals equals no sum."""
     exact = f"TRY_CAST({value} AS decimal(38,12))"
     whole = f"TRY_CAST({value} AS decimal(38,0))"
-    shown = f"CASE WHEN {whole} = {value} THEN CONVERT(nvarchar(41), {whole}) WHEN {exact} = {value} THEN CONVERT(nvarchar(41), {exact})"
-    return f"ISNULL(N'\"' + {shown} WHEN {value} IS NOT NULL THEN N'inexact' END + N'\"', N'null')"
+    cases = [(f"{each} = {value}", f"CONVERT(nvarchar(41), {each})") for each in (whole, exact)]
+    shown = " ".join(f"WHEN {test} THEN {text}" for test, text in [*cases, (f"{value} IS NOT NULL", "N'inexact'")])
+    return f"ISNULL(N'\"' + CASE {shown} END + N'\"', N'null')"
 
 
 def _loads(extract: Extract, loaded: Loaded) -> dict[str, str]:

@@ -303,6 +303,19 @@ EXPLAINED_RUN = members(
     dueBy={"anyOf": [TIME, {"type": "null"}]},
 )
 
+# The database of a batch's rows: `kind` chooses Data Factory's Copy, the others are for SQL Server alone.
+SOURCE: Schema = {
+    "type": "object",
+    "properties": {
+        "kind": {"enum": ["warehouse", "azure-sql", "sql-server"]},
+        "server": TEXT,
+        "database": TEXT,
+        "user": TEXT,
+        "passwordSecret": TEXT,
+    },
+    "required": ["kind"],
+}
+
 ANSWERS: dict[str, Schema] = {
     "Error": members(error=TEXT, hint=TEXT, batch=MAYBE_TEXT),
     "Feeds": members(
@@ -312,8 +325,15 @@ ANSWERS: dict[str, Schema] = {
     "Plan": {
         "type": "object",
         "description": "All that Data Factory needs to extract and deliver. Secrets are named, never contained.",
-        "properties": {"batch": BATCH, "state": STATE, "sequence": COUNT, "query": TEXT, "files": array(TEXT)},
-        "required": ["batch", "state", "sequence", "query", "files", "raw", "route", "sftp"],
+        "properties": {
+            "batch": BATCH,
+            "state": STATE,
+            "sequence": COUNT,
+            "source": SOURCE,
+            "query": TEXT,
+            "files": array(TEXT),
+        },
+        "required": ["batch", "state", "sequence", "source", "query", "files", "raw", "route", "sftp"],
     },
     "Accepted": members(batch=BATCH, state=STATE),
     "NextCopy": members(batch=BATCH, folder=TEXT, look=array(members(name=TEXT, bytes=COUNT)), files=TEXT, last=TEXT),

@@ -14,6 +14,7 @@ param signingKey string
 param openpgpSigningKey string
 param smimeSigningKey string
 param partnerSftp object
+param feedSources object
 param insightsName string
 param maximumInstances int
 param instanceMemoryMB int
@@ -153,6 +154,8 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
       PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
     }, empty(partnerSftp) ? {} : {
       PARTNER_SFTP: string(partnerSftp)
+    }, empty(feedSources) ? {} : {
+      FEED_SOURCES: string(feedSources)
     }, monitor ? {
       MONITOR: 'on'
     } : {}, monitor && !empty(entraClientId) ? {
