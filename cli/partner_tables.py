@@ -1,6 +1,6 @@
 """Does what a partner file reads exist in the dbt project: table, columns, and types that a file can hold exactly?
 
-Only tables of the warehouse in schemas that the project builds are checked. Reads the project's files alone; no database is asked.
+Only tables of the warehouse in schemas that the project builds are checked. No database is asked, only the project's files.
 """
 
 from __future__ import annotations

@@ -204,7 +204,7 @@ def _cell(column: Column, number: int) -> str:
         f"CASE WHEN {value} IS NULL THEN N'null' WHEN {value} LIKE known.odd AND {value} LIKE known.control"
         f" THEN {_refused('control')} WHEN {value} LIKE known.odd AND ({around} LIKE known.head OR {around} LIKE known.tail)"
         f" THEN {_refused('surrogate')}"
-        f" ELSE N'\"' + REPLACE(REPLACE({value}, N'\\', N'\\\\'), N'\"', N'\\\"') + N'\"' END"
+        rf""" ELSE N'"' + REPLACE(REPLACE({value}, N'\', N'\u005c'), N'"', N'\"') + N'"' END"""
     )
 
 

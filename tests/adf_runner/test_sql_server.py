@@ -5,19 +5,14 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import os
 import re
-import shlex
 import socket
 import struct
-import subprocess
-import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
-from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +32,7 @@ from factory_support import (
     secret,
     to,
 )
+from sql_server import Server, running_server
 
 from adf_runner import ActivityFailed, PipelineRun, factory_from_documents, run_pipeline
 from adf_runner.activities.table import HANDLERS
@@ -48,7 +44,6 @@ from adf_runner.stores import tds  # noqa: E402
 from adf_runner.stores.sqlserver_address import address_of  # noqa: E402
 from adf_runner.stores.sqlserver_types import double_text  # noqa: E402
 
-SERVER = Path(__file__).parents[3] / "shared/tools/tds_server/tds_server"
 BLOB_WRITE = {"type": "AzureBlobStorageWriteSettings"}
 BLOB_READ = {"type": "AzureBlobStorageReadSettings"}
 CSV = {
@@ -89,31 +84,10 @@ TEXTS = (
 )
 
 
-def _parts(words: list[str]) -> dict[str, str]:
-    pairs = (word.partition("=") for word in words)
-    return {name: value for name, _, value in pairs}
-
-
 @pytest.fixture(scope="session")
-def server() -> Iterator[dict[str, str]]:
-    """Return where a SQL Server is: SEALIFT_TEST_SQLSERVER ("host=.. port=.. user=.. password=.. database=.."), or our own."""
-    given_server = os.environ.get("SEALIFT_TEST_SQLSERVER")
-    if given_server:
-        yield _parts(shlex.split(given_server))
-        return
-    if not SERVER.exists():
-        pytest.skip("no SQL Server: set SEALIFT_TEST_SQLSERVER")
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        environment = os.environ | {"TDS_SERVER_PROGRAMS": f"{tempfile.gettempdir()}/tds-server-programs"}
-        command = [str(SERVER), "start", f"{folder}/server"]
-        started = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if started.returncode:
-            pytest.skip(f"the test server does not start here: {started.stderr.strip()}")
-        try:
-            yield _parts(started.stdout.split())
-        finally:
-            subprocess.run([str(SERVER), "stop", f"{folder}/server"], env=environment, check=True, capture_output=True)
+def server() -> Iterator[Server]:
+    with running_server() as found:
+        yield found
 
 
 @pytest.fixture
