@@ -8,7 +8,6 @@ import csv
 import io
 import json
 import random
-import time
 import unicodedata
 import uuid
 from collections.abc import Callable, Iterator
@@ -196,9 +195,7 @@ def test_three_thousand_values_of_each_type_are_what_python_says(sql: Sql, tmp_p
     fields = ", ".join(f"{{column: {name}, optional: true}}" for name in TYPES)
 
     one = feed(tmp_path, columns, fields=fields)
-    began = time.monotonic()
     lines = rows(sql, stage_query(one, DAY))
-    print("query", time.monotonic() - began)
     found = list(csv.reader(io.StringIO(written(one, lines).decode(), newline=""), delimiter=";"))
 
     assert len(found) == VALUES + 1
