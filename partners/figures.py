@@ -12,7 +12,9 @@ from datetime import date
 from decimal import Decimal, InvalidOperation, localcontext
 
 UNIT = 10**12
-_IN_NO_ZONE = "it is in no zone; a timestamp needs zone: UTC (or such as +02:00), a date or a window a view that converts it"
+_IN_NO_ZONE = (
+    "it is in no zone; a timestamp needs zone: UTC (or such as +02:00), a date or a window a view that converts it"
+)
 _FLOATING = "write stored: float if its column has the decimals of its values, or cast it to decimal in a view"
 # What a feed says about a column of SQL Server whose type it does not expect.
 _REMEDIES = {

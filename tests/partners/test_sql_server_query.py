@@ -1,6 +1,6 @@
 """The staged query in T-SQL on a real server: every value arrives as it is, or is refused with its column and rule."""
 
-# ruff: noqa: E501, S608 - a layout reads best on one line; the tests write their own tables
+# ruff: noqa: E501, DTZ001, RUF001 - a layout reads best on one line; types without a zone and look-alike letters are on purpose
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import csv
 import io
 import json
 import random
+import re
+import threading
 import unicodedata
 import uuid
 from collections.abc import Callable, Iterator
@@ -202,3 +204,317 @@ def test_three_thousand_values_of_each_type_are_what_python_says(sql: Sql, tmp_p
     for index, (name, (_, _, _, shown)) in enumerate(TYPES.items()):
         for n, value in enumerate(made[name]):
             assert found[n][index] == ("" if value is None else shown(value)), (name, n)
+
+
+# What would change is refused, with its column and rule
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "column", "words"),
+    [
+        ("decimal(9,3)", "1.005", "type: decimal, scale: 2", "has more decimals than its column states"),
+        ("money", "0.0001", "type: decimal, scale: 2", "has more decimals than its column states"),
+        ("decimal(9,3)", "1.5", "type: integer", "has more decimals than its column states"),
+        ("decimal(38,0)", "'99999999999999999999999999999999999999'", "type: decimal, scale: 2", "is out of the range of 38 digits"),
+        ("float", "0.1e0 + 0.2e0", "type: decimal, scale: 1, stored: float", "is no exact decimal"),
+        ("float", "1e300", "type: decimal, scale: 1, stored: float", "is out of the range of 38 digits"),
+        ("nvarchar(9)", "N'a' + nchar(9)", "type: text", "holds a control character"),
+        ("nvarchar(9)", "N'a' + nchar(133)", "type: text", "holds a control character"),
+        ("nvarchar(9)", "nchar(8232)", "type: text", "holds a control character"),
+        ("datetimeoffset", "'0001-01-01 00:00:00 +14:00'", "type: timestamp", "is not a date and time"),
+        # Types of the table
+        ("float", "0.5", "type: decimal, scale: 1", "column m is of type float in the table: write stored: float"),
+        ("real", "0.5", "type: integer", "column m is of type real in the table"),
+        ("datetime2", "'2026-11-27'", "type: timestamp", "column m is of type datetime2 in the table: it is in no zone"),
+        ("datetime", "'2026-11-27'", "type: date", "column m is of type datetime in the table"),
+        ("time", "'10:11'", "type: text", "column m is of type time in the table: write type: text, stored: time"),
+        ("money", "1", "type: text", "column m is of type money in the table"),
+        ("datetimeoffset", "'2026-11-27'", "type: timestamp, zone: UTC", "column m is of type datetimeoffset in the table"),
+        ("xml", "'<a/>'", "type: text", "column m is of type xml in the table: convert it in a view"),
+        ("sql_variant", "1", "type: text", "column m is of type sql_variant in the table"),
+        ("ntext", "N'a'", "type: text", "column m is of type ntext in the table"),
+    ],
+)  # fmt: skip
+def test_value_or_type_that_no_file_can_hold_is_refused(
+    sql: Sql, tmp_path: Path, kind: str, value: str, column: str, words: str
+) -> None:
+    sql(f"create table t.x (d date, id int, m {kind})")
+    sql(f"insert into t.x select '2026-11-27', 1, {value}")
+    one = feed(tmp_path, f"[{{name: id, type: integer}}, {{name: m, {column}}}]", fields="{column: id}, {column: m}")
+
+    with pytest.raises(FileRefused) as caught:
+        written(one, rows(sql, stage_query(one, DAY)))
+
+    assert words in str(caught.value)
+
+
+def test_nul_half_a_pair_and_hundred_nanoseconds_are_refused(sql: Sql, tmp_path: Path) -> None:
+    sql.skip_on_the_test_server("it keeps neither NUL, nor half a surrogate pair, nor the seventh digit of a second")
+    sql("create table t.x (d date, id int, m nvarchar(9), at datetime2(7))")
+    sql("insert into t.x values ('2026-11-27', 1, nchar(0) + N'a', '2026-11-27'), ('2026-11-27', 2, N'a' + nchar(55357), '2026-11-27'),"
+        " ('2026-11-27', 3, nchar(56832) + nchar(55357), '2026-11-27'), ('2026-11-27', 4, N'😀', '2026-11-27 10:00:00.0000001')")  # fmt: skip
+    one = feed(
+        tmp_path,
+        "[{name: id, type: integer}, m, {name: at, type: timestamp, zone: UTC}]",
+        fields="{column: m}, {column: at}",
+    )
+
+    with pytest.raises(FileRefused) as caught:
+        written(one, rows(sql, stage_query(one, DAY)))
+
+    found = str(caught.value)
+    assert found.count("holds half of a surrogate pair") == 2
+    assert "row 1, record R, field 1 'm': holds a control character" in found
+    assert "row 4, record R, field 2 'at': has more than 6 digits of a second" in found
+
+
+def test_bytes_leave_as_hexadecimal_digits(sql: Sql, tmp_path: Path) -> None:
+    sql.skip_on_the_test_server("convert(.., 2) of binary")
+    sql("create table t.x (d date, id int, b binary(4), v varbinary(max))")
+    sql("insert into t.x values ('2026-11-27', 1, 0x00ff, 0x00ff), ('2026-11-27', 2, null, 0x)")
+    one = feed(
+        tmp_path,
+        "[{name: id, type: integer}, {name: b, stored: binary}, {name: v, stored: binary}]",
+        fields="{column: b, optional: true}, {column: v, optional: true}",
+    )
+
+    assert written(one, rows(sql, stage_query(one, DAY))) == b'"00FF0000";"00FF"\n;""\n'
+
+
+def test_database_s_message_holds_no_value(sql: Sql, tmp_path: Path) -> None:
+    sql(
+        "create table t.x (d date, id int, m nvarchar(40)); insert into t.x values ('2026-11-27', 1, N'SECRET' + nchar(7))"
+    )
+    one = feed(tmp_path, "[{name: id, type: integer}, m]", fields="{column: m}")
+
+    lines = rows(sql, stage_query(one, DAY))
+
+    assert json.loads(lines[0]) == [1, "1", {"refused": "control"}]
+
+
+# Which rows, in which order, with which totals
+
+
+def test_texts_sort_by_their_code_units_and_null_comes_last(sql: Sql, tmp_path: Path) -> None:
+    texts = ["a", "B", "_", "ä", "10", "9", "a ", "A", "b-c", "bc"]
+    sql("create table t.x (d date, id nvarchar(9), n int)")
+    sql(
+        f"insert into t.x values {', '.join(f'''('2026-11-27', N'{text}', 1)''' for text in texts)}, ('2026-11-27', null, 1)"
+    )
+
+    lines = rows(sql, stage_query(feed(tmp_path, "[id]"), DAY))
+
+    assert [json.loads(line)[1] for line in lines[:-1]] == [*sorted(texts), None]
+    assert json.loads(lines[-1])["ties"] == 0
+
+
+def test_filter_takes_texts_that_are_the_same_letter_by_letter(sql: Sql, tmp_path: Path) -> None:
+    sql("create table t.x (d date, id int, k nvarchar(20))")
+    same = ["NORTH", "north", "NORTH ", "NÖRTH", "ＮＯＲＴＨ", "NORTHX", ""]
+    sql(f"insert into t.x values {', '.join(f'''('2026-11-27', {n}, N'{text}')''' for n, text in enumerate(same))}")
+    one = feed(
+        tmp_path,
+        "[{name: id, type: integer}]",
+        more="    where: {k: NORTH}\n    layout: {header: false, line_end: lf}\n",
+    )
+
+    assert written(one, rows(sql, stage_query(one, DAY))) == b"0\n2\n"
+
+
+def test_ties_and_repeated_values_are_counted_by_the_database(sql: Sql, tmp_path: Path) -> None:
+    sql("create table t.x (d date, id nvarchar(9), g int)")
+    sql(
+        "insert into t.x values ('2026-11-27', 'a', 1), ('2026-11-27', 'a', 1), ('2026-11-27', 'A', 2), ('2026-11-27', NULL, 3), ('2026-11-27', 'a ', 4)"
+    )
+    one = feed(
+        tmp_path,
+        "[id, {name: g, type: integer}]",
+        "[g]",
+        fields="{column: id, unique: true, optional: true}, {column: g}",
+    )
+
+    with pytest.raises(FileRefused) as caught:
+        written(one, rows(sql, stage_query(one, DAY)))
+
+    assert "order_by does not decide the order of 2 or more rows" in str(caught.value)
+    assert "column id must be unique, and 1 of its values occur again" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("delete from t.totals where d = '2026-11-29'", "the mart's control totals count 2 rows, the extract 3"),
+        ("update t.totals set total = 0 where d = '2026-11-30'", "the mart's control total of m differs"),
+        ("update t.totals set total = NULL where d = '2026-11-30'", "the mart's control total of m differs"),
+        ("delete from t.totals", "the mart's control totals count 0 rows, the extract 3"),
+        ("delete from t.x where d = '2026-11-28'", "the mart's control totals count 3 rows, the extract 2"),
+        (None, ""),
+    ],
+)
+def test_mart_s_totals_are_read_in_the_same_statement(sql: Sql, tmp_path: Path, change: str | None, words: str) -> None:
+    sql("create table t.x (d date, id int, m money); create table t.totals (d date, n bigint, total decimal(16,3))")
+    sql(
+        "insert into t.x values ('2026-11-27', 1, 1.5), ('2026-11-28', 2, 28.05), ('2026-11-29', 3, 29.05), ('2026-11-30', 4, 30.05)"
+    )
+    sql("insert into t.totals select d, count(*), sum(m) from t.x group by d")
+    one = feed(
+        tmp_path, "[{name: id, type: integer}, {name: m, type: decimal, scale: 2}]", fields="{column: id}, {column: m}",
+        more="    control: {table: t.totals, rows: n, sums: {m: total}}\n",
+    )  # fmt: skip
+
+    if change is None:
+        assert written(one, rows(sql, stage_query(one, DAY))) == b'"1";"1.50"\n'
+        assert written(one, rows(sql, stage_query(one, LONDON.days(SATURDAY, MONDAY)))).count(b"\n") == 3
+        return
+    sql(change)
+    with pytest.raises(FileRefused, match=words):
+        written(one, rows(sql, stage_query(one, LONDON.days(SATURDAY, MONDAY))))
+
+
+def test_blocks_of_hours_take_each_instant_once(sql: Sql, tmp_path: Path) -> None:
+    sql("create table t.x (d date, id int, at datetimeoffset(3))")
+    instants = [datetime(2026, 10, 25, tzinfo=UTC) + timedelta(minutes=15) * n for n in range(16)]
+    sql(
+        f"insert into t.x values {', '.join(f'''('2026-10-25', {n}, '{at:%Y-%m-%d %H:%M:%S} +00:00')''' for n, at in enumerate(instants))}"
+    )
+    more = "    schedule: {every_hours: 1}\n    covers: {hours: 1, column: at}\n    layout: {header: false, line_end: lf}\n"
+    one = feed(tmp_path, "[{name: id, type: integer}]", more=more)
+    zone = Timetable(time_zone="Europe/London", calendar=Calendar(), schedule=one.schedule, covers=one.covers)
+
+    found = [
+        int(json.loads(line)[1])
+        for run in zone.runs(instants[0], instants[0] + timedelta(hours=5))
+        for line in rows(sql, stage_query(one, run.cover))[:-1]
+    ]
+
+    assert found == list(range(16))
+
+
+def test_rows_leave_by_the_time_of_their_load_and_late_ones_are_counted(sql: Sql, tmp_path: Path) -> None:
+    sql("create table t.x (d date, id int, at datetimeoffset(3))")
+    sql("insert into t.x values ('2026-11-26', 1, '2026-11-29 05:00 +00:00'), ('2026-11-26', 2, '2026-11-27 05:00 +00:00'),"
+        " ('2026-11-28', 3, '2026-11-28 22:00 +00:00'), ('2026-11-28', 4, '2026-11-30 06:00 +00:00'), ('2026-11-28', 5, null)")  # fmt: skip
+    one = feed(
+        tmp_path,
+        "[{name: id, type: integer}]",
+        more="    covers: since_last\n    since: 2026-11-25\n    late: {column: at, rows: next}\n    layout: {header: false}\n",
+    )
+    loaded = Loaded(
+        column="at", since=date(2026, 11, 25), before=DAY, seen=datetime(2026, 11, 28, 5, tzinfo=UTC),
+        until=datetime(2026, 11, 30, 5, tzinfo=UTC), takes_late=True,
+    )  # fmt: skip
+
+    lines = rows(sql, stage_query(one, LONDON.days(SATURDAY, date(2026, 11, 29)), loaded))
+
+    assert [json.loads(line)[1] for line in lines[:-1]] == ["1", "3"]
+    control = Control.parse(lines[-1])
+    assert control is not None
+    assert (control.rows, control.late, control.undated) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("covers", ["day", "{hours: 6, column: at}"])
+def test_no_rows_come_with_the_first_and_last_day_of_the_table(sql: Sql, tmp_path: Path, covers: str) -> None:
+    sql("create table t.x (d date, id int, at datetimeoffset(3))")
+    one = feed(
+        tmp_path,
+        "[{name: id, type: integer}]",
+        more=f"    covers: {covers}\n    schedule: {{every_hours: 6}}\n    layout: {{header: false}}\n",
+    )
+    zone = Timetable(time_zone="Europe/London", calendar=Calendar(), schedule=one.schedule, covers=one.covers)
+    query = stage_query(one, zone.cover_at(datetime(2024, 11, 27, tzinfo=UTC)))
+
+    assert json.loads(rows(sql, query)[0])["range"] == [None, None]
+    sql("insert into t.x values ('2026-11-27', 1, '2026-11-27 23:30 -02:00')")
+
+    (line,) = rows(sql, query)
+
+    day = "2026-11-27" if covers == "day" else "2026-11-28"
+    assert json.loads(line)["range"] == [day, day]
+
+
+def test_three_hundred_columns_are_one_row(sql: Sql, tmp_path: Path) -> None:
+    names = [f"c{n}" for n in range(300)]
+    sql(f"create table t.x (d date, id int, {', '.join(f'{name} nvarchar(9)' for name in names)})")
+    sql(f"insert into t.x values ('2026-11-27', 1, {', '.join(repr(name) for name in names)})")
+    one = feed(tmp_path, f"[{', '.join(names)}]", more="    layout: {header: false, line_end: lf}\n")
+
+    assert written(one, rows(sql, stage_query(one, DAY))).decode() == ",".join(names) + "\n"
+
+
+def test_rows_and_totals_are_of_one_state_while_the_table_changes(server: Server, sql: Sql, tmp_path: Path) -> None:
+    sql("create table t.x (d date, id int identity, m int)")
+    sql("insert into t.x (d, m) values ('2026-11-27', 1)")
+    for _ in range(9):
+        sql("insert into t.x (d, m) select d, m from t.x")
+    one = feed(tmp_path, "[{name: id, type: integer}, {name: m, type: integer}]", fields="{column: id}, {column: m}")
+    stop, failures = threading.Event(), []
+
+    def change() -> None:
+        other = Sql(server)
+        while not stop.is_set():
+            try:
+                other("insert into t.x (d, m) values ('2026-11-27', 7), ('2026-11-27', -3)")
+                other("update t.x set m = m + 1 where id % 3 = 0")
+            except Exception as error:  # noqa: BLE001 - any fails the test
+                failures.append(error)
+                break
+        other.close()
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        sizes = [written(one, rows(sql, stage_query(one, DAY))).count(b"\n") for _ in range(5)]
+    finally:
+        stop.set()
+        thread.join()
+
+    assert not failures
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > sizes[0], "the table changed meanwhile"
+
+
+# Names and texts are never SQL
+
+HOSTILE = st.text(
+    st.sampled_from("'\"[]`;-/*\\%_ \n\r\t\x00ʼ’＇﹐ﬀ］［a1😀") | st.characters(codec="utf-8"), max_size=12
+)
+
+
+@given(HOSTILE)
+def test_text_is_one_literal_that_ends_where_it_should(text: str) -> None:
+    """Read back by the lexical rules of T-SQL, with no rule of the writer: N'..', '' for a quote, and NCHAR(n)."""
+    found = literal(text)
+    pieces = re.fullmatch(r"\(?((?:N'(?:[^']|'')*'|NCHAR\(\d+\)|(?: \+ ))+)\)?", found)
+    assert pieces is not None
+    letters = re.findall(r"N'((?:[^']|'')*)'|NCHAR\((\d+)\)", pieces[1])
+    assert "".join(chr(int(code)) if code else plain.replace("''", "'") for plain, code in letters) == text
+    assert not re.search(r"\\[\r\n]", found)
+
+
+@given(st.text(st.sampled_from("[]'\";-. a😀") | st.characters(codec="utf-8"), min_size=1, max_size=12))
+def test_name_is_one_name_in_brackets(name: str) -> None:
+    found = identifier(name)
+    assert re.fullmatch(r"\[(?:[^\]]|\]\])*\]", found, re.DOTALL)
+    assert found[1:-1].replace("]]", "]") == name
+
+
+def test_hostile_texts_and_names_select_nothing_else(sql: Sql, tmp_path: Path) -> None:
+    @settings(max_examples=60)
+    @given(st.text(st.sampled_from("'\"[];-/*\\%_ ʼ’＇］［a1"), max_size=12))
+    def check(text: str) -> None:
+        assert sql(f"select {literal(text)} as {identifier('x' + text)}") == [[text]]
+
+    check()
+    sql("create table t.x (d date, id int, k nvarchar(90)); insert into t.x values ('2026-11-27', 1, N'a')")
+    for text in ("a' OR 1=1 --", "a'; drop table t.x;--", "aʼ OR 1=1 --", "a' + N'", "a]; drop table t.x;--"):
+        one = feed(tmp_path, "[{name: id, type: integer}]").model_copy(update={"where": {"k": text}})
+        assert len(rows(sql, stage_query(one, DAY))) == 1
+    assert sql("select count(*) from t.x") == [[1]]
+
+
+@pytest.mark.parametrize("name", ["a]b", "a'b", 'a"b', "a;--", "a b", "aʼ", "ａ", "a\u0000"])
+def test_partner_file_takes_plain_names_only(tmp_path: Path, name: str) -> None:
+    from partners import PartnerInvalid
+
+    with pytest.raises(PartnerInvalid):
+        feed(tmp_path, f"[{{name: {json.dumps(name)}}}]")
