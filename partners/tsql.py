@@ -143,6 +143,7 @@ def _known(extract: Extract) -> str:
         "tail": f"CASE WHEN LEN({first}) = 2 THEN N'%[^' + {heads} + N'][' + {tails} + N']%' END",
     }
     members = [
+        "COUNT(*) AS columns",  # one row, also for a feed without texts
         *(f"({pattern}) {_BINARY} AS {name}" for name, pattern in patterns.items()),
         *(
             f"MAX(CASE WHEN LOWER(c.name) {_BINARY} = {literal(column.name.lower())} THEN t.name END) AS k{number}"

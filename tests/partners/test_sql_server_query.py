@@ -209,43 +209,75 @@ def test_three_thousand_values_of_each_type_are_what_python_says(sql: Sql, tmp_p
 # What would change is refused, with its column and rule
 
 
-@pytest.mark.parametrize(
-    ("kind", "value", "column", "words"),
-    [
-        ("decimal(9,3)", "1.005", "type: decimal, scale: 2", "has more decimals than its column states"),
-        ("money", "0.0001", "type: decimal, scale: 2", "has more decimals than its column states"),
-        ("decimal(9,3)", "1.5", "type: integer", "has more decimals than its column states"),
-        ("decimal(38,0)", "'99999999999999999999999999999999999999'", "type: decimal, scale: 2", "is out of the range of 38 digits"),
-        ("float", "0.1e0 + 0.2e0", "type: decimal, scale: 1, stored: float", "is no exact decimal"),
-        ("float", "1e300", "type: decimal, scale: 1, stored: float", "is out of the range of 38 digits"),
-        ("nvarchar(9)", "N'a' + nchar(9)", "type: text", "holds a control character"),
-        ("nvarchar(9)", "N'a' + nchar(133)", "type: text", "holds a control character"),
-        ("nvarchar(9)", "nchar(8232)", "type: text", "holds a control character"),
-        ("datetimeoffset", "'0001-01-01 00:00:00 +14:00'", "type: timestamp", "is not a date and time"),
-        # Types of the table
-        ("float", "0.5", "type: decimal, scale: 1", "column m is of type float in the table: write stored: float"),
-        ("real", "0.5", "type: integer", "column m is of type real in the table"),
-        ("datetime2", "'2026-11-27'", "type: timestamp", "column m is of type datetime2 in the table: it is in no zone"),
-        ("datetime", "'2026-11-27'", "type: date", "column m is of type datetime in the table"),
-        ("time", "'10:11'", "type: text", "column m is of type time in the table: write type: text, stored: time"),
-        ("money", "1", "type: text", "column m is of type money in the table"),
-        ("datetimeoffset", "'2026-11-27'", "type: timestamp, zone: UTC", "column m is of type datetimeoffset in the table"),
-        ("xml", "'<a/>'", "type: text", "column m is of type xml in the table: convert it in a view"),
-        ("sql_variant", "1", "type: text", "column m is of type sql_variant in the table"),
-        ("ntext", "N'a'", "type: text", "column m is of type ntext in the table"),
-    ],
-)  # fmt: skip
-def test_value_or_type_that_no_file_can_hold_is_refused(
-    sql: Sql, tmp_path: Path, kind: str, value: str, column: str, words: str
-) -> None:
-    sql(f"create table t.x (d date, id int, m {kind})")
-    sql(f"insert into t.x select '2026-11-27', 1, {value}")
-    one = feed(tmp_path, f"[{{name: id, type: integer}}, {{name: m, {column}}}]", fields="{column: id}, {column: m}")
+REFUSED = [
+    ("decimal(9,3)", "1.005", "type: decimal, scale: 2", "has more decimals than its column states"),
+    ("money", "0.0001", "type: decimal, scale: 2", "has more decimals than its column states"),
+    ("decimal(9,3)", "1.5", "type: integer", "has more decimals than its column states"),
+    (
+        "decimal(38,0)",
+        "'99999999999999999999999999999999999999'",
+        "type: decimal, scale: 2",
+        "is out of the range of 38 digits",
+    ),
+    ("float", "0.1e0 + 0.2e0", "type: decimal, scale: 1, stored: float", "or is no exact decimal"),
+    ("float", "1e300", "type: decimal, scale: 1, stored: float", "is out of the range of 38 digits"),
+    ("nvarchar(9)", "N'SECRET' + nchar(9)", "type: text", "holds a control character"),
+    ("nvarchar(9)", "N'a' + nchar(133)", "type: text", "holds a control character"),
+    ("nvarchar(9)", "nchar(8232)", "type: text", "holds a control character"),
+    ("datetimeoffset", "'0001-01-01 00:00:00 +14:00'", "type: timestamp", "is not a date and time"),
+]
+ALIENS = [
+    ("float", "type: decimal, scale: 1", "is of type float in the table: write stored: float"),
+    ("real", "type: integer", "is of type real in the table"),
+    ("datetime2", "type: timestamp", "is of type datetime2 in the table: it is in no zone"),
+    ("datetime", "type: date", "is of type datetime in the table"),
+    ("time", "type: text", "is of type time in the table: write type: text, stored: time"),
+    ("money", "type: text", "is of type money in the table"),
+    ("datetimeoffset", "type: timestamp, zone: UTC", "is of type datetimeoffset in the table"),
+    ("int", "type: date", "is of type int in the table"),
+    ("xml", "type: text", "is of type xml in the table: convert it in a view"),
+    ("sql_variant", "type: text", "is of type sql_variant in the table"),
+    ("ntext", "type: text", "is of type ntext in the table"),
+]
+
+
+def test_value_that_no_file_can_hold_is_refused_by_column_and_rule(sql: Sql, tmp_path: Path) -> None:
+    sql(f"create table t.x (d date, id int, {', '.join(f'm{n} {kind}' for n, (kind, *_) in enumerate(REFUSED))})")
+    for n, (_, value, _, _) in enumerate(REFUSED):
+        sql(f"insert into t.x (d, id, m{n}) select '2026-11-27', {n}, {value}")
+    columns = ", ".join(f"{{name: m{n}, {column}}}" for n, (_, _, column, _) in enumerate(REFUSED))
+    fields = ", ".join(f"{{column: m{n}, optional: true}}" for n in range(len(REFUSED)))
+    one = feed(tmp_path, f"[{{name: id, type: integer}}, {columns}]", fields=fields)
+
+    lines = rows(sql, stage_query(one, DAY))
+    with pytest.raises(FileRefused) as caught:
+        written(one, lines)
+
+    found = str(caught.value)
+    for n, (*_, words) in enumerate(REFUSED):
+        reasons = [line for line in found.splitlines() if f"'m{n}'" in line]
+        assert any(f"row {n + 1}, record R, field {n + 1} 'm{n}': " in line and words in line for line in reasons), (
+            n,
+            found,
+        )
+    assert "SECRET" not in found
+    assert "SECRET" not in "".join(lines), "a refused value does not even leave the database"
+
+
+def test_type_that_the_feed_does_not_state_is_refused_by_name(sql: Sql, tmp_path: Path) -> None:
+    sql(
+        f"create table t.x (d date, id int, k date, {', '.join(f'm{n} {kind}' for n, (kind, *_) in enumerate(ALIENS))})"
+    )
+    sql("insert into t.x (d, id) values ('2026-11-27', 1)")
+    columns = ", ".join(f"{{name: m{n}, {column}}}" for n, (_, column, _) in enumerate(ALIENS))
+    one = feed(tmp_path, f"[{{name: id, type: integer}}, {columns}]", fields="{column: id}")
 
     with pytest.raises(FileRefused) as caught:
         written(one, rows(sql, stage_query(one, DAY)))
 
-    assert words in str(caught.value)
+    for n, (*_, words) in enumerate(ALIENS):
+        assert f"column m{n} {words}" in str(caught.value)
+    assert "column id" not in str(caught.value)
 
 
 def test_nul_half_a_pair_and_hundred_nanoseconds_are_refused(sql: Sql, tmp_path: Path) -> None:
@@ -279,17 +311,6 @@ def test_bytes_leave_as_hexadecimal_digits(sql: Sql, tmp_path: Path) -> None:
     )
 
     assert written(one, rows(sql, stage_query(one, DAY))) == b'"00FF0000";"00FF"\n;""\n'
-
-
-def test_database_s_message_holds_no_value(sql: Sql, tmp_path: Path) -> None:
-    sql(
-        "create table t.x (d date, id int, m nvarchar(40)); insert into t.x values ('2026-11-27', 1, N'SECRET' + nchar(7))"
-    )
-    one = feed(tmp_path, "[{name: id, type: integer}, m]", fields="{column: m}")
-
-    lines = rows(sql, stage_query(one, DAY))
-
-    assert json.loads(lines[0]) == [1, "1", {"refused": "control"}]
 
 
 # Which rows, in which order, with which totals
@@ -340,18 +361,14 @@ def test_ties_and_repeated_values_are_counted_by_the_database(sql: Sql, tmp_path
     assert "column id must be unique, and 1 of its values occur again" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ("delete from t.totals where d = '2026-11-29'", "the mart's control totals count 2 rows, the extract 3"),
-        ("update t.totals set total = 0 where d = '2026-11-30'", "the mart's control total of m differs"),
-        ("update t.totals set total = NULL where d = '2026-11-30'", "the mart's control total of m differs"),
-        ("delete from t.totals", "the mart's control totals count 0 rows, the extract 3"),
-        ("delete from t.x where d = '2026-11-28'", "the mart's control totals count 3 rows, the extract 2"),
-        (None, ""),
-    ],
-)
-def test_mart_s_totals_are_read_in_the_same_statement(sql: Sql, tmp_path: Path, change: str | None, words: str) -> None:
+CHANGES = [
+    ("update t.totals set total = NULL where d = '2026-11-30'", "the mart's control total of m differs"),
+    ("delete from t.totals where d = '2026-11-29'", "the mart's control totals count 2 rows, the extract 3"),
+    ("delete from t.totals", "the mart's control totals count 0 rows, the extract 3"),
+]
+
+
+def test_mart_s_totals_are_read_in_the_same_statement(sql: Sql, tmp_path: Path) -> None:
     sql("create table t.x (d date, id int, m money); create table t.totals (d date, n bigint, total decimal(16,3))")
     sql(
         "insert into t.x values ('2026-11-27', 1, 1.5), ('2026-11-28', 2, 28.05), ('2026-11-29', 3, 29.05), ('2026-11-30', 4, 30.05)"
@@ -362,13 +379,13 @@ def test_mart_s_totals_are_read_in_the_same_statement(sql: Sql, tmp_path: Path, 
         more="    control: {table: t.totals, rows: n, sums: {m: total}}\n",
     )  # fmt: skip
 
-    if change is None:
-        assert written(one, rows(sql, stage_query(one, DAY))) == b'"1";"1.50"\n'
-        assert written(one, rows(sql, stage_query(one, LONDON.days(SATURDAY, MONDAY)))).count(b"\n") == 3
-        return
-    sql(change)
-    with pytest.raises(FileRefused, match=words):
-        written(one, rows(sql, stage_query(one, LONDON.days(SATURDAY, MONDAY))))
+    assert written(one, rows(sql, stage_query(one, DAY))) == b'"1";"1.50"\n'
+    days = stage_query(one, LONDON.days(SATURDAY, MONDAY))
+    assert written(one, rows(sql, days)).count(b"\n") == 3
+    for change, words in CHANGES:
+        sql(change)
+        with pytest.raises(FileRefused, match=words):
+            written(one, rows(sql, days))
 
 
 def test_blocks_of_hours_take_each_instant_once(sql: Sql, tmp_path: Path) -> None:
@@ -463,7 +480,7 @@ def test_rows_and_totals_are_of_one_state_while_the_table_changes(server: Server
     thread = threading.Thread(target=change)
     thread.start()
     try:
-        sizes = [written(one, rows(sql, stage_query(one, DAY))).count(b"\n") for _ in range(5)]
+        sizes = [written(one, rows(sql, stage_query(one, DAY))).count(b"\n") for _ in range(3)]
     finally:
         stop.set()
         thread.join()
@@ -506,7 +523,7 @@ def test_hostile_texts_and_names_select_nothing_else(sql: Sql, tmp_path: Path) -
 
     check()
     sql("create table t.x (d date, id int, k nvarchar(90)); insert into t.x values ('2026-11-27', 1, N'a')")
-    for text in ("a' OR 1=1 --", "a'; drop table t.x;--", "aʼ OR 1=1 --", "a' + N'", "a]; drop table t.x;--"):
+    for text in ("a' OR 1=1 --", "aʼ; drop table t.x;--"):
         one = feed(tmp_path, "[{name: id, type: integer}]").model_copy(update={"where": {"k": text}})
         assert len(rows(sql, stage_query(one, DAY))) == 1
     assert sql("select count(*) from t.x") == [[1]]
