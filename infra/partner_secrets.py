@@ -6,18 +6,20 @@ changed grant in review, and no name is typed twice. Hooks, CI and `deploy plan`
     certificate, escrow_certificate   the app, which wraps file keys for them
     sftp.private_key                  the app; the factory too where a feed takes the route adf
     sftp.password                     the app: Data Factory's route signs in with a key
+    password of a feed's source       the factory, which reads that SQL Server
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fault import Fault
 from partners.loading import load_partners
 from partners.model import Partner
+from partners.sources import Source, load_sources
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTNERS = ROOT / "partners"
@@ -28,6 +30,7 @@ KINDS = {
     "escrow": "escrow certificate",
     "sftp-key": "SFTP key",
     "sftp-password": "SFTP password",
+    "source-password": "SQL Server password",
 }
 
 
@@ -54,20 +57,26 @@ class PartnerSecret:
 def derive(folder: Path = PARTNERS) -> list[PartnerSecret]:
     """Return the secrets that a folder's partner files name, by name. Raises PartnerInvalid and SecretsUnclear."""
     found: dict[str, PartnerSecret] = {}
+    sources = load_sources(folder)
     for partner in load_partners(folder=folder):
-        for secret in _named_by(partner):
+        for secret in _named_by(partner, sources):
             key = secret.name.lower()  # Key Vault knows no case
             found[key] = _merge(found[key], secret) if key in found else secret
     return sorted(found.values(), key=lambda secret: secret.name)
 
 
-def _named_by(partner: Partner) -> Iterator[PartnerSecret]:
+def _named_by(partner: Partner, sources: Mapping[str, Source]) -> Iterator[PartnerSecret]:
     by_adf = any(feed.route == "adf" for feed in partner.feeds.values())
     named = [
         ("certificate", partner.certificate, ("app",)),
         ("escrow", partner.escrow_certificate, ("app",)),
         ("sftp-key", partner.sftp.private_key, ("app", "factory") if by_adf else ("app",)),
         ("sftp-password", partner.sftp.password, ("app",)),
+        *(
+            ("source-password", sources[feed.source].password, ("factory",))
+            for feed in partner.feeds.values()
+            if feed.source in sources
+        ),
     ]
     for kind, name, readers in named:
         if name and name.lower() in OURS:

@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -96,7 +96,14 @@ class Connection:
 class Stack:
     """A context manager: `with Stack() as stack`. `on_ready(name, seconds, address)` hears of each service that is up."""
 
-    def __init__(self, on_ready: Ready = lambda _name, _seconds, _address: None) -> None:
+    def __init__(
+        self,
+        on_ready: Ready = lambda _name, _seconds, _address: None,
+        *,
+        partner_files: Path = FOLDER,
+        databases: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`databases` says how Data Factory signs in to SQL Servers of `sources.yaml` here, where it has no identity."""
         place = TemporaryFolder()
         self.folder = place.path
         self._on_ready = on_ready
@@ -108,9 +115,10 @@ class Stack:
         self.azurite = Azurite(self.folder / "azurite", self.ca)
         self.vault = KeyVault(self.ca, self.identity, folder=self.folder / "vault")
         self.function_key = secrets.token_urlsafe(32)
-        self.files = {partner.name: partner for partner in load_partners()}
+        self._partner_files, self._databases = partner_files, dict(databases or {})
+        self.files = {partner.name: partner for partner in load_partners(folder=partner_files)}
         self.partners = {name: self._home(partner) for name, partner in self.files.items()}
-        self.secrets = derive(FOLDER)
+        self.secrets = derive(partner_files)
 
     def __enter__(self) -> Self:
         try:
@@ -202,7 +210,8 @@ class Stack:
                 "raw_storage": {"serviceEndpoint": self.azurite.blob_url(RAW)},
                 "encrypted_storage": {"serviceEndpoint": self.azurite.blob_url(ENCRYPTED)},
                 "function_app": {"functionAppUrl": self.function.url},
-            },
+            }
+            | {name: self._databases for name in ("azure_sql", "sql_server") if self._databases},
             function_url=self.function.url,
             function_key=self.function_key,
             accounts=[f"{self.azurite.blob_url(name)} {self.azurite.queue_url(name)}" for name in CONTAINERS],
@@ -306,7 +315,7 @@ class Stack:
             "EncryptedStorage__blobServiceUri": self.azurite.blob_url(ENCRYPTED),
             "KEY_VAULT_URL": self.vault.url,
             "PARTNER_SFTP": self._addresses(),
-            "PARTNERS_FOLDER": str(FOLDER),
+            "PARTNERS_FOLDER": str(self._partner_files),
             "MONITOR": "on",
         }
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import re
-import socket
 import struct
 import threading
 import uuid
@@ -32,7 +30,7 @@ from factory_support import (
     secret,
     to,
 )
-from sql_server import Server, running_server
+from sql_server import CuttingProxy, Server, running_server
 
 from adf_runner import ActivityFailed, PipelineRun, factory_from_documents, run_pipeline
 from adf_runner.activities.table import HANDLERS
@@ -464,50 +462,6 @@ def test_cancelling_a_run_ends_its_query(cloud: Cloud, server: dict[str, str]) -
     thread.join(20)
 
     assert (thread.is_alive(), frame.run.status) == (False, "Cancelled")
-
-
-class CuttingProxy:
-    """Passes bytes on to a server, and cuts its first connection after `limit` bytes of answers."""
-
-    def __init__(self, host: str, port: int, limit: int) -> None:
-        self._target, self._limit = (host, port), limit
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.connections = 0
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            upstream = socket.create_connection(self._target)
-            limit = self._limit if self.connections == 1 else 10**12
-            pairs = ((client, upstream, 10**12), (upstream, client, limit))
-            for thread in [threading.Thread(target=self._pass, args=pair) for pair in pairs]:
-                self._threads.append(thread)
-                thread.start()
-
-    def _pass(self, source: socket.socket, target: socket.socket, limit: int) -> None:
-        passed = 0
-        with contextlib.suppress(OSError):
-            while (piece := source.recv(16384)) and passed < limit:
-                target.sendall(piece)
-                passed += len(piece)
-        for end in (source, target):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        target.close()
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(10)
 
 
 def test_a_connection_that_breaks_in_a_copy_is_retried_and_leaves_nothing(cloud: Cloud, server: dict[str, str]) -> None:

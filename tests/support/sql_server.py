@@ -5,10 +5,13 @@ The driver is an extra: import this module after `pytest.importorskip("pytds")`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
+import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,3 +94,47 @@ def connected(server: Server) -> Iterator[Sql]:
         yield sql
     finally:
         sql.close()
+
+
+class CuttingProxy:
+    """Passes bytes on to a server, and cuts its first connection after `limit` bytes of answers."""
+
+    def __init__(self, host: str, port: int, limit: int) -> None:
+        self._target, self._limit = (host, port), limit
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.connections = 0
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            upstream = socket.create_connection(self._target)
+            limit = self._limit if self.connections == 1 else 10**12
+            pairs = ((client, upstream, 10**12), (upstream, client, limit))
+            for thread in [threading.Thread(target=self._pass, args=pair) for pair in pairs]:
+                self._threads.append(thread)
+                thread.start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, limit: int) -> None:
+        passed = 0
+        with contextlib.suppress(OSError):
+            while (piece := source.recv(16384)) and passed < limit:
+                target.sendall(piece)
+                passed += len(piece)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        target.close()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(10)
