@@ -210,8 +210,8 @@ class Stack:
                 "raw_storage": {"serviceEndpoint": self.azurite.blob_url(RAW)},
                 "encrypted_storage": {"serviceEndpoint": self.azurite.blob_url(ENCRYPTED)},
                 "function_app": {"functionAppUrl": self.function.url},
-            }
-            | {name: self._databases for name in ("azure_sql", "sql_server") if self._databases},
+                **{name: self._databases for name in ("azure_sql", "sql_server") if self._databases},
+            },
             function_url=self.function.url,
             function_key=self.function_key,
             accounts=[f"{self.azurite.blob_url(name)} {self.azurite.queue_url(name)}" for name in CONTAINERS],

@@ -49,10 +49,17 @@ def server() -> Iterator[Server]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def connection(server: Server) -> Iterator[Sql]:
+    """One for all tests: the test server takes seconds for the first statement of this kind on a connection."""
+    with connected(server) as found:
+        yield found
+
+
 @pytest.fixture
-def sql(server: Server) -> Iterator[Sql]:
-    with connected(server) as connection:
-        yield connection
+def sql(connection: Sql) -> Sql:
+    connection.clear()
+    return connection
 
 
 def feed(folder: Path, columns: str, order_by: str = "[id]", more: str = "", fields: str = "") -> Feed:

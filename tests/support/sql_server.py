@@ -73,6 +73,11 @@ class Sql:
             pass
         return list(cursor.fetchall()) if cursor.description else []
 
+    def clear(self) -> None:
+        """Drop the tables of a test before."""
+        for name in ("t.x", "t.totals"):
+            self(f"drop table if exists {name}")
+
     def skip_on_the_test_server(self, why: str) -> None:
         """Skip, by name, what the test server is known to answer otherwise than SQL Server."""
         if "Babelfish" in str(self("select @@version")[0][0]):
@@ -88,9 +93,8 @@ def connected(server: Server) -> Iterator[Sql]:
     sql = Sql(server)
     try:
         sql("if schema_id(N't') is null exec(N'create schema t')")
-        sql("drop table if exists t.x")
-        sql("drop table if exists t.totals")
         sql("set transaction isolation level snapshot")
+        sql.clear()
         yield sql
     finally:
         sql.close()
