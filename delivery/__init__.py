@@ -11,7 +11,6 @@ decide what to send, or keep a record beyond the `Journal` it is given.
 from __future__ import annotations
 
 from delivery.answers import AnswerRule, FileAnswer, FileVerdict, ReceiptAnswer, SentFile, Verdict, poll_answers
-from delivery.connection import LEGACY, ConnectionSettings
 from delivery.deliver import deliver
 from delivery.errors import (
     AuthenticationRefused,
@@ -42,6 +41,7 @@ from delivery.errors import (
 from delivery.keys import parse_host_key
 from delivery.policy import Policy, TemporaryName
 from delivery.progress import Journal, MemoryJournal, Record
+from delivery.settings import LEGACY, ConnectionSettings
 from delivery.source import BytesSource, FileSource, Source
 
 __all__ = [

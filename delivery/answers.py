@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 from string import Formatter
 from typing import Literal
 
-from delivery.connection import ConnectionSettings, connect
 from delivery.errors import Unusable
 from delivery.folders import list_folder, read_small
+from delivery.settings import ConnectionSettings
 
 Said = Literal["accepted", "rejected"]
 _LONGEST_REASON = 500
@@ -144,6 +144,8 @@ def poll_answers(
     after: float = 0,
 ) -> Verdict:
     """Look once, over one connection, and judge what the partner wrote later than `after`, by its own clock."""
+    from delivery.connection import connect  # loads paramiko
+
     folders: dict[str, dict[str, bytes]] = {}
     newest = 0
     with connect(settings) as connection:

@@ -19,13 +19,14 @@ from typing import Any, Literal, TypeVar
 import paramiko
 
 from delivery import wire
-from delivery.connection import Connection, ConnectionSettings, log_in, negotiate, open_socket, shown_host_key
+from delivery.connection import Connection, log_in, negotiate, open_socket, shown_host_key
 from delivery.deliver import deliver
 from delivery.errors import DeliveryError, HostKeyMismatch, RemoteRefused
 from delivery.folders import list_folder, read_small, refused
 from delivery.keys import describe_private_key, load_private_key, parse_host_key
 from delivery.policy import Policy
 from delivery.session import Session, Step
+from delivery.settings import ConnectionSettings
 from delivery.source import Source
 from delivery.upload import space
 from delivery.wire import Handle, Names, Status

@@ -6,15 +6,19 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-from delivery.connection import Connection, ConnectionSettings, connect
 from delivery.errors import DeadlinePassed, DeliveryError, LoginBroken, OpenRefused, Outcome, Unusable
 from delivery.policy import Policy
 from delivery.progress import Journal
 from delivery.session import Story
+from delivery.settings import ConnectionSettings
 from delivery.source import AHEAD, RANGE_BYTES, Source, range_bytes, readers
 from delivery.split import send_split
 from delivery.upload import Job, send
+
+if TYPE_CHECKING:
+    from delivery.connection import Connection
 
 _BUDGET_BYTES = 2 * (AHEAD + 1) * RANGE_BYTES  # of sources held in memory by all the files in flight
 _LONGEST_WAIT = 60.0
@@ -84,6 +88,8 @@ class _Delivery:
         return [job.outcome for job in self._jobs.values() if job.outcome is not None]
 
     def until_done(self, pool: ThreadPoolExecutor, sleep: Callable[[float], None]) -> None:
+        from delivery.connection import connect  # loads paramiko
+
         failures, logins, before = 0, 0, self._moved()
         while any(job.outcome is None for job in self._jobs.values()):
             self._under_way, finished = 0, len(self.outcomes)

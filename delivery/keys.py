@@ -14,13 +14,16 @@ import io
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from delivery.errors import BadHostKey, BadPrivateKey
+
+if TYPE_CHECKING:
+    import paramiko
 
 KEYS_KEPT = 16
 
@@ -99,6 +102,8 @@ def load_private_key(text: str | bytes, passphrase: str | None = None) -> parami
     The last keys are kept: reading one takes longer than a login, for its numbers are checked. A key that is replaced has
     another text.
     """
+    import paramiko  # a quarter of the app's start; most invocations deliver nothing
+
     data = _pem(text)
     password = passphrase.encode() if passphrase else None
     try:

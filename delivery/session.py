@@ -18,16 +18,15 @@ import struct
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
-
-import paramiko
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from delivery import wire
 from delivery.errors import DeliveryError, ProtocolViolation, RemoteRefused
-from delivery.packets import Buffer
-from delivery.pipe import Pipe
-from delivery.watchdog import Watchdog
 from delivery.wire import Extended, Limits, Reply, Request, Status
+
+if TYPE_CHECKING:  # they load paramiko; stories are defined without a connection
+    from delivery.packets import Buffer
+    from delivery.pipe import Pipe
 
 T = TypeVar("T")
 
@@ -84,10 +83,10 @@ class _Sent:
 
 
 class Session:
-    """The SFTP protocol on one channel, watched by `watchdog`; used by one thread at a time."""
+    """The SFTP protocol on one channel; used by one thread at a time."""
 
-    def __init__(self, watchdog: Watchdog, channel: paramiko.Channel) -> None:
-        self._pipe = Pipe(watchdog, channel)
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
         self._decoder = wire.Decoder()
         self._number = 0
         self._pending: dict[int, _Sent] = {}

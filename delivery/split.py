@@ -6,13 +6,16 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-from delivery.connection import Connection, connect
 from delivery.errors import DeliveryError, Outcome
 from delivery.progress import Span
 from delivery.session import Session
 from delivery.source import AHEAD, Prefetch
 from delivery.upload import Job, Plan, prepare, publish, write
+
+if TYPE_CHECKING:
+    from delivery.connection import Connection
 
 _GOING_ON = Plan([], create=False)  # the file is there: created by the main connection
 _MEMORY_BYTES = 6 << 20  # for what all connections together have read ahead: storage is nearer than the partner
@@ -49,6 +52,8 @@ def send_split(
 
 
 def _help(job: Job, main: Connection, pieces: _Pieces, pool: ThreadPoolExecutor) -> None:
+    from delivery.connection import connect  # loads paramiko, as the main connection has
+
     try:
         with connect(main.settings, deadline=main.watchdog.deadline) as connection:
             _write_pieces(job, connection.session, pieces, pool, None)

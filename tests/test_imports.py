@@ -6,6 +6,7 @@ Imports inside functions and under TYPE_CHECKING count like any other.
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -121,6 +122,15 @@ def test_deployed_package_imports_only_its_libraries(package: str) -> None:
         allowed = EDGES.get(name_of(path), LIBRARIES[package]) | set(MAY_IMPORT) | set(sys.stdlib_module_names)
         found = {name.partition(".")[0] for name in imports_of(path)} - allowed
         assert not found, f"{path.relative_to(ROOT)} imports {', '.join(sorted(found))}"
+
+
+def test_the_app_starts_without_what_only_some_invocations_need() -> None:
+    code = "import sys, function_app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    loaded = set(done.stdout.split())
+    assert "delivery" in loaded
+    assert not loaded & {"paramiko", "invoke", "nacl", "jinja2", "monitor"}
 
 
 @pytest.mark.parametrize("package", DEPLOYED)
