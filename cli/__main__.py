@@ -39,6 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "dbt": ("cli.dbt:main", "run | runs | show | docs | image: dbt on demand"),
     "doctor": ("cli.doctor:main", "what is installed and set up, here or for a stage, and the one next command"),
+    "azure": ("cli.azure:main", "setup | status: from an empty subscription to a stage that is ready, step by step"),
     "deploy": ("infra.deploy:main", "plan | apply | drift | secrets: bring adf/ to Azure"),
     "bench": (
         "cli.develop:bench_main",
