@@ -76,7 +76,7 @@ def show(checks: list[Check], following: str) -> None:
 def after(name: str | None) -> str:
     """Return what to do where all is well."""
     if name:
-        return f"azd env new {name} && python3 -m infra.hooks.stage {name} && azd up   (docs/architecture.md)"
+        return f"./sealift azure setup --stage {name}"
     return "./sealift demo"
 
 
@@ -128,7 +128,7 @@ def stage(name: str) -> Iterator[Check]:
         f"azd environment {name}",
         ["azd", "env", "get-values", "--environment", name],
         lambda text: "deployed" if "SEALIFT_FUNCTION_APP_ID" in text else "made, not deployed",
-        f"azd env new {name} && python3 -m infra.hooks.stage {name}",
+        f"./sealift azure setup --stage {name}",
     )
 
 

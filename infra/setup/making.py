@@ -54,9 +54,9 @@ def make_environment(site: Site) -> None:
         place = ["--subscription", str(site.account["id"]), "--location", site.location]
         tools.run(["azd", "env", "new", site.stage, "--no-prompt", *place])
         site.forget()
-    for name, value in _wanted(site).items():
-        if site.values.get(name) != value:
-            site.azd("env", "set", name, value)
+    pairs = [f"{name}={value}" for name, value in _wanted(site).items() if site.values.get(name) != value]
+    if pairs:
+        site.azd("env", "set", *pairs)
     site.forget()
 
 

@@ -72,7 +72,7 @@ class Site:
         self._values = None
 
     def set_value(self, name: str, value: str) -> None:
-        self.azd("env", "set", name, value)
+        self.azd("env", "set", f"{name}={value}")
         self.forget()
 
     @cached_property

@@ -67,7 +67,7 @@ def test_a_stage_that_is_deployed_and_signed_in_is_all_well(
     assert code == 0, found
     assert found["az is signed in"] == ("ok", "Sub, tenant t-1")
     assert found["azd environment dev"] == ("ok", "deployed")
-    assert following.startswith("azd env new dev")
+    assert following == "./sealift azure setup --stage dev"
 
 
 def test_what_is_missing_for_a_stage_comes_one_by_one(capsys: pytest.CaptureFixture[str], programs: Programs) -> None:

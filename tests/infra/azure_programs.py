@@ -9,7 +9,10 @@ import itertools
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 PROGRAM = """#!{python} -SE
 import sys
@@ -67,17 +70,18 @@ def install(folder: Path, **changes: Any) -> Path:
 def play(name: str, folder: str) -> None:
     """Be one of the programs for one call."""
     arguments = sys.argv[1:]
-    file = Path(folder) / "state.json"
-    with (Path(folder) / "calls").open("a") as calls:
+    with Path(folder, "calls").open("a") as calls:
         calls.write(f"{name} {' '.join(arguments)}\n")
-    state = json.loads(file.read_text())
+    with Path(folder, "state.json").open() as file:
+        state = json.load(file)
     line = f"{name} {' '.join(arguments)}"
     for words, text in state["fails"].items():
         if words in line:
             print(text, file=sys.stderr)
             sys.exit(1)
     answer = (_az if name == "az" else _azd)(arguments, state)
-    file.write_text(json.dumps(state))
+    with Path(folder, "state.json").open("w") as file:
+        json.dump(state, file)
     if answer is not None:
         print(answer if isinstance(answer, str) else json.dumps(answer))
 
@@ -138,7 +142,8 @@ def _azd(arguments: list[str], state: dict[str, Any]) -> Any:
     elif line.startswith("env get-values"):
         return "\n".join(f"{name}={json.dumps(value)}" for name, value in state["environment"].items())
     elif line.startswith("env set"):
-        state["environment"][arguments[2]] = arguments[3]
+        pairs = [argument.partition("=") for argument in arguments[2:] if "=" in argument]
+        state["environment"] |= {name: value for name, _, value in pairs}
     elif line.startswith("provision"):
         state["environment"] |= state["outputs"]
         return "Provisioning Azure resources"
