@@ -9,7 +9,7 @@ from docs.generate import picture
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PAGES = ["architecture", "cost", "runbook", "scaling", "security-model", "roles"]
+PAGES = ["architecture", "azure", "cost", "runbook", "scaling", "security-model", "roles"]
 
 
 @pytest.mark.parametrize(
