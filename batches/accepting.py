@@ -117,7 +117,7 @@ def request_sealing(
         "bytes": sum(file.size_bytes for file in staged),
         "content_sha256": hashlib.sha256(repr(_content(record.staged or [])).encode()).hexdigest(),
     }
-    ledger.note(context, batch, Note("accepted", details=details), once=True)
+    ledger.note(context, batch, Note("accepted", since=record.planned_at, details=details), once=True)
     queue_sealing(context, record)
     drop_extracts(context, batch)
     return record
@@ -219,7 +219,7 @@ def _queue_shaping(context: Context, record: Record, staged: StagedRows, *, deli
     assert record.rows is not None, "the rows were pinned"
     staged = record.rows
     details = {"bytes": staged.size_bytes, "etag": staged.etag}
-    ledger.note(context, record.batch, Note("extracted", details=details), once=True)
+    ledger.note(context, record.batch, Note("extracted", since=record.planned_at, details=details), once=True)
     message = ShapeMessage(
         version=MESSAGE_VERSION,
         batch=record.batch,

@@ -106,6 +106,6 @@ def _write(context: Context, record: Record, verdict: Verdict) -> Answer:
     if answer == mine:
         tell = log_failure if verdict.says == "rejected" else log_event
         tell(f"batch.{verdict.says}", batch=record.batch, delivery=record.delivery)  # a reason may quote a row
-        about = Note(verdict.says, delivery=record.delivery, who=record.batch.partner)
+        about = Note(verdict.says, since=record.planned_at, delivery=record.delivery, who=record.batch.partner)
         ledger.note(context, record.batch, about, once=True)
     return answer

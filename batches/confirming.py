@@ -36,7 +36,12 @@ def confirm(context: Context, record: Record, expected: Iterable[RemoteFile], ar
         receipt = write_receipt(context, record, receipt)
         log_event("batch.delivered", batch=record.batch, delivery=record.delivery, files=len(receipt.files))
     details = {"receipt_sha256": receipt.digest}
-    ledger.note(context, record.batch, Note("delivered", delivery=record.delivery, details=details), once=True)
+    ledger.note(
+        context,
+        record.batch,
+        Note("delivered", since=record.planned_at, delivery=record.delivery, details=details),
+        once=True,
+    )
     purge(context, record)
     return receipt
 

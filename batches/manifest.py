@@ -48,7 +48,9 @@ def finish(context: Context, record: Record, sealed: Mapping[str, SealedFile]) -
     written = _write_manifest(context, record, results, hashlib.sha256(keys).hexdigest())
     # Before the signature, which is the commit mark: a batch that is sealed has its entry.
     details = {"files": len(results), "manifest_sha256": hashlib.sha256(written).hexdigest()}
-    ledger.note(context, record.batch, Note("sealed", who="function-app", details=details), once=True)
+    ledger.note(
+        context, record.batch, Note("sealed", since=record.planned_at, who="function-app", details=details), once=True
+    )
     signature = context.vault.sign(signing_key(), written)
     name = f"{record.batch.folder}/{SIGNATURE}"
     if blobs.write_once(context.stores.encrypted, name, signature) == signature:  # salted, so it is ours or another's

@@ -130,7 +130,7 @@ def resend(context: Context, batch: BatchId, *, reason: str, who: str) -> Record
         return current.model_copy(update={"resends": [*current.resends, wish], "failure": None})
 
     record = records.update(context.stores.batches, batch, add)
-    about = Note("resend asked", delivery=record.delivery, who=who, details={"reason": reason})
+    about = Note("resend asked", since=record.planned_at, delivery=record.delivery, who=who, details={"reason": reason})
     ledger.note(context, batch, about, once=True)
     return record
 

@@ -89,9 +89,11 @@ def plan(context: Context, partner: str, feed: str, window: Window, revision: in
         "files": len(record.files),
         "query_sha256": hashlib.sha256(record.query.encode()).hexdigest(),
     }
-    ledger.note(context, batch, Note("planned", details=details), once=True)
+    ledger.note(context, batch, Note("planned", since=record.planned_at, details=details), once=True)
     if window.force and record.force == window.force:
-        ledger.note(context, batch, Note("forced", details={"reason": record.force}), once=True)
+        ledger.note(
+            context, batch, Note("forced", since=record.planned_at, details={"reason": record.force}), once=True
+        )
     return record
 
 

@@ -53,7 +53,9 @@ def purge(context: Context, record: Record, *, who: str | None = None) -> None:
             "bytes": sum(blob.size for blob in found),
             "listed_sha256": hashlib.sha256(listed.encode()).hexdigest(),
         }
-        ledger.note(context, record.batch, Note("purged", who=who, details=details), once=not found)
+        ledger.note(
+            context, record.batch, Note("purged", since=record.planned_at, who=who, details=details), once=not found
+        )
         now = context.now()
         records.update(
             context.stores.batches,

@@ -240,7 +240,10 @@ class _Shaping:
             "control_totals_agree": True if self._recipe.has_totals else None,
         }
         ledger.note(
-            self._context, record.batch, Note("shaped" if shaped.files else "empty", details=details), once=True
+            self._context,
+            record.batch,
+            Note("shaped" if shaped.files else "empty", since=record.planned_at, details=details),
+            once=True,
         )
         log_event("batch.shaped", batch=record.batch, files=len(shaped.files), rows=shaped.rows)
         return record

@@ -27,8 +27,19 @@ BATCH = BatchId.parse("northwind.accruals.2026-11-21.1")
 def note(world: World, step: str, **changes: Any) -> str:
     context = world.at(changes.pop("now", NOW), run_id=changes.pop("run_id", None))
     once = changes.pop("once", False)
-    known = {name: changes.pop(name) for name in ("delivery", "who") if name in changes}
+    known = {name: changes.pop(name) for name in ("delivery", "who", "since") if name in changes}
     return ledger.note(context, BATCH, Note(step, **known, details=changes), once=once)
+
+
+def ledgers(world: World) -> dict[int, int]:
+    """Return how many lines each blob of the ledger has."""
+    found: dict[int, int] = {}
+    for blob in world.stores.batches.list_blobs(name_starts_with=f"{BATCH.partner}/{BATCH.feed}/ledger."):
+        number = blob.name.removesuffix(".jsonl").rpartition(".")[2]
+        found[int(number) if number.isdigit() else 1] = len(
+            world.stores.batches.download_blob(blob.name).readall().splitlines()
+        )
+    return found
 
 
 def steps(world: World) -> list[str]:
@@ -73,6 +84,93 @@ def test_entries_written_at_the_same_time_make_one_chain(world: World) -> None:
     entries = ledger.read_entries(world.context, BATCH)
     assert sorted(steps(world)) == sorted(f"step {n}" for n in range(36))
     assert ledger.find_break(entries) is None
+
+
+@pytest.mark.parametrize("tail_bytes", [400, 1_000, 1 << 20])
+def test_many_blobs_hold_one_chain(world: World, monkeypatch: pytest.MonkeyPatch, tail_bytes: int) -> None:
+    monkeypatch.setattr(ledger, "VOLUME_LINES", 5)
+    monkeypatch.setattr(ledger, "TAIL_BYTES", tail_bytes)
+    with ThreadPoolExecutor(6) as pool:
+        hashes = list(pool.map(lambda n: note(world, f"step {n}", once=n % 2 == 0), range(17)))
+
+    entries = ledger.read_entries(world.context, BATCH)
+    assert sorted(steps(world)) == sorted(f"step {n}" for n in range(17))
+    assert ledger.find_break(entries) is None
+    assert {entry.sha256 for entry in entries} == set(hashes)
+    assert ledger.head(world.context, BATCH) == entries[-1].sha256
+    assert ledgers(world) == {1: 5, 2: 5, 3: 5, 4: 2}
+
+
+def test_writer_that_was_killed_between_a_new_blob_and_its_first_line_leaves_no_gap(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "VOLUME_LINES", 2)
+    note(world, "one")
+    note(world, "two")
+    world.stores.batches.get_blob_client(f"{BATCH.partner}/{BATCH.feed}/ledger.2.jsonl").create_append_blob()
+    assert ledger.head(world.context, BATCH) == ledger.read_entries(world.context, BATCH)[-1].sha256
+
+    note(world, "three")
+
+    assert steps(world) == ["one", "two", "three"]
+    assert ledger.find_break(ledger.read_entries(world.context, BATCH)) is None
+    assert ledgers(world) == {1: 2, 2: 1}
+
+
+def test_ledger_that_an_older_version_filled_further_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(7):
+        note(world, f"step {number}")
+    monkeypatch.setattr(ledger, "VOLUME_LINES", 5)
+
+    note(world, "later")
+
+    assert ledgers(world) == {1: 7, 2: 1}
+    assert ledger.find_break(ledger.read_entries(world.context, BATCH)) is None
+
+
+def test_entry_that_is_older_than_the_newest_lines_is_not_written_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "TAIL_BYTES", 600)
+    first = note(world, "planned", once=True, since=NOW)
+    for hours in range(1, 9):
+        note(world, f"step {hours}", now=NOW + timedelta(hours=hours))
+
+    assert note(world, "planned", once=True, since=NOW) == first
+    assert steps(world).count("planned") == 1
+
+
+def test_line_larger_than_what_is_read_and_one_that_is_no_entry_fork_no_chain(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "TAIL_BYTES", 300)
+    note(world, "failed", cause="x" * 2000)
+    note(world, "again")
+    entries = ledger.read_entries(world.context, BATCH)
+    assert ledger.find_break(entries) is None
+
+    blob = world.stores.batches.get_blob_client(f"{BATCH.partner}/{BATCH.feed}/ledger.jsonl")
+    blob.append_block(b"garbage\n")
+    note(world, "later")
+
+    entries = ledger.read_entries(world.context, BATCH)
+    assert (entries[-1].content["number"], ledger.find_break(entries)) == (4, 3)
+
+
+def test_a_note_about_a_new_batch_reads_the_newest_lines_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    read_all = ledger._read_all
+    monkeypatch.setattr(ledger, "_read_all", lambda *about: read.append(1) or read_all(*about))
+    monkeypatch.setattr(ledger, "TAIL_BYTES", 2_000)
+    for hours in range(20):
+        note(world, f"step {hours}", now=NOW + timedelta(hours=hours))
+
+    later = NOW + timedelta(hours=21)
+    note(world, "planned", once=True, now=later, since=later)
+
+    assert read == []
+    note(world, "planned", once=True, now=later, since=NOW)
+    assert read == [1]
 
 
 def test_entry_asked_for_once_by_many_is_written_once(world: World) -> None:
