@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from adf_runner.expressions import (
-    FUNCTIONS,
     ExpressionError,
     InvalidSyntax,
     Scope,
@@ -143,34 +142,6 @@ def test_item_outside_of_a_loop_is_an_error_and_a_null_item_is_not() -> None:
 def test_scope_functions_say_when_there_is_nothing_behind_them(call) -> None:
     with pytest.raises(UnknownName):
         evaluate(f"@{call}", EMPTY)
-
-
-def test_exactly_the_documented_functions_exist() -> None:
-    scope_functions = {
-        "pipeline",
-        "variables",
-        "activity",
-        "item",
-        "trigger",
-        "triggerbody",
-        "dataset",
-        "linkedservice",
-    }
-    assert len(set(FUNCTIONS) - scope_functions) == 84
-    assert scope_functions < set(FUNCTIONS)
-    for logic_apps_only in (
-        "formatNumber",
-        "dateDifference",
-        "sort",
-        "reverse",
-        "chunk",
-        "isInt",
-        "body",
-        "outputs",
-        "parameters",
-    ):
-        with pytest.raises(UnknownName, match="unknown function"):
-            evaluate(f"@{logic_apps_only}('x')", EMPTY)
 
 
 def test_unknown_function_names_the_nearest_one_and_points_at_it() -> None:
