@@ -15,16 +15,14 @@ from azure.identity import DefaultAzureCredential
 from batches.sealing_formats import sealing_format
 from cli import partner_layouts, partner_new
 from cli.console import CommandFailed
-from cli.partner_calendars import calendar_faults, calendar_notes
 from cli.partner_kit import assemble_kit, fingerprint
-from cli.partner_tables import table_faults
+from cli.partner_lint import lint
 from delivery import BytesSource, ConnectionSettings
 from delivery.check import Finding, check_server
 from encryption import FileInfo, OpenPgp, Smime, seal
 from encryption.vault import Vault
-from partners import PartnerInvalid, load_partner
-from partners.checking import format_notes, layout_notes
-from partners.loading import EXAMPLES, FOLDER, partner_files
+from partners import load_partner
+from partners.loading import FOLDER
 from partners.model import Partner
 
 _MARKS = {"ok": "+", "note": "!", "failed": "x", "skipped": "-"}
@@ -35,7 +33,8 @@ def main(argv: list[str]) -> int:
     verbs = parser.add_subparsers(
         dest="verb", required=True, metavar="new | lint | schema | preview | render | check | kit"
     )
-    verbs.add_parser("lint", help="read every partner file and say what is wrong")
+    linting = verbs.add_parser("lint", help="read every partner file and say what is wrong")
+    linting.add_argument("--json", action="store_true", help="print what was found as JSON")
     verbs.add_parser("schema", help="print the JSON Schema of a partner file, for editors")
     partner_new.add_verb(verbs)
     partner_layouts.add_verbs(verbs)
@@ -64,48 +63,12 @@ def main(argv: list[str]) -> int:
         print(json.dumps(Partner.model_json_schema(), indent=2))
         return 0
     if arguments.verb == "lint":
-        return lint()
+        return lint(as_json=arguments.json)
     return _check(arguments)
 
 
-def lint(folder: Path = FOLDER) -> int:
-    """Read every partner file, and the examples, and report all faults of all; return 1 when there are any."""
-    faulty = 0
-    for path in [*partner_files(folder), *partner_files(folder / EXAMPLES.name)]:
-        partner, faults, hint = None, [], "correct the name, or build the table in dbt_runner/project"
-        try:
-            partner = load_partner(path.stem, folder=path.parent)
-        except PartnerInvalid as error:
-            faults, hint = str(error).splitlines(), error.hint
-        faults += table_faults(path) if path.parent == folder else []
-        if partner is not None and not faults:
-            faults = [f"{_shown(folder, path)}: {fault}" for fault in calendar_faults(partner, datetime.now(UTC))]
-            hint = "./sealift feeds explain PARTNER FEED [DATE] shows a day"
-        if faults:
-            faulty += 1
-            print("\n".join(f"  x {line}" for line in faults))
-            print(f"    hint: {hint}")
-        elif partner is not None:
-            _show_partner(_shown(folder, path), partner)
-    return 1 if faulty else 0
-
-
-def _shown(folder: Path, path: Path) -> Path:
-    return Path("partners") / path.relative_to(folder)
-
-
-def _show_partner(path: Path, partner: Partner) -> None:
-    print(f"  + {path}: {len(partner.feeds)} feed(s): {', '.join(partner.feeds)}")
-    for name, feed in partner.feeds.items():
-        columns = {column.name: column for column in feed.columns}
-        for note in [*format_notes(feed.format), *layout_notes(feed.full_layout, columns)]:
-            print(f"    ! {name}: {note}")
-    for note in calendar_notes(partner, datetime.now(UTC)):
-        print(f"    ! {note}")
-
-
 def _check(arguments: argparse.Namespace) -> int:
-    _join_kept_services()
+    _join_kept_services(arguments.name)
     partner = load_partner(arguments.name, json.loads(os.environ.get("PARTNER_SFTP") or "{}"))
     feeds = [arguments.feed] if arguments.feed else list(partner.feeds)
     for name in feeds:
@@ -147,7 +110,7 @@ def _settings(partner: Partner, key: Path | None) -> ConnectionSettings:
 
 def _kit(arguments: argparse.Namespace) -> int:
     """Assemble the kit with our public key and a test batch for each format that the partner's feeds use."""
-    _join_kept_services()
+    _join_kept_services(arguments.name)
     partner, now = load_partner(arguments.name), datetime.now(UTC)
     vault, signing_key = _vault(), os.environ.get("SIGNING_KEY", "sealift-signing")
     verification_key = vault.public_key_pem(signing_key)
@@ -180,11 +143,16 @@ def _show(finding: Finding) -> None:
         print(f"    {'':<10} hint: {finding.hint}", flush=True)
 
 
-def _join_kept_services() -> None:
-    """Use the services of `./sealift demo --keep` where they are up, as `./sealift run` does."""
+def _join_kept_services(partner: str) -> None:
+    """Use the services of `./sealift demo --keep` where they are up, as `./sealift run` does. Raises CommandFailed."""
     from local.kept import kept_services
 
     if "KEY_VAULT_URL" not in os.environ and (kept := kept_services()):
+        if (FOLDER / f"{partner}.yaml").exists() and partner not in json.loads(kept.operator["PARTNER_SFTP"]):
+            raise CommandFailed(
+                f"the services that are up were started before there was a partners/{partner}.yaml",
+                "end ./sealift demo --keep with Ctrl-C, and start it again",
+            )
         os.environ.update(kept.operator)
 
 

@@ -229,15 +229,17 @@ def column_entry(name: str, kind: str) -> str | dict[str, str | int]:
 
 def left(name: str, feed: str, form: str) -> None:
     """Print what only people can do, in order."""
-    secret = f"./sealift keys import {name} CERTIFICATE"
-    steps = [
-        f"./sealift partner preview {name} {feed}        look at the file that it will get",
-        "./sealift partner lint                          deadlines of the next 400 days, table and columns",
-        f"{secret}        its {'OpenPGP key' if form == 'openpgp' else 'certificate'} into the vault",
-        f"./sealift partner check {name}                  connect as production does",
-        f"./sealift partner kit {name} --out kit          what the partner receives",
-        f"add {name!r} to `partners` in infra/main.parameters.STAGE.json (docs/runbook.md: Onboard a partner)",
-    ]
+    key = "OpenPGP key" if form == "openpgp" else "certificate"
+    steps = {
+        f"./sealift partner preview {name} {feed}": "look at the file that it will get",
+        "./sealift partner lint": "deadlines of the next 400 days, table and columns",
+        "./sealift demo": "deliver to a server of this machine, with sample data",
+        "./sealift deploy secrets": "write down which secrets it needs, then azd provision (docs/runbook.md: Onboard a partner)",
+        f"./sealift keys import {name} FILE": f"its {key} into the vault",
+        f"./sealift partner check {name}": "connect as production does",
+        f"./sealift partner kit {name} --out kit": "what the partner receives",
+    }
+    width = max(map(len, steps))
     console.say("what is left:")
-    for step in steps:
-        console.say(f"  {step}")
+    for command, what in steps.items():
+        console.say(f"  {command:<{width}}   {what}")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 
 import pytest
 import yaml
 
-from cli.partner import lint
+from cli.partner_lint import lint
 from local.partner import expected_file
 from local.stack import Stack
-from partners import load_partners
 
 PARTNERS = Path(__file__).resolve().parent / "partner_files"
 
@@ -33,9 +33,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_feed_has_its_inbox_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("local.stack.load_partners", lambda: load_partners(folder=folder))
-    stack = Stack()
+def test_every_feed_has_its_inbox_here(folder: Path) -> None:
+    stack = Stack(partner_files=folder)
     try:
         assert sorted(stack.partners) == ["acme", "cedarway", "northwind", "tidewater"]
         assert stack.partners["northwind"].inbox_of("second").name == "second"
@@ -60,3 +59,13 @@ def test_lint_tells_the_faults_of_all_files(folder: Path, capsys: pytest.Capture
     assert "x partners/acme.yaml:1: feeds: " in told
     assert "x partners/zeta.yaml:1: " in told
     assert "+ partners/northwind.yaml: 2 feed(s): accruals, second" in told
+
+
+def test_lint_answers_programs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "zeta.yaml").write_text("name: zeta\n")
+
+    assert lint(folder, as_json=True) == 1
+
+    found = {each["file"]: each for each in json.loads(capsys.readouterr().out)}
+    assert found["partners/zeta.yaml"]["faults"]
+    assert found["partners/northwind.yaml"]["faults"] == []

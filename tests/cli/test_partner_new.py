@@ -11,7 +11,7 @@ import pytest
 
 from cli import partner_new
 from cli.console import CommandFailed
-from cli.partner import lint
+from cli.partner_lint import lint
 from delivery.connection import shown_host_key
 from local.openpgp_desk import Desk
 from local.sftp import PartnerSftp

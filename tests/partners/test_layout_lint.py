@@ -10,7 +10,7 @@ import pytest
 import yaml
 from layout_support import columns_of, layout_of
 
-from cli.partner import lint
+from cli.partner_lint import lint
 from partners import PartnerInvalid
 from partners.checking import layout_faults, layout_notes
 from partners.loading import EXAMPLES, FOLDER, read_partner
