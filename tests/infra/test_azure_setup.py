@@ -386,3 +386,18 @@ def test_the_own_address_is_the_one_that_entra_saw(world: World, token: str, add
 
     assert world.site().own_address() == address
     assert Site(stage="dev", address="203.0.113.7").own_address() == "203.0.113.7"
+
+
+def test_the_tutorial_shows_what_is_printed(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], repository: Path
+) -> None:
+    page = (repository / "docs" / "first-partner.md").read_text()
+    shown = page.split("## 2. Set the stage up")[1].split("```")[1].splitlines()
+    lines = [line for line in shown if line.startswith(("  ", "next:"))]
+
+    run(world, monkeypatch, "status")
+    run(world, monkeypatch, "setup", "--yes")
+
+    printed = capsys.readouterr().out.splitlines()
+    assert len(lines) > 8
+    assert [line for line in lines if line not in printed] == []
