@@ -15,11 +15,11 @@ UNIT = 10**12
 _IN_NO_ZONE = (
     "it is in no zone; a timestamp needs zone: UTC (or such as +02:00), a date or a window a view that converts it"
 )
-_FLOATING = "write stored: float if its column has the decimals of its values, or cast it to decimal in a view"
+_FLOATING = "write stored: {} if the feed's column has the decimals of its values, or cast it to decimal in a view"
 # What a feed says about a column of SQL Server whose type it does not expect.
 _REMEDIES = {
     **dict.fromkeys(("datetime", "datetime2", "smalldatetime"), _IN_NO_ZONE),
-    **dict.fromkeys(("float", "real"), _FLOATING),
+    **{kind: _FLOATING.format(kind) for kind in ("float", "real")},
     **dict.fromkeys(("binary", "varbinary"), "write stored: binary, for its bytes as hexadecimal digits"),
     **dict.fromkeys(("money", "smallmoney"), "write type: decimal, scale: 4"),
     "time": "write type: text, stored: time",

@@ -42,9 +42,9 @@ class Column(_Model):
     scale: Annotated[int, Field(ge=0, le=12)] | None = Field(
         default=None, description="Decimals of a decimal; a value with more is refused, never rounded."
     )
-    stored: Literal["float", "time", "binary"] | None = Field(
+    stored: Literal["float", "real", "time", "binary"] | None = Field(
         default=None,
-        description="SQL Server: the column is a float (numbers), a time or binary (texts) in the table; see docs/sql-server.md.",
+        description="SQL Server: the column's type in the table, float or real (numbers), time or binary (texts).",
     )
     zone: Annotated[str, StringConstraints(pattern=r"^(UTC|[+-](0\d|1[0-4]):[0-5]\d)$")] | None = Field(
         default=None,
@@ -59,8 +59,8 @@ class Column(_Model):
 
     @model_validator(mode="after")
     def _check_stored(self) -> Column:
-        if self.stored and self.is_number != (self.stored == "float"):
-            raise ValueError("stored: float belongs to type: decimal or integer, stored: time and binary to text")
+        if self.stored in ("float", "real") and not self.is_number:
+            raise ValueError(f"stored: {self.stored} belongs to type: decimal or integer")
         if self.stored in ("time", "binary") and self.type != "text":
             raise ValueError(f"stored: {self.stored} belongs to type: text")
         if self.zone and self.type != "timestamp":

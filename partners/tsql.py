@@ -30,8 +30,10 @@ _TYPES = {
     ("text", "binary"): "binary varbinary",
     ("integer", None): _EXACT,
     ("decimal", None): f"{_EXACT} money smallmoney",
-    ("integer", "float"): "float real",
-    ("decimal", "float"): "float real",
+    ("integer", "float"): "float",
+    ("integer", "real"): "real",
+    ("decimal", "float"): "float",
+    ("decimal", "real"): "real",
     ("date", None): "date",
     ("timestamp", None): "datetimeoffset",
 }
@@ -191,8 +193,9 @@ def _cell(column: Column, number: int) -> str:
     value = f"v.v{number}"
     if column.is_number:
         name = f"picked.{identifier(column.name)}"
+        again = f"CAST({value} AS {column.stored})" if column.stored else value
         return (
-            f"CASE WHEN {name} IS NULL THEN N'null' WHEN {value} = {name} THEN N'\"' + CONVERT(nvarchar(41), {value}) + N'\"'"
+            f"CASE WHEN {name} IS NULL THEN N'null' WHEN {again} = {name} THEN N'\"' + CONVERT(nvarchar(41), {value}) + N'\"'"
             f" WHEN {value} IS NULL THEN {_refused('range')} ELSE {_refused('digits')} END"
         )
     if column.stored == "time":  # as short as it is: 10:11:12, 10:11:12.5

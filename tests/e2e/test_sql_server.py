@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def sql(server: Server) -> Iterator[Sql]:
 @pytest.fixture(scope="module")
 def proxy(server: Server) -> Iterator[CuttingProxy]:
     """Cuts its first connection after so many bytes: in the middle of the rows of a large batch."""
-    with CuttingProxy(server["host"], int(server["port"]), 150_000) as found:
+    with closing(CuttingProxy(server["host"], int(server["port"]), 150_000)) as found:
         yield found
 
 

@@ -118,7 +118,7 @@ def moment(first: datetime, last: datetime, step_microseconds: int) -> Make:
 
 def with_offset(rng: random.Random) -> datetime:
     zone = timezone(timedelta(minutes=rng.choice([-840, 840, 0, 330, rng.randint(-840, 840)])))
-    return moment(datetime(1, 1, 3, tzinfo=UTC), datetime(9999, 12, 29, tzinfo=UTC), 1)(rng).astimezone(zone)  # type: ignore[attr-defined]
+    return moment(datetime(1, 1, 3, tzinfo=UTC), datetime(9999, 12, 29, tzinfo=UTC), 1)(rng).astimezone(zone)
 
 
 def thirds(rng: random.Random) -> datetime:
@@ -157,8 +157,8 @@ TYPES: dict[str, tuple[str, str, Make, Callable[..., str]]] = {
     "decimal_": ("decimal(34,10)", "type: decimal, scale: 10", exact(34, 10), "{:.10f}".format),
     "amount": ("decimal(9,2)", "type: decimal, scale: 2", exact(9, 2), "{:.2f}".format),
     "wider": ("decimal(9,2)", "type: decimal, scale: 4", exact(9, 2), "{:.4f}".format),
-    "money_": ("money", "type: decimal, scale: 4", lambda r: Decimal(f"{whole(-(2**63), 2**63 - 1)(r)}e-4"), "{:.4f}".format),  # type: ignore[arg-type]
-    "small_money": ("smallmoney", "type: decimal, scale: 4", lambda r: Decimal(f"{whole(-(2**31), 2**31 - 1)(r)}e-4"), "{:.4f}".format),  # type: ignore[arg-type]
+    "money_": ("money", "type: decimal, scale: 4", lambda r: Decimal(f"{whole(-(2**63), 2**63 - 1)(r)}e-4"), "{:.4f}".format),
+    "small_money": ("smallmoney", "type: decimal, scale: 4", lambda r: Decimal(f"{whole(-(2**31), 2**31 - 1)(r)}e-4"), "{:.4f}".format),
     "float_": ("float", "type: decimal, scale: 4, stored: float", exact(14, 4), "{:.4f}".format),
     "date_": ("date", "type: date", moment(datetime(1, 1, 1), datetime(9999, 12, 31), 86_400_000_000), lambda v: f"{v.year:04d}-{v:%m-%d}"),
     "time_": ("time(7)", "stored: time", moment(datetime(2000, 1, 1), datetime(2000, 1, 1, 23, 59, 59, 999999), 1), clock),
@@ -172,7 +172,7 @@ TYPES: dict[str, tuple[str, str, Make, Callable[..., str]]] = {
     "nchar_": ("nchar(8)", "type: text", text_of(NFC[:-7], 8), str),
     "varchar_": ("varchar(40)", "type: text", text_of(LATIN, 40), str),
     "nvarchar_": ("nvarchar(80)", "type: text", text_of(NFC, 40), str),
-    "nvarchar_max": ("nvarchar(max)", "type: text", lambda r: text_of(NFC, 40)(r) * r.choice([1] * 99 + [500]), str),  # type: ignore[operator]
+    "nvarchar_max": ("nvarchar(max)", "type: text", lambda r: text_of(NFC, 40)(r) * r.choice([1] * 99 + [500]), str),
     "guid_": ("uniqueidentifier", "type: text", lambda r: uuid.UUID(int=r.getrandbits(128)), str),
 }  # fmt: skip
 
@@ -226,7 +226,13 @@ REFUSED = [
         "type: decimal, scale: 2",
         "is out of the range of 38 digits",
     ),
-    ("float", "0.1e0 + 0.2e0", "type: decimal, scale: 1, stored: float", "or is no exact decimal"),
+    (
+        "float",
+        "cast('0.30000000000000004' as float)",
+        "type: decimal, scale: 1, stored: float",
+        "or is no exact decimal",
+    ),
+    ("real", "0.3e0", "type: decimal, scale: 1, stored: real", None),
     ("float", "1e300", "type: decimal, scale: 1, stored: float", "is out of the range of 38 digits"),
     ("nvarchar(9)", "N'SECRET' + nchar(9)", "type: text", "holds a control character"),
     ("nvarchar(9)", "N'a' + nchar(133)", "type: text", "holds a control character"),
@@ -234,7 +240,7 @@ REFUSED = [
 ]
 ALIENS = [
     ("float", "type: decimal, scale: 1", "is of type float in the table: write stored: float"),
-    ("real", "type: integer", "is of type real in the table"),
+    ("real", "type: integer", "is of type real in the table: write stored: real"),
     ("datetime2", "type: timestamp", "is of type datetime2 in the table: it is in no zone"),
     ("datetime", "type: date", "is of type datetime in the table"),
     ("time", "type: text", "is of type time in the table: write type: text, stored: time"),
@@ -262,6 +268,9 @@ def test_value_that_no_file_can_hold_is_refused_by_column_and_rule(sql: Sql, tmp
     found = str(caught.value)
     for n, (*_, words) in enumerate(REFUSED):
         reasons = [line for line in found.splitlines() if f"'m{n}'" in line]
+        if words is None:
+            assert not reasons
+            continue
         assert any(f"row {n + 1}, record R, field {n + 1} 'm{n}': " in line and words in line for line in reasons), (
             n,
             found,
