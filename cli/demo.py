@@ -15,7 +15,7 @@ from typing import Any
 import requests
 
 from adf_runner import ActivityRun, PipelineRun, load_factory, run_pipeline
-from cli import console
+from cli import console, demo_sql_server
 from cli.partner_layouts import show_sample
 from cli.run import Narrator, RunFailed, raise_if_failed
 from local.kept import AlreadyKept, keeping, kept_services
@@ -71,15 +71,25 @@ class Result:
 def main(argv: list[str]) -> int:
     """Run the demo; exit 0 only if every partner holds exactly the rows of the mart."""
     parser = argparse.ArgumentParser("sealift demo", description=__doc__)
-    parser.add_argument("--rows", type=_rows, default=100_000, metavar="N", help="card transactions to make (100000)")
+    parser.add_argument("--rows", type=_rows, metavar="N", help="card transactions to make (100000), or orders (10000)")
+    parser.add_argument(
+        "--source",
+        choices=("warehouse", "sqlserver"),
+        default="warehouse",
+        help="sqlserver: one feed from the SQL Server of SEALIFT_SQLSERVER, or from a container",
+    )
     parser.add_argument("--keep", action="store_true", help="leave the services up until Ctrl-C, print their addresses")
     arguments = parser.parse_args(argv)
+    if arguments.source == "sqlserver":
+        if arguments.keep:
+            parser.error("--keep and --source sqlserver do not go together")
+        return demo_sql_server.run(arguments.rows or 10_000)
     began = time.monotonic()
     if arguments.keep and kept_services() is not None:
         raise AlreadyKept
     console.heading("Starting the cloud and the partners on this machine")
     with Stack(on_ready=console.done) as stack:
-        result = deliver(stack, arguments.rows)
+        result = deliver(stack, arguments.rows or 100_000)
         _show(result)
         if result.failure is not None:
             if not arguments.keep:
