@@ -279,23 +279,28 @@ def _totals(extract: Extract) -> str:
     assert control is not None, "asked for only with control totals"
     where = " AND ".join([*_in_period(period, "totals"), *_with_texts(extract, "totals")])
     source = f"FROM {_table(control.table)} AS totals WHERE {where}"
-    columns = {name: f"totals.{identifier(total)}" for name, total in control.sums.items()}
-    count = f"totals.{identifier(control.rows)}"
+    scales = {column.name: column.scale or 0 for column in extract.columns}
+    columns = {name: (f"totals.{identifier(total)}", scales[name]) for name, total in control.sums.items()}
+    count = (f"totals.{identifier(control.rows)}", 0)
     if isinstance(period, Dates) and period.first == period.last:
-        one = _object({"rows": _as_it_is(count), "sums": _object({n: _as_it_is(c) for n, c in columns.items()})})
+        shown = {name: _as_it_is(*column) for name, column in columns.items()}
+        one = _object({"rows": _as_it_is(*count), "sums": _object(shown)})
         return f"N'[' + ISNULL((SELECT STRING_AGG({one}, N', ') {source}), N'') + N']'"
-    sums = _object({name: _number(f"SUM(TRY_CAST({column} AS decimal(38,12)))") for name, column in columns.items()})
-    rows = _number(f"ISNULL(SUM(CAST({count} AS decimal(38,0))), 0)")
+    sums = _object({name: _number(f"SUM({_if_exact(*column)})") for name, column in columns.items()})
+    rows = _number(f"ISNULL(SUM({_if_exact(*count)}), 0)")
     return f"(SELECT N'[' + {_object({'rows': rows, 'sums': sums})} + N']' {source})"
 
 
-def _as_it_is(value: str) -> str:
-    """Return a number of any exact type as JSON; one that has more than 12 decimals equals no sum."""
-    exact = f"TRY_CAST({value} AS decimal(38,12))"
-    whole = f"TRY_CAST({value} AS decimal(38,0))"
-    cases = [(f"{each} = {value}", f"CONVERT(nvarchar(41), {each})") for each in (whole, exact)]
-    shown = " ".join(f"WHEN {test} THEN {text}" for test, text in [*cases, (f"{value} IS NOT NULL", "N'inexact'")])
-    return f"ISNULL(N'\"' + CASE {shown} END + N'\"', N'null')"
+def _if_exact(value: str, scale: int) -> str:
+    """Return a number as a decimal of the feed's scale, NULL where that would be another number."""
+    exact = f"TRY_CAST({value} AS decimal(38,{scale}))"
+    return f"CASE WHEN {exact} = {value} THEN {exact} END"
+
+
+def _as_it_is(value: str, scale: int) -> str:
+    """Return a number as JSON; one that the feed's scale does not hold equals no sum."""
+    shown = f"ISNULL(CONVERT(nvarchar(41), {_if_exact(value, scale)}), N'inexact')"
+    return f"CASE WHEN {value} IS NULL THEN N'null' ELSE N'\"' + {shown} + N'\"' END"
 
 
 def _loads(extract: Extract, loaded: Loaded) -> dict[str, str]:

@@ -182,10 +182,11 @@ def test_every_type_arrives_at_the_partner_with_header_trailer_and_totals(
 
 
 def test_window_without_rows_ends_empty(stack: Stack, sql: Sql) -> None:
-    done = send(stack, "cloud", date(2026, 10, 1))
+    sql("insert into t.x (d, Id) values ('2026-11-02', 1)")
+    done = send(stack, "cloud", date(2026, 11, 3))
 
     raise_if_failed(done)
-    assert not [path for path in stack.partners["northwind"].inbox.rglob("*") if "20261001" in path.name]
+    assert not [path for path in stack.partners["northwind"].inbox.rglob("*") if "20261103" in path.name]
 
 
 def test_refused_value_is_named_and_nothing_leaves_until_it_is_right(stack: Stack, sql: Sql, tmp_path: Path) -> None:
