@@ -1,4 +1,4 @@
-"""`./sealift partner new | lint | schema | preview | render | check | kit`: are the files right, the server, the kit?"""
+"""`./sealift partner new | lint | schema | grants | preview | render | check | kit`: are the files right, the server, the kit?"""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from delivery import BytesSource, ConnectionSettings
 from delivery.check import Finding, check_server
 from encryption import FileInfo, OpenPgp, Smime, seal
 from encryption.vault import Vault
-from partners import load_partner
+from partners import load_partner, load_partners
 from partners.loading import FOLDER
 from partners.model import Partner
+from partners.source_grants import grants, tables_of
+from partners.sources import load_sources
 
 _MARKS = {"ok": "+", "note": "!", "failed": "x", "skipped": "-"}
 
@@ -31,11 +33,13 @@ _MARKS = {"ok": "+", "note": "!", "failed": "x", "skipped": "-"}
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser("sealift partner", description=__doc__)
     verbs = parser.add_subparsers(
-        dest="verb", required=True, metavar="new | lint | schema | preview | render | check | kit"
+        dest="verb", required=True, metavar="new | lint | schema | grants | preview | render | check | kit"
     )
     linting = verbs.add_parser("lint", help="read every partner file and say what is wrong")
     linting.add_argument("--json", action="store_true", help="print what was found as JSON")
     verbs.add_parser("schema", help="print the JSON Schema of a partner file, for editors")
+    granted = verbs.add_parser("grants", help="print the T-SQL that lets feeds read the sources of sources.yaml")
+    granted.add_argument("--factory", required=True, metavar="NAME", help="the Data Factory, whose identity signs in")
     partner_new.add_verb(verbs)
     partner_layouts.add_verbs(verbs)
     check = verbs.add_parser("check", help="connect as production does and report step by step")
@@ -64,7 +68,20 @@ def main(argv: list[str]) -> int:
         return 0
     if arguments.verb == "lint":
         return lint(as_json=arguments.json)
+    if arguments.verb == "grants":
+        return _grants(arguments.factory)
     return _check(arguments)
+
+
+def _grants(factory: str) -> int:
+    """Print the statements of each source, to be run in its database by an administrator."""
+    partners, sources = load_partners(), load_sources(FOLDER, json.loads(os.environ.get("FEED_SOURCES") or "{}"))
+    for name, source in sources.items():
+        print(f"-- {name}: database {source.database} of {source.server}")
+        print("\n".join(grants(source, tables_of(partners, name), factory)))
+    if not sources:
+        print("-- no sources.yaml: every feed reads the warehouse")
+    return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,103 @@
+"""sources.yaml: which databases feeds may name, what is refused, and the T-SQL that lets them be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from partners import PartnerInvalid, load_partner, load_partners
+from partners.loading import EXAMPLES, FOLDER
+from partners.source_grants import grants, missing_grants, tables_of
+from partners.sources import load_sources
+
+CLOUD = "crm: {kind: azure-sql, server: crm.database.windows.net, database: crm}\n"
+GROUND = (
+    "erp: {kind: sql-server, server: 'erp.corp.example,1433', database: erp, user: reader, password: erp-password}\n"
+)
+
+
+def sources(folder: Path, text: str) -> Path:
+    (folder / "sources.yaml").write_text(text)
+    return folder
+
+
+def test_stage_replaces_only_what_it_names(tmp_path: Path) -> None:
+    found = load_sources(sources(tmp_path, CLOUD + GROUND), {"crm": {"server": "crm-dev.database.windows.net"}})
+
+    assert (found["crm"].server, found["crm"].database) == ("crm-dev.database.windows.net", "crm")
+    assert found["erp"].user == "reader"
+    assert load_sources(tmp_path / "nowhere") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("crm: {kind: oracle, server: a, database: b}\n", "sources.yaml:1: crm.kind"),
+        ("crm: {kind: azure-sql, server: a, database: b, password: c}\n", "leave out user and password"),
+        ("erp: {kind: sql-server, server: a, database: b}\n", "needs user, and password"),
+        ("erp: {kind: sql-server, server: 'a;Trusted_Connection=yes', database: b, user: u, password: p}\n", "erp.server"),
+        ("crm: {kind: azure-sql, server: a, database: 'b;Encrypt=no'}\n", "crm.database"),
+        ("warehouse: {kind: azure-sql, server: a, database: b}\n", "is the PostgreSQL of every feed"),
+        ("crm: {kind: azure-sql, server: a, database: b, user: }\n  x", "sources.yaml:"),
+        ("[]\n", "sources.yaml:"),
+    ],
+)  # fmt: skip
+def test_source_that_cannot_be_is_refused_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(PartnerInvalid) as caught:
+        load_sources(sources(tmp_path, text))
+
+    assert words in str(caught.value)
+
+
+def test_feed_may_only_name_a_source_that_is_there(tmp_path: Path) -> None:
+    sources(tmp_path, CLOUD)
+    text = (FOLDER / "northwind.yaml").read_text()
+    (tmp_path / "northwind.yaml").write_text(text.replace("    table: marts", "    source: crn\n    table: marts", 1))
+
+    with pytest.raises(PartnerInvalid) as caught:
+        load_partner("northwind", folder=tmp_path)
+
+    assert "feeds.accruals.source: crn is not in sources.yaml" in str(caught.value)
+    assert "warehouse, crm" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("{name: a, type: decimal, scale: 2, stored: float}", "are for sources of SQL Server"),
+        ("{name: a, type: timestamp, zone: UTC}", "are for sources of SQL Server"),
+        ("{name: a, stored: float}", "belongs to type: decimal or integer"),
+        ("{name: a, type: integer, stored: time}", "belongs to type: text"),
+        ("{name: a, zone: UTC}", "zone belongs to type: timestamp"),
+        ("{name: a, type: timestamp, zone: Europe/Berlin}", "should match pattern"),
+    ],
+)
+def test_column_key_out_of_place_is_refused(tmp_path: Path, column: str, words: str) -> None:
+    text = (FOLDER / "northwind.yaml").read_text()
+    (tmp_path / "northwind.yaml").write_text(text.replace("      - member_number\n", f"      - {column}\n"))
+
+    with pytest.raises(PartnerInvalid) as caught:
+        load_partner("northwind", folder=tmp_path)
+
+    assert words in str(caught.value)
+
+
+def test_grants_are_those_of_the_feeds_tables_alone() -> None:
+    found, partners = load_sources(EXAMPLES), load_partners(folder=EXAMPLES)
+
+    assert grants(found["shop"], tables_of(partners, "shop"), "adf-sealift-dev") == [
+        "if not exists (select * from sys.database_principals where name = N'adf-sealift-dev') create user [adf-sealift-dev] from external provider;",  # noqa: E501
+        "grant select on [sales].[PartnerOrders] to [adf-sealift-dev];",
+    ]
+    assert "N'[sales].[PartnerOrders]'" in missing_grants(found["shop"], tables_of(partners, "shop"), "adf-sealift-dev")
+
+
+def test_server_of_ones_own_needs_a_login_and_snapshot_isolation(tmp_path: Path) -> None:
+    found = load_sources(sources(tmp_path, GROUND))
+
+    assert grants(found["erp"], ["dbo.O"], "adf") == [
+        "if not exists (select * from sys.database_principals where name = N'reader') create user [reader] for login [reader];",
+        "alter database current set allow_snapshot_isolation on;",
+        "grant select on [dbo].[O] to [reader];",
+    ]
