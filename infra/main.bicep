@@ -1,7 +1,7 @@
 // Sealift on Azure: one resource group with everything in it. `azd up` deploys it; docs/architecture.md draws it.
 targetScope = 'subscription'
 
-import { partnerSecret } from 'modules/types.bicep'
+import { partnerSecret, partnerServers } from 'modules/types.bicep'
 
 @description('Name of the stage in Azure: part of the resource group\'s name and of every tag.')
 @minLength(1)
@@ -21,7 +21,7 @@ param principalId string = ''
 @allowed(['User', 'Group', 'ServicePrincipal'])
 param principalType string = 'User'
 
-@description('Name of who deploys, as Entra knows it (a user\'s sign-in name): administrator of the warehouse made here.')
+@description('Name of who deploys, as Entra knows it (a user\'s sign-in name).')
 param principalName string = ''
 
 @description('The secrets that partners/*.yaml name, and who reads each. `./sealift deploy secrets` writes the file; a hook and CI compare it.')
@@ -98,6 +98,15 @@ param dbtUser string = 'sealift_dbt'
 @allowed(['entra', 'password'])
 param warehouseLogin string = createWarehouse ? 'entra' : 'password'
 
+@description('Who administers the warehouse made here, where that is not who deploys: object id of a person or, better, a group. Empty: who deploys.')
+param administratorId string = ''
+
+@description('The name of that person or group, as Entra knows it.')
+param administratorName string = ''
+
+@allowed(['User', 'Group', 'ServicePrincipal'])
+param administratorType string = 'Group'
+
 @description('Made anew by every deployment, kept nowhere, used by nobody.')
 @secure()
 param warehouseAdministratorPassword string = 'Aa1-${newGuid()}'
@@ -158,7 +167,7 @@ param publicUrl string = ''
 param deleteLock bool = false
 
 @description('Points the stage at other servers than the partners\' own: { <partner>: { host, port, host_keys } }.')
-param partnerSftp object = {}
+param partnerSftp partnerServers = {}
 
 @description('Points the stage at other databases than sources.yaml names: { <source>: { server, database } }.')
 param feedSources object = {}
@@ -454,9 +463,9 @@ module warehouse 'modules/warehouse.bicep' = if (createWarehouse) {
     tags: tags
     token: token
     tier: warehouseTier
-    administratorId: principalId
-    administratorName: principalName
-    administratorType: principalType
+    administratorId: empty(administratorId) ? principalId : administratorId
+    administratorName: empty(administratorId) ? principalName : administratorName
+    administratorType: empty(administratorId) ? principalType : administratorType
     administratorPassword: warehouseAdministratorPassword
     operatorIpRanges: operatorIpRanges
     workspaceId: monitoring.outputs.workspaceId

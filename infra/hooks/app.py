@@ -21,6 +21,10 @@ from azure.identity import DefaultAzureCredential
 from infra.hooks.commands import HookFailed, finish, run, say, setting, wait_until
 from infra.tools import ROOT
 
+# Azure builds the packages; with another Python than the app's, the first import fails and no function is there.
+NOT_ALIVE = (
+    "look into the deployment's log for the Python that built it, which must be 3.13; then into Application Insights"
+)
 PLAIN_CONNECTIONS = ("AzureWebJobsStorage", "AzureWebJobsDashboard", "RawStorage", "EncryptedStorage")
 
 
@@ -88,7 +92,8 @@ def check(url: str, key: str, token: str = "") -> None:
         hint += "; at 401 or 403: is AZURE_PRINCIPAL_ID, or one of operatorPrincipalIds, who is signed in?"
     for text, found, holds in statements:
         if not holds(found):
-            raise HookFailed(f"not true: {text} ({found.status}: {found.body})", hint)
+            action = NOT_ALIVE if text == statements[0][0] else hint
+            raise HookFailed(f"not true: {text} ({found.status}: {found.body})", action)
         say(text)
 
 

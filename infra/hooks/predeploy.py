@@ -11,6 +11,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-for module in ["infra.hooks.grants"]:
-    if code := subprocess.run([sys.executable, "-m", module], cwd=ROOT, check=False).returncode:
+for name in ["grants"]:
+    if code := subprocess.run([sys.executable, "-m", "infra.hooks", name], cwd=ROOT, check=False).returncode:
         sys.exit(code)

@@ -8,8 +8,8 @@ param hostAccountName string
 param packageContainer string
 param vaultName string
 @description('The first one is in use; the app may not sign with another.')
-param signingKeys array
-param oldSigningKeys array
+param signingKeys string[]
+param oldSigningKeys string[]
 param openpgpSigningKey string
 param smimeSigningKey string
 param partnerSecrets partnerSecret[]
@@ -96,13 +96,17 @@ resource hostAccount 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
 resource vault 'Microsoft.KeyVault/vaults@2026-02-01' existing = {
   name: vaultName
 
-  resource signing 'keys' existing = [for key in signingKeys: {
-    name: key
-  }]
+  resource signing 'keys' existing = [
+    for key in signingKeys: {
+      name: key
+    }
+  ]
 
-  resource oldSigning 'keys' existing = [for key in oldSigningKeys: {
-    name: key
-  }]
+  resource oldSigning 'keys' existing = [
+    for key in oldSigningKeys: {
+      name: key
+    }
+  ]
 
   resource openpgpSigning 'keys' existing = {
     name: openpgpSigningKey
@@ -127,13 +131,17 @@ resource vault 'Microsoft.KeyVault/vaults@2026-02-01' existing = {
     name: 'alert-webhook'
   }
 
-  resource ofApp 'secrets' existing = [for secret in readByApp: {
-    name: secret.name
-  }]
+  resource ofApp 'secrets' existing = [
+    for secret in readByApp: {
+      name: secret.name
+    }
+  ]
 
-  resource ofFactory 'secrets' existing = [for secret in readByFactory: {
-    name: secret.name
-  }]
+  resource ofFactory 'secrets' existing = [
+    for secret in readByFactory: {
+      name: secret.name
+    }
+  ]
 }
 
 resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' existing = {
@@ -256,27 +264,31 @@ resource appSmimeSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' = 
   }
 }
 
-resource appOldSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (key, index) in oldSigningKeys: {
-  name: guid(vault::oldSigning[index].id, 'app', roles.vaultReader)
-  scope: vault::oldSigning[index]
-  properties: {
-    principalId: appPrincipalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: roles.vaultReader
-    description: 'Verifies the manifests that ${key} signed while it was in use.'
+resource appOldSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for (key, index) in oldSigningKeys: {
+    name: guid(vault::oldSigning[index].id, 'app', roles.vaultReader)
+    scope: vault::oldSigning[index]
+    properties: {
+      principalId: appPrincipalId
+      principalType: 'ServicePrincipal'
+      roleDefinitionId: roles.vaultReader
+      description: 'Verifies the manifests that ${key} signed while it was in use.'
+    }
   }
-}]
+]
 
-resource appPartnerSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (secret, index) in readByApp: {
-  name: guid(vault::ofApp[index].id, 'app', roles.secretsUser)
-  scope: vault::ofApp[index]
-  properties: {
-    principalId: appPrincipalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: roles.secretsUser
-    description: '${reasons[secret.kind]} ${join(secret.partners, ', ')}.'
+resource appPartnerSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for (secret, index) in readByApp: {
+    name: guid(vault::ofApp[index].id, 'app', roles.secretsUser)
+    scope: vault::ofApp[index]
+    properties: {
+      principalId: appPrincipalId
+      principalType: 'ServicePrincipal'
+      roleDefinitionId: roles.secretsUser
+      description: '${reasons[secret.kind]} ${join(secret.partners, ', ')}.'
+    }
   }
-}]
+]
 
 resource appAlertWebhook 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(vault::alertWebhook.id, 'app', roles.secretsUser)
@@ -357,16 +369,18 @@ resource factoryWarehouse 'Microsoft.Authorization/roleAssignments@2022-04-01' =
   }
 }
 
-resource factoryPartnerSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (secret, index) in readByFactory: {
-  name: guid(vault::ofFactory[index].id, 'factory', roles.secretsUser)
-  scope: vault::ofFactory[index]
-  properties: {
-    principalId: factoryPrincipalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: roles.secretsUser
-    description: 'The adf route signs in at the server of ${join(secret.partners, ', ')}.'
+resource factoryPartnerSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for (secret, index) in readByFactory: {
+    name: guid(vault::ofFactory[index].id, 'factory', roles.secretsUser)
+    scope: vault::ofFactory[index]
+    properties: {
+      principalId: factoryPrincipalId
+      principalType: 'ServicePrincipal'
+      roleDefinitionId: roles.secretsUser
+      description: 'The adf route signs in at the server of ${join(secret.partners, ', ')}.'
+    }
   }
-}]
+]
 
 // -- dbt ----------------------------------------------------------------------------------------------------------
 
@@ -416,16 +430,18 @@ resource deployerSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = 
   }
 }
 
-resource deployerSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (key, index) in signingKeys: if (!empty(deployerId)) {
-  name: guid(vault::signing[index].id, deployerId, roles.vaultReader)
-  scope: vault::signing[index]
-  properties: {
-    principalId: deployerId
-    principalType: deployerType
-    roleDefinitionId: roles.vaultReader
-    description: 'Reads the public half of ${key} for the partners.'
+resource deployerSigning 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for (key, index) in signingKeys: if (!empty(deployerId)) {
+    name: guid(vault::signing[index].id, deployerId, roles.vaultReader)
+    scope: vault::signing[index]
+    properties: {
+      principalId: deployerId
+      principalType: deployerType
+      roleDefinitionId: roles.vaultReader
+      description: 'Reads the public half of ${key} for the partners.'
+    }
   }
-}]
+]
 
 resource deployerPackage 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(deployerId)) {
   name: guid(hostAccount::blobs::package.id, deployerId, roles.blobContributor)

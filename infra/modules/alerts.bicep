@@ -1,7 +1,9 @@
 // Four questions that somebody must be woken for: did a run fail, did nothing arrive, does a message lie in a poison
 // queue, is a certificate about to end.
+import { tagMap } from 'types.bicep'
+
 param location string
-param tags object
+param tags tagMap
 param token string
 param factoryId string
 param workspaceId string

@@ -1,7 +1,9 @@
 // dbt's container group. It exists only once its image exists, because making it runs it; the runner ends at once with
 // exit code 0 when no request waits. Data Factory starts it again for each run.
+import { tagMap } from 'types.bicep'
+
 param location string
-param tags object
+param tags tagMap
 param token string
 param image string
 param registryServer string

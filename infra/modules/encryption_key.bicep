@@ -1,6 +1,8 @@
 // The opt-in customer-managed key: a key in our vault, an identity that may wrap with it, and the grant that joins them.
+import { tagMap } from 'types.bicep'
+
 param location string
-param tags object
+param tags tagMap
 param token string
 param vaultName string
 

@@ -1,7 +1,9 @@
 // The data factory itself. What runs in it comes from adf/ by `./sealift deploy`, not from this template; only the
 // global parameters are repeated here, because writing a factory without them would take them away.
+import { tagMap } from 'types.bicep'
+
 param location string
-param tags object
+param tags tagMap
 param token string
 param globalParameters object
 param workspaceId string
@@ -26,10 +28,12 @@ resource runs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   properties: {
     workspaceId: workspaceId
     logAnalyticsDestinationType: 'Dedicated'
-    logs: [for category in ['PipelineRuns', 'ActivityRuns', 'TriggerRuns']: {
-      category: category
-      enabled: true
-    }]
+    logs: [
+      for category in ['PipelineRuns', 'ActivityRuns', 'TriggerRuns']: {
+        category: category
+        enabled: true
+      }
+    ]
   }
 }
 

@@ -1,6 +1,8 @@
 // The function app on Flex Consumption: its own identity for everything, no connection string anywhere.
+import { partnerServers, tagMap } from 'types.bicep'
+
 param location string
-param tags object
+param tags tagMap
 param token string
 param identityId string
 param identityClientId string
@@ -13,7 +15,7 @@ param vaultUrl string
 param signingKey string
 param openpgpSigningKey string
 param smimeSigningKey string
-param partnerSftp object
+param partnerSftp partnerServers
 param feedSources object
 param insightsName string
 param maximumInstances int
@@ -22,22 +24,24 @@ param instanceMemoryMB int
 param subnetId string
 @description('true: only Data Factory and the operators reach the app.')
 param restricted bool
-param operatorIpRanges array
+param operatorIpRanges string[]
 @description('Application (client) id of an Entra app registration; empty: function keys alone.')
 param entraClientId string
 @description('Object ids of who may call the app where there is an app registration.')
-param callerIds array
+param callerIds string[]
 @description('true: the operators\' pages are on; behind the sign-in where there is an app registration, else behind their key.')
 param monitor bool
 @description('The address under which people reach the app, for links in alerts; empty: Azure\'s own name.')
 param publicUrl string
 
-var operatorRules = [for (range, index) in operatorIpRanges: {
-  name: 'operator-${index}'
-  priority: 200 + index
-  action: 'Allow'
-  ipAddress: range
-}]
+var operatorRules = [
+  for (range, index) in operatorIpRanges: {
+    name: 'operator-${index}'
+    priority: 200 + index
+    action: 'Allow'
+    ipAddress: range
+  }
+]
 var factoryRule = {
   name: 'data-factory'
   priority: 100

@@ -1,6 +1,8 @@
 // One user-assigned identity per program that runs. The factory has its own, system-assigned one.
+import { tagMap } from 'types.bicep'
+
 param location string
-param tags object
+param tags tagMap
 param token string
 
 resource app 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {

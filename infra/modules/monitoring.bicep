@@ -1,6 +1,8 @@
 // Where logs go and who is told: Log Analytics, Application Insights (Entra only) and one action group.
+import { tagMap } from 'types.bicep'
+
 param location string
-param tags object
+param tags tagMap
 param token string
 param logRetentionDays int
 param logDailyCapGb int

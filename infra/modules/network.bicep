@@ -1,7 +1,9 @@
 // The opt-in network: one subnet for the function app, one for dbt, one for private endpoints; all that leaves goes
 // through one NAT gateway with one address, which a partner can put on an allow-list.
+import { tagMap } from 'types.bicep'
+
 param location string
-param tags object
+param tags tagMap
 param token string
 
 var subnets = [
@@ -84,27 +86,29 @@ resource vnet 'Microsoft.Network/virtualNetworks@2025-05-01' = {
     addressSpace: {
       addressPrefixes: ['10.40.0.0/22']
     }
-    subnets: [for subnet in subnets: {
-      name: subnet.name
-      properties: {
-        addressPrefix: subnet.prefix
-        defaultOutboundAccess: false
-        networkSecurityGroup: {
-          id: closed.id
-        }
-        natGateway: {
-          id: nat.id
-        }
-        delegations: empty(subnet.delegation) ? [] : [
-          {
-            name: subnet.name
-            properties: {
-              serviceName: subnet.delegation
-            }
+    subnets: [
+      for subnet in subnets: {
+        name: subnet.name
+        properties: {
+          addressPrefix: subnet.prefix
+          defaultOutboundAccess: false
+          networkSecurityGroup: {
+            id: closed.id
           }
-        ]
+          natGateway: {
+            id: nat.id
+          }
+          delegations: empty(subnet.delegation) ? [] : [
+            {
+              name: subnet.name
+              properties: {
+                serviceName: subnet.delegation
+              }
+            }
+          ]
+        }
       }
-    }]
+    ]
   }
 }
 

@@ -1,6 +1,8 @@
 // The registry that holds the dbt image. Pulled by identity, filled by `az acr build`; no admin user, no anonymous pull.
+import { tagMap } from 'types.bicep'
+
 param location string
-param tags object
+param tags tagMap
 param token string
 param workspaceId string
 
@@ -23,10 +25,12 @@ resource logins 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   scope: registry
   properties: {
     workspaceId: workspaceId
-    logs: [for category in ['ContainerRegistryLoginEvents', 'ContainerRegistryRepositoryEvents']: {
-      category: category
-      enabled: true
-    }]
+    logs: [
+      for category in ['ContainerRegistryLoginEvents', 'ContainerRegistryRepositoryEvents']: {
+        category: category
+        enabled: true
+      }
+    ]
   }
 }
 

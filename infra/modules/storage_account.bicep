@@ -1,27 +1,29 @@
 // One storage account. Soft delete and versioning are set per account, so plaintext, sealed files and the
 // function host's own data each get one.
+import { blobRule, tagMap } from 'types.bicep'
+
 param location string
-param tags object
+param tags tagMap
 param name string
 param redundancy string
-param containers array
-param queues array = []
+param containers string[]
+param queues string[] = []
 @description('0 turns soft delete and versioning off: what is deleted here is gone.')
 param softDeleteDays int
-param lifecycleRules array
+param lifecycleRules blobRule[]
 @description('Blob and queue operations that are logged.')
-param loggedBlobOperations array
-param loggedQueueOperations array = []
+param loggedBlobOperations string[]
+param loggedQueueOperations string[] = []
 param workspaceId string
 @description('Enabled, SecuredByPerimeter, or Restricted (only the rules below and private endpoints).')
 @allowed(['Enabled', 'SecuredByPerimeter', 'Restricted'])
 param access string
 @description('Resources whose managed identity passes a restricted firewall: the factory.')
-param trustedResourceIds array
-param operatorIpRanges array
+param trustedResourceIds string[]
+param operatorIpRanges string[]
 @description('Days in which a sealed file can be neither changed nor deleted; 0: off. Holds for the containers named below.')
 param immutableDays int = 0
-param immutableContainers array = []
+param immutableContainers string[] = []
 param encryptionIdentityId string = ''
 param encryptionKeyUri string = ''
 param deleteLock bool = false
@@ -69,14 +71,18 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
     networkAcls: {
       defaultAction: access == 'Restricted' ? 'Deny' : 'Allow'
       bypass: 'None'
-      resourceAccessRules: [for id in trustedResourceIds: {
-        resourceId: id
-        tenantId: subscription().tenantId
-      }]
-      ipRules: [for address in operatorAddresses: {
-        action: 'Allow'
-        value: address
-      }]
+      resourceAccessRules: [
+        for id in trustedResourceIds: {
+          resourceId: id
+          tenantId: subscription().tenantId
+        }
+      ]
+      ipRules: [
+        for address in operatorAddresses: {
+          action: 'Allow'
+          value: address
+        }
+      ]
     }
     encryption: usesOwnKey ? {
       keySource: 'Microsoft.Keyvault'
@@ -130,23 +136,27 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
       }
     }
 
-    resource made 'containers' = [for container in containers: {
-      name: container
-      properties: {
-        publicAccess: 'None'
-        immutableStorageWithVersioning: immutableDays > 0 && contains(immutableContainers, container) ? {
-          enabled: true
-        } : null
+    resource made 'containers' = [
+      for container in containers: {
+        name: container
+        properties: {
+          publicAccess: 'None'
+          immutableStorageWithVersioning: immutableDays > 0 && contains(immutableContainers, container) ? {
+            enabled: true
+          } : null
+        }
       }
-    }]
+    ]
   }
 
   resource queueService 'queueServices' = if (!empty(queues)) {
     name: 'default'
 
-    resource made 'queues' = [for queue in queues: {
-      name: queue
-    }]
+    resource made 'queues' = [
+      for queue in queues: {
+        name: queue
+      }
+    ]
   }
 
   resource lifecycle 'managementPolicies' = {
@@ -159,24 +169,28 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
   }
 }
 
-resource immutable 'Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies@2025-06-01' = [for (container, index) in containers: if (immutableDays > 0 && contains(immutableContainers, container)) {
-  parent: account::blobs::made[index]
-  name: 'default'
-  properties: {
-    immutabilityPeriodSinceCreationInDays: immutableDays
-    allowProtectedAppendWrites: false
+resource immutable 'Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies@2025-06-01' = [
+  for (container, index) in containers: if (immutableDays > 0 && contains(immutableContainers, container)) {
+    parent: account::blobs::made[index]
+    name: 'default'
+    properties: {
+      immutabilityPeriodSinceCreationInDays: immutableDays
+      allowProtectedAppendWrites: false
+    }
   }
-}]
+]
 
 resource blobLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'logs'
   scope: account::blobs
   properties: {
     workspaceId: workspaceId
-    logs: [for category in loggedBlobOperations: {
-      category: category
-      enabled: true
-    }]
+    logs: [
+      for category in loggedBlobOperations: {
+        category: category
+        enabled: true
+      }
+    ]
   }
 }
 
@@ -185,10 +199,12 @@ resource queueLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = 
   scope: account::queueService
   properties: {
     workspaceId: workspaceId
-    logs: [for category in loggedQueueOperations: {
-      category: category
-      enabled: true
-    }]
+    logs: [
+      for category in loggedQueueOperations: {
+        category: category
+        enabled: true
+      }
+    ]
   }
 }
 

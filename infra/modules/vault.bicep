@@ -3,17 +3,19 @@
 // A role can be given on a single secret only when that secret exists, and its value must never be in a template.
 // So each secret is created once, switched off and without meaning; the operator's first real value is a new version.
 // @onlyIfNotExists keeps later deployments from writing a new version over it.
+import { tagMap } from 'types.bicep'
+
 param location string
-param tags object
+param tags tagMap
 param token string
-param signingKeys array
+param signingKeys string[]
 @description('Names; each is made once, as a placeholder.')
 param secrets string[]
 param sku string
 param workspaceId string
 @allowed(['Enabled', 'SecuredByPerimeter', 'Restricted'])
 param access string
-param operatorIpRanges array
+param operatorIpRanges string[]
 param deleteLock bool
 
 resource vault 'Microsoft.KeyVault/vaults@2026-02-01' = {
@@ -38,37 +40,43 @@ resource vault 'Microsoft.KeyVault/vaults@2026-02-01' = {
       defaultAction: access == 'Restricted' ? 'Deny' : 'Allow'
       // Data Factory reads linked-service secrets as a trusted service.
       bypass: 'AzureServices'
-      ipRules: [for range in operatorIpRanges: {
-        value: range
-      }]
+      ipRules: [
+        for range in operatorIpRanges: {
+          value: range
+        }
+      ]
     }
   }
 
   // A key that exists is left as it is by this resource type: deploying again neither rotates nor changes it.
-  resource signing 'keys' = [for key in signingKeys: {
-    name: key
-    properties: {
-      kty: sku == 'premium' ? 'RSA-HSM' : 'RSA'
-      keySize: 3072
-      keyOps: ['sign', 'verify']
-      attributes: {
-        enabled: true
-        exportable: false
+  resource signing 'keys' = [
+    for key in signingKeys: {
+      name: key
+      properties: {
+        kty: sku == 'premium' ? 'RSA-HSM' : 'RSA'
+        keySize: 3072
+        keyOps: ['sign', 'verify']
+        attributes: {
+          enabled: true
+          exportable: false
+        }
       }
     }
-  }]
+  ]
 
   @onlyIfNotExists()
-  resource placeholders 'secrets' = [for secret in secrets: {
-    name: secret
-    properties: {
-      contentType: 'not set yet: see docs/runbook.md'
-      value: 'not set yet'
-      attributes: {
-        enabled: false
+  resource placeholders 'secrets' = [
+    for secret in secrets: {
+      name: secret
+      properties: {
+        contentType: 'not set yet: see docs/runbook.md'
+        value: 'not set yet'
+        attributes: {
+          enabled: false
+        }
       }
     }
-  }]
+  ]
 }
 
 resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {

@@ -1,15 +1,17 @@
 // An optional PostgreSQL server for a stage without one. Nobody knows the administrator's password: it is made anew by
 // every deployment and kept nowhere. People come in as the Entra administrator, dbt with its identity. One role has a
 // password, which `./sealift azure setup` puts straight into the vault: Data Factory's connector knows no other way (decision 13).
+import { tagMap } from 'types.bicep'
+
 param location string
-param tags object
+param tags tagMap
 param token string
 param tier string
 param administratorId string
 param administratorName string
 param administratorType string
 param workspaceId string
-param operatorIpRanges array
+param operatorIpRanges string[]
 
 @secure()
 param administratorPassword string
@@ -63,14 +65,16 @@ resource server 'Microsoft.DBforPostgreSQL/flexibleServers@2025-08-01' = {
   }
 
   @batchSize(1)
-  resource operators 'firewallRules' = [for (range, index) in operatorIpRanges: {
-    name: 'operator-${index}'
-    properties: {
-      startIpAddress: parseCidr(range).network
-      endIpAddress: parseCidr(range).broadcast
+  resource operators 'firewallRules' = [
+    for (range, index) in operatorIpRanges: {
+      name: 'operator-${index}'
+      properties: {
+        startIpAddress: parseCidr(range).network
+        endIpAddress: parseCidr(range).broadcast
+      }
+      dependsOn: [azureOnly]
     }
-    dependsOn: [azureOnly]
-  }]
+  ]
 
   resource administrator 'administrators' = if (!empty(administratorId) && !empty(administratorName)) {
     name: empty(administratorId) ? 'nobody' : administratorId

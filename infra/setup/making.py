@@ -35,7 +35,21 @@ def _wanted(site: Site) -> dict[str, str]:
     wanted = dict(site.settings)
     if site.account["user"]["type"] == "user":
         wanted.setdefault("SEALIFT_PRINCIPAL_NAME", site.account["user"]["name"])
+    if "SEALIFT_BUDGET_START" not in site.values and (start := _budget_start(site)):
+        wanted["SEALIFT_BUDGET_START"] = start
     return wanted
+
+
+def _budget_start(site: Site) -> str:
+    """Return when the stage's budget began, where there is one: that day can never be changed, and a new one begins this month."""
+    group = f"resourceGroups/rg-sealift-{site.stage}"
+    try:
+        found = site.get(f"{group}/providers/Microsoft.Consumption/budgets/sealift-{site.stage}", "2024-08-01")
+    except ToolFailed as error:
+        if "NotFound" in str(error) or "could not be found" in str(error):
+            return ""
+        raise
+    return str(found["properties"]["timePeriod"]["startDate"])
 
 
 def environment(site: Site) -> State:
@@ -126,7 +140,9 @@ def _connect(site: Site) -> psycopg.Connection:
             "tsv",
         ]
     )
-    return warehouse.connect(_address(site), site.values.get("SEALIFT_PRINCIPAL_NAME", ""), token)
+    # A member of a group that administers signs in under the group's name.
+    user = site.values.get("SEALIFT_ADMINISTRATOR_NAME") or site.values.get("SEALIFT_PRINCIPAL_NAME", "")
+    return warehouse.connect(_address(site), user, token)
 
 
 def _address(site: Site) -> str:

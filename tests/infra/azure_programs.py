@@ -44,6 +44,7 @@ EMPTY: dict[str, Any] = {
     "skus": [{"supportedServerEditions": [{"supportedServerSkus": [{"name": "Standard_B1ms"}]}]}],
     "usages": [{"name": {"value": "StandardCores"}, "currentValue": 0, "limit": 10}],
     "deleted": [],
+    "budget": None,
     "shares": False,
     "environment": None,
     "outputs": OUTPUTS,
@@ -106,6 +107,10 @@ def _az(arguments: list[str], state: dict[str, Any]) -> Any:
         return [{"name": each} for each in state["flex"]]
     if line.startswith("postgres flexible-server list-skus"):
         return state["skus"]
+    if "/budgets/" in line:
+        return state["budget"] or sys.exit(
+            "(ResourceGroupNotFound) Resource group 'rg-sealift-dev' could not be found."
+        )
     if "/usages" in line:
         return {"value": state["usages"]}
     if line.startswith("keyvault list-deleted"):

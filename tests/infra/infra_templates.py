@@ -53,7 +53,7 @@ class Template:
 
 def evaluate(folder: Path) -> tuple[Bodies, str]:
     """Every set as the checker evaluates it, and what the checker complained about."""
-    command = [sys.executable, str(CHECKER), str(ROOT / "infra" / "main.bicep"), "--strict", "--quiet"]
+    command = [sys.executable, str(CHECKER), str(ROOT / "infra" / "main.bicep"), "--strict", "--quiet", "--azure-names"]
     for path in PARAMETERS:
         command += ["--params", str(path)]
     command += ["--expanded", str(folder / "out.json"), "--access-matrix", str(folder / "access.json")]
@@ -147,5 +147,5 @@ def _scope(grant: dict[str, Any]) -> str:
 
 def _stable(text: str) -> str:
     """Without the stage's hash."""
-    text = re.sub(r"\(([a-z]{13})\)", "(<token>)", text)
-    return re.sub(r"\b(straw|stenc|sthost|kv-|cr|appi-|aci-dbt-)[a-z]{13}\b", r"\1<token>", text)
+    text = re.sub(r"\(([a-z2-7]{13})\)", "(<token>)", text)
+    return re.sub(r"\b(straw|stenc|sthost|kv-|cr|appi-|aci-dbt-)[a-z2-7]{13}\b", r"\1<token>", text)

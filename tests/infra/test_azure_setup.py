@@ -268,6 +268,14 @@ def test_a_vault_of_an_earlier_stage_is_recovered(world: World) -> None:
     assert recovered == ["az keyvault recover --name kv-old --location westeurope --output none"]
 
 
+def test_a_budget_of_an_earlier_environment_keeps_its_first_day(world: World) -> None:
+    world.change(budget={"properties": {"timePeriod": {"startDate": "2026-03-01T00:00:00Z"}}})
+
+    making.make_environment(world.site())
+
+    assert world.read()["environment"]["SEALIFT_BUDGET_START"] == "2026-03-01T00:00:00Z"
+
+
 def test_a_changed_setting_provisions_again(world: World) -> None:
     set_up(world.site(), agree)
     world.settings(budgetAmount=70)

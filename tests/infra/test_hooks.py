@@ -284,6 +284,19 @@ def test_a_hook_that_fails_ends_azd_too(name: str) -> None:
     assert re.search(r"^error: \w+ is not set\nhint: ", done.stderr, re.MULTILINE)
 
 
+@pytest.mark.parametrize(("active", "action"), [("/home/me/.venv", "deactivate"), ("", "pip install -r infra/hooks")])
+def test_a_hook_without_its_packages_says_what_to_do(active: str, action: str) -> None:
+    environment = {"PATH": "/nowhere", "VIRTUAL_ENV": active}
+
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "infra.hooks", "image"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert action in done.stderr
+
+
 # -- the stage ------------------------------------------------------------------------------------------------------------
 
 
@@ -440,10 +453,11 @@ def test_an_app_that_is_not_there_is_waited_for_five_minutes() -> None:
         url = server.url
     clock = Clock()
 
-    with pytest.raises(HookFailed, match="the app is alive"):
+    with pytest.raises(HookFailed, match="the app is alive") as caught:
         commands.wait_until(lambda: app.check(url, "key"), clock=clock, sleep=clock.sleep)
 
     assert clock.now == 300
+    assert "which must be 3.13" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,15 @@ def test_the_app_is_https_and_identity_only(template: Template) -> None:
     assert plan["sku"] == {"name": "FC1", "tier": "FlexConsumption"}
 
 
+def test_a_group_may_administer_the_warehouse_that_ci_deploys(templates: dict[str, Template]) -> None:
+    kind = "Microsoft.DBforPostgreSQL/flexibleServers/administrators"
+    [administrator] = templates["customer-managed-key"].of(kind)
+
+    assert administrator["name"].endswith("/66666666-6666-6666-6666-666666666666")
+    assert administrator["properties"]["principalType"] == "Group"
+    assert administrator["properties"]["principalName"] == "Warehouse administrators"
+
+
 def test_the_registry_has_no_password(template: Template) -> None:
     [registry] = template.of("Microsoft.ContainerRegistry/registries")
 
