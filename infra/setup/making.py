@@ -41,7 +41,7 @@ def _wanted(site: Site) -> dict[str, str]:
 
 
 def _budget_start(site: Site) -> str:
-    """Return when the stage's budget began, where there is one: that day can never be changed, and a new one begins this month."""
+    """Return when the stage's budget began, where there is one: that day can never be changed."""
     group = f"resourceGroups/rg-sealift-{site.stage}"
     try:
         found = site.get(f"{group}/providers/Microsoft.Consumption/budgets/sealift-{site.stage}", "2024-08-01")
