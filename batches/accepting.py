@@ -27,6 +27,7 @@ from batches.manifest import is_finished, sealed_names
 from batches.receipts import read_receipt
 from batches.record import ROWS, BatchId, Record, StagedFile, StagedRows, Stored, Work, is_extract
 from batches.stores import BLOCK_BYTES
+from batches.transfer import quoted
 from encryption.sealing import Format
 from partners.model import FileWishes, OpenPgpFiles, SmimeFiles
 from partners.naming import SAFE_FILE_NAME
@@ -199,7 +200,7 @@ def _staged_rows(context: Context, record: Record, extract: str) -> StagedRows |
     for name in (record.rows.name, extract) if record.rows else (extract,):
         with suppress(ResourceNotFoundError):
             found = context.stores.raw.get_blob_client(f"{record.batch.folder}/{name}").get_blob_properties()
-            return StagedRows(name=name, etag=_quoted(found.etag), size_bytes=found.size)
+            return StagedRows(name=name, etag=quoted(found.etag), size_bytes=found.size)
     return None
 
 
@@ -281,7 +282,7 @@ def _accept(context: Context, record: Record, rows: Mapping[str, int]) -> list[S
             "split the feed",
         )
     return [
-        StagedFile(name=name, etag=_quoted(found[name].etag), size_bytes=found[name].size, rows=rows.get(name))
+        StagedFile(name=name, etag=quoted(found[name].etag), size_bytes=found[name].size, rows=rows.get(name))
         for name in record.files
     ]
 
@@ -291,16 +292,11 @@ def _refuse_other_content(context: Context, record: Record) -> None:
     accepted = {file.name: file.etag for file in record.staged or []}
     for blob in context.stores.raw.list_blobs(name_starts_with=f"{record.batch.folder}/"):
         name = blob.name.rpartition("/")[2]
-        if not is_extract(name) and accepted.get(name) != _quoted(blob.etag):
+        if not is_extract(name) and accepted.get(name) != quoted(blob.etag):
             raise ContentChanged(
                 f"batch {record.batch} is sealed, and the raw container holds other content for it now",
                 "what was accepted is never replaced: plan a correction with the next revision",
             )
-
-
-def _quoted(etag: str) -> str:
-    """Return an ETag as a blob's properties write it; a listing leaves the quotes out."""
-    return etag if etag.startswith('"') else f'"{etag}"'
 
 
 def _content(staged: list[StagedFile]) -> list[tuple[str, str]]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -30,7 +31,7 @@ from batches.accepting import take_over
 from batches.confirming import confirm
 from batches.context import Context
 from batches.deliver_messages import DeliverMessage, ask, parse_deliver_message, queue_delivery
-from batches.errors import InvalidRequest, NotDelivered
+from batches.errors import InvalidRequest, NotDelivered, SealedMissing
 from batches.failing import record_failure
 from batches.log import log_event, step
 from batches.manifest import is_finished
@@ -42,13 +43,13 @@ from batches.stores import BLOCK_BYTES, Stores
 from batches.transfer import read_range
 from delivery import DeliveryError, deliver
 from delivery.progress import Record as Progress
-from encryption import RESULT_KEY, SealedFile
 from fault import Fault
 
 # Shorter than host.json's visibilityTimeout: when a dead worker's message comes back, its lease has ended, so each try of a
 # message that kills its worker counts, and the fifth is the last. The shortest that storage grants is 15.
 LEASE_SECONDS = 20
 PUT_BACK_SECONDS = 60
+READS_AT_ONCE = 16
 
 
 def request_delivery(context: Context, batch: BatchId) -> Record:
@@ -134,7 +135,8 @@ def _put_back(context: Context, message: DeliverMessage) -> None:
 
 def _send(context: Context, record: Record, lease: BlobLeaseClient) -> None:
     expected = remote_files(context, record)
-    files = [_Sealed(context.stores, file) for file in expected]
+    with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+        files = list(pool.map(lambda file: _Sealed(context.stores, file), expected))
     partner = context.partner(record.batch.partner)
     outcomes = deliver(
         files[:-1],
@@ -163,29 +165,33 @@ class _Sealed:
     range_bytes = BLOCK_BYTES
 
     def __init__(self, stores: Stores, file: RemoteFile) -> None:
-        """Raise SealedMissing when the blob went away, or is another by now than the manifest names."""
+        """Take what the listing and the manifest say; only what neither gives a hash for is read. Raises SealedMissing."""
         self._blob = stores.encrypted.get_blob_client(f"{file.folder}/{file.name}")
-        try:
-            properties = self._blob.get_blob_properties()
-        except ResourceNotFoundError:
-            raise missing(file) from None
-        self._etag = properties.etag
+        self._etag = file.etag
         self.name = file.to
-        self.size: int = properties.size
+        self.size = file.bytes
         # Without a hash on record a file under the same name and size would count as there.
-        self.sha256 = self._recorded_hash(properties.metadata or {})
-        if self.size != file.bytes or (file.sha256 and self.sha256 != file.sha256):
-            raise missing(file, "is not the one that the manifest names")
+        self.sha256 = (file.is_recorded and file.sha256) or self._hash(file)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return a range of the blob, of the version that was there at the start."""
         return read_range(self._blob, offset, length, self._etag)
 
-    def _recorded_hash(self, metadata: Mapping[str, str]) -> str:
-        """Return the hash that sealing recorded; keys.json, manifest and signature are small and hashed here."""
-        if RESULT_KEY in metadata:
-            return SealedFile.from_metadata(dict(metadata)).sealed_sha256
-        return hashlib.sha256(self.read(0, self.size)).hexdigest()
+    def _hash(self, file: RemoteFile) -> str:
+        """Return the hash of a file that is small: keys, manifest and signature. Raises SealedMissing."""
+        try:
+            found = hashlib.sha256(self.read(0, self.size)).hexdigest()
+        except ResourceNotFoundError:
+            raise missing(file) from None
+        except ResourceModifiedError:
+            raise _other(file) from None
+        if file.sha256 and found != file.sha256:
+            raise _other(file)
+        return found
+
+
+def _other(file: RemoteFile) -> SealedMissing:
+    return missing(file, "is not the one that the manifest names")
 
 
 class _BlobJournal:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from batches import blobs, ledger
@@ -24,6 +26,7 @@ from partners.figures import as_decimal
 KEYS = "keys.json"
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.json.sig"
+WRITES_AT_ONCE = 16
 
 
 def is_finished(context: Context, batch: BatchId) -> bool:
@@ -42,8 +45,9 @@ def finish(context: Context, record: Record, sealed: Mapping[str, SealedFile]) -
     for name, result in zip(record.files, results, strict=True):
         if (result.batch, result.name, result.format) != (record.batch, name, record.format):
             raise ForeignContent(f"{record.sealed_name(name)} was not sealed for this batch")
-        if result.format == "detached":
-            _write_own(context, record.batch, result.key_name, result.key_file)
+    detached = [result for result in results if result.format == "detached"]
+    with ThreadPoolExecutor(WRITES_AT_ONCE) as pool:
+        deque(pool.map(lambda one: _write_own(context, record.batch, one.key_name, one.key_file), detached), maxlen=0)
     keys = _write_own(context, record.batch, KEYS, keys_json(record.batch, results))
     written = _write_manifest(context, record, results, hashlib.sha256(keys).hexdigest())
     # Before the signature, which is the commit mark: a batch that is sealed has its entry.

@@ -10,17 +10,23 @@ from batches.context import Context
 from batches.errors import SealedMissing, Unreadable
 from batches.manifest import KEYS, MANIFEST, SIGNATURE, result_of
 from batches.record import Record, Stored, refuse_superseded
+from batches.transfer import quoted
 from encryption import EncryptionError, Manifest
 
 
 class RemoteFile(Stored):
-    """A blob of the encrypted container and its name at the partner; `sha256` where the manifest states it."""
+    """A blob of the encrypted container and its name at the partner; `sha256` where the manifest states it.
+
+    `etag` is of the version that was looked at. `is_recorded`: its metadata carry the hash too, from the commit of its bytes.
+    """
 
     folder: str
     name: str
     to: str
     bytes: int
     sha256: str | None = None
+    etag: str
+    is_recorded: bool = False
 
 
 def remote_files(context: Context, record: Record) -> list[RemoteFile]:
@@ -35,6 +41,7 @@ def remote_files(context: Context, record: Record) -> list[RemoteFile]:
     listed = context.stores.encrypted.list_blobs(name_starts_with=prefix, include=["metadata"])
     there = {blob.name.removeprefix(prefix): blob for blob in listed}
     hashes: dict[str, str | None] = {}
+    sealed = {file.sealed_name for file in manifest.files}
     for file in manifest.files:
         blob = there.get(file.sealed_name)
         if blob is None:
@@ -57,6 +64,8 @@ def remote_files(context: Context, record: Record) -> list[RemoteFile]:
             to=f"{record.batch}.{name}" if name in own else name,
             bytes=there[name].size,
             sha256=sha256,
+            etag=quoted(there[name].etag),
+            is_recorded=name in sealed,
         )
         for name, sha256 in hashes.items()
         if record.side_files == "all" or name not in own

@@ -23,6 +23,11 @@ READ_AHEAD = 2
 WRITES_AT_ONCE = 2
 
 
+def quoted(etag: str) -> str:
+    """Return an ETag as a blob's properties write it; a listing leaves the quotes out."""
+    return etag if etag.startswith('"') else f'"{etag}"'
+
+
 def read_range(blob: BlobClient, offset: int, length: int, etag: str) -> bytes:
     """Return `length` bytes from `offset` of one version. Raises ResourceModifiedError for another."""
     download = blob.download_blob(

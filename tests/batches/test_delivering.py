@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ResourceModifiedError
+from azure.storage.blob import BlobClient
 from batch_world import DAY, NOW, START, World
 from cedarway_world import sealed, send
 from cryptography.hazmat.primitives import serialization
@@ -85,6 +87,52 @@ def test_worker_delivers_writes_the_receipt_and_purges(world: World, cedarway: A
     assert world.status(record)["state"] == "delivered"
     assert len(delivered(server)) == 5
     assert world.raw_versions() == []
+
+
+def test_of_a_sealed_file_nothing_is_asked_before_it_is_read(
+    world: World, cedarway: Any, server: PartnerSftp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = sealed(world)
+    name = f"{record.batch.folder}/{record.sealed_name(record.files[0])}"
+    asked: list[str] = []
+    for method in ("get_blob_properties", "download_blob"):
+        original = getattr(BlobClient, method)
+
+        def ask(self: BlobClient, *args: Any, _to: Any = original, _method: str = method, **more: Any) -> Any:
+            if self.blob_name == name:
+                asked.append(_method)
+            return _to(self, *args, **more)
+
+        monkeypatch.setattr(BlobClient, method, ask)
+
+    send(world, record, cedarway)
+
+    assert asked == ["download_blob"]
+    assert record.sealed_name(record.files[0]) in delivered(server)
+
+
+def test_sealed_file_that_is_replaced_after_the_look_is_not_sent(
+    world: World, cedarway: Any, server: PartnerSftp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = sealed(world)
+    blob = world.stores.encrypted.get_blob_client(f"{record.batch.folder}/{record.sealed_name(record.files[0])}")
+    look = delivering.remote_files
+
+    def look_then_replace(*about: Any) -> Any:
+        found = look(*about)
+        content = bytearray(blob.download_blob().readall())
+        content[-1] ^= 1
+        blob.upload_blob(bytes(content), metadata=blob.get_blob_properties().metadata, overwrite=True)
+        return found
+
+    batches.request_delivery(world.context, record.batch)
+    message = world.stores.deliver_queue.receive_message()
+    assert message is not None
+    monkeypatch.setattr(delivering, "remote_files", look_then_replace)
+    with pytest.raises(ResourceModifiedError):
+        batches.deliver_batch(world.at(sftp=cedarway), message.content)
+
+    assert not {record.sealed_name(record.files[0]), f"{record.batch}.manifest.json"} & set(delivered(server))
 
 
 def test_message_again_sends_nothing(world: World, cedarway: Any, server: PartnerSftp) -> None:
