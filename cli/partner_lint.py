@@ -1,4 +1,4 @@
-"""`./sealift partner lint`: read every partner file and the examples, and report every fault of each, for people or programs."""
+"""`./sealift partner lint`: read every partner file, the sources and the examples, and report every fault, for people or programs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from partners import PartnerInvalid, load_partner
 from partners.checking import format_notes, layout_notes
 from partners.loading import EXAMPLES, FOLDER, partner_files
 from partners.model import Partner
+from partners.sources import NAME as SOURCES
+from partners.sources import load_sources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +31,22 @@ class Looked:
 def lint(folder: Path = FOLDER, *, as_json: bool = False) -> int:
     """Print what every partner file of a folder, and every example, is; return 1 when one has a fault."""
     files = [*partner_files(folder), *partner_files(folder / EXAMPLES.name)]
-    looked = [look(path, folder) for path in files]
+    looked = [*_sources(folder), *(look(path, folder) for path in files)]
     if as_json:
         print(json.dumps([asdict(each) for each in looked], indent=2, ensure_ascii=False))
     else:
         for each in looked:
             _show(each)
     return 1 if any(each.faults for each in looked) else 0
+
+
+def _sources(folder: Path) -> list[Looked]:
+    """Return what is wrong with the file of the sources, whether a feed names one or not."""
+    try:
+        load_sources(folder)
+    except PartnerInvalid as error:
+        return [Looked(file=f"partners/{SOURCES}", faults=tuple(str(error).splitlines()), hint=error.hint)]
+    return []
 
 
 def look(path: Path, folder: Path) -> Looked:

@@ -21,6 +21,7 @@ from partners.late import Late
 from partners.layout import AnyLayout, Column, Identifier, Layout, ShortForm
 from partners.naming import BatchFacts, name_faults, name_file
 from partners.schedule import DAYS, Covers, Day, Hours, Paused, Schedule, Timetable, check_time_zone
+from partners.sources import NAME as SOURCES
 from partners.sources import WAREHOUSE, Name
 
 SecretName = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")]
@@ -498,6 +499,8 @@ class Partner(_Model):
     def _check_routes(self) -> Partner:
         if self.delivery.folder != ".":
             raise ValueError("delivery.folder: the folder is each feed's own; write it there")
+        if f"{self.name}.yaml" == SOURCES:
+            raise ValueError(f"{SOURCES} is the file of the sources: give the partner another name")
         names: dict[str, str] = {}
         for name, feed in self.feeds.items():
             path = posixpath.normpath(posixpath.join(feed.folder, feed.name_file(_sample_facts(self), 1)))

@@ -19,6 +19,7 @@ pytest.importorskip("pytds", reason="the driver is an extra: pip install -r requ
 from sql_server import CuttingProxy, Server, Sql, connected, running_server
 
 from adf_runner import PipelineRun
+from cli.demo import main
 from cli.run import raise_if_failed
 from local.stack import Stack
 from partners.loading import FOLDER
@@ -118,17 +119,26 @@ def stack(server: Server, proxy: CuttingProxy, tmp_path_factory: pytest.TempPath
         f"ground: {{kind: sql-server, server: '{address}', database: {server['database']}, {sign_in}}}\n"
         f"broken: {{kind: azure-sql, server: '127.0.0.1,{proxy.port}', database: {server['database']}}}\n"
     )
-    fields = ", ".join(f"{{column: {name}, optional: true}}" for name in COLUMNS)
-    feeds = [("cloud", "adf"), ("ground", "function"), ("broken", "function")]
-    (folder / "northwind.yaml").write_text(
-        f"{HEAD}feeds:{''.join(FEED.format(name=n, source=n, route=route, fields=fields) for n, route in feeds)}"
-    )
+    feeds = [
+        feed("cloud", "cloud", "adf", COLUMNS),
+        feed("ground", "ground", "function", COLUMNS),
+        feed("broken", "broken", "function", COLUMNS),
+        feed("many", "cloud", "function", ("Id", "Name", "Amount")),
+    ]
+    (folder / "northwind.yaml").write_text(f"{HEAD}feeds:{''.join(feeds)}")
     login = {
         "authenticationType": "SQL", "userName": server["user"], "password": server["password"],
         "trustServerCertificate": True,
     }  # fmt: skip
     with Stack(partner_files=folder, databases=login) as running:
         yield running
+
+
+def feed(name: str, source: str, route: str, columns: tuple[str, ...]) -> str:
+    fields = ", ".join(f"{{column: {column}, optional: true}}" for column in columns)
+    text = FEED.format(name=name, source=source, route=route, fields=fields)
+    unused = [f"      - {{name: {column}," for column in COLUMNS if column not in columns]
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(tuple(unused) or "\0"))
 
 
 def fill(sql: Sql, day: date) -> None:
@@ -274,13 +284,24 @@ def test_table_that_changes_meanwhile_gives_rows_and_totals_of_one_moment(
     assert lines[-1] == f"T;{rows};{500 + rows - 400}.00;{rows * (rows - 1) // 2}"
 
 
+def test_demo_delivers_the_worked_example_and_leaves_nothing_behind(
+    server: Server, sql: Sql, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SEALIFT_SQLSERVER", " ".join(f"{name}={value}" for name, value in server.items()))
+
+    assert main(["--source", "sqlserver", "--rows", "60"]) == 0
+
+    assert "60 rows, SHA-256" in capsys.readouterr().out
+    assert sql("select schema_id(N'sealift_demo')") == [[None]]
+
+
 @pytest.mark.slow
 def test_two_hundred_thousand_rows_arrive(stack: Stack, sql: Sql, tmp_path: Path) -> None:
     day = date(2026, 11, 16)
     fill_many(sql, day, 200_000)
 
-    raise_if_failed(send(stack, "cloud", day))
+    raise_if_failed(send(stack, "many", day))
 
-    lines = opened(stack, "cloud", day, tmp_path).splitlines()
+    lines = opened(stack, "many", day, tmp_path).splitlines()
     assert (len(lines), lines[-1]) == (200_002, "T;200000;250000.00;19999900000")
-    assert lines[200_000].startswith("199999;Zoë 😀;;1.25;")
+    assert lines[200_000].startswith("199999;Zoë 😀;1.25")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cli.partner_lint import lint
 from partners import PartnerInvalid, load_partner, load_partners
-from partners.loading import EXAMPLES, FOLDER
+from partners.loading import EXAMPLES, FOLDER, read_partner
 from partners.source_grants import grants, missing_grants, tables_of
 from partners.sources import load_sources
 
@@ -101,3 +102,19 @@ def test_server_of_ones_own_needs_a_login_and_snapshot_isolation(tmp_path: Path)
         "alter database current set allow_snapshot_isolation on;",
         "grant select on [dbo].[O] to [reader];",
     ]
+
+
+def test_lint_reports_a_faulty_source_that_no_feed_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "northwind.yaml").write_text((FOLDER / "northwind.yaml").read_text())
+    sources(tmp_path, "crm: {kind: azure-sql, server: a}\n")
+
+    assert lint(tmp_path) == 1
+    assert "partners/sources.yaml:1: crm.database" in capsys.readouterr().out
+
+
+def test_partner_may_not_be_called_as_the_file_of_the_sources(tmp_path: Path) -> None:
+    text = (FOLDER / "northwind.yaml").read_text().replace("name: northwind\n", "name: sources\n", 1)
+    (tmp_path / "draft.yaml").write_text(text)
+
+    with pytest.raises(PartnerInvalid, match="give the partner another name"):
+        read_partner(tmp_path / "draft.yaml")
