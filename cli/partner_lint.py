@@ -1,4 +1,4 @@
-"""`./sealift partner lint`: read every partner file, the sources and the examples, and report every fault, for people or programs."""
+"""`./sealift partner lint`: read the partners, the sources and the examples, and report every fault, for people or programs."""
 
 from __future__ import annotations
 
