@@ -168,19 +168,22 @@ def _values(columns: Sequence[Column]) -> str:
 
 
 def _value(column: Column, number: int) -> str:
-    """Return a value in its canonical form, still without quotes; NULL stays NULL."""
+    """Return a value in its canonical form, still without quotes; NULL stays NULL.
+
+    All texts have one collation: SQL Server joins no texts of different ones.
+    """
     name = f"picked.{identifier(column.name)}"
     if column.is_number:
         return f"TRY_CAST({name} AS decimal(38,{column.scale or 0}))"
     if column.type == "date":
-        return f"CONVERT(nvarchar(40), {name}, 121)"
+        return f"CONVERT(nvarchar(40), {name}, 121) {_BINARY}"
     if column.type == "timestamp":
         text = f"STUFF(CONVERT(nvarchar(40), {name}, 121), 11, 1, N'T') {_BINARY}"
         return f"REPLACE(REPLACE({text}, N' +', N'+'), N' -', N'-') + {literal(column.offset)}"
     if column.stored == "time":
         return f"CONVERT(nvarchar(16), CAST({name} AS time(7)), 121) {_BINARY}"
     if column.stored == "binary":
-        return f"CONVERT(varchar(max), {name}, 2)"
+        return f"CONVERT(varchar(max), {name}, 2) {_BINARY}"
     text = f"CONVERT(nvarchar(max), {name})"
     return (
         f"(CASE WHEN known.k{number} IN (N'char', N'nchar') THEN RTRIM({text})"
