@@ -4,7 +4,7 @@
 changed grant in review, and no name is typed twice. Hooks, CI and `deploy plan` compare the file with partners/.
 
     certificate, escrow_certificate   the app, which wraps file keys for them
-    sftp.private_key                  the app; the factory too where a feed takes the route adf
+    sftp.private_key                  the app where a feed takes the route function or has answers, the factory for the route adf
     sftp.password                     the app: Data Factory's route signs in with a key
     password of a feed's source       the factory, which reads that SQL Server
 """
@@ -66,17 +66,15 @@ def derive(folder: Path = PARTNERS) -> list[PartnerSecret]:
 
 
 def _named_by(partner: Partner, sources: Mapping[str, Source]) -> Iterator[PartnerSecret]:
-    by_adf = any(feed.route == "adf" for feed in partner.feeds.values())
+    feeds = partner.feeds.values()
+    by_app = ("app",) if any(feed.route == "function" or feed.answers for feed in feeds) else ()
+    by_factory = ("factory",) if any(feed.route == "adf" for feed in feeds) else ()
     named = [
         ("certificate", partner.certificate, ("app",)),
         ("escrow", partner.escrow_certificate, ("app",)),
-        ("sftp-key", partner.sftp.private_key, ("app", "factory") if by_adf else ("app",)),
-        ("sftp-password", partner.sftp.password, ("app",)),
-        *(
-            ("source-password", sources[feed.source].password, ("factory",))
-            for feed in partner.feeds.values()
-            if feed.source in sources
-        ),
+        ("sftp-key", partner.sftp.private_key, (*by_app, *by_factory)),
+        ("sftp-password", partner.sftp.password, by_app),
+        *(("source-password", sources[feed.source].password, ("factory",)) for feed in feeds if feed.source in sources),
     ]
     for kind, name, readers in named:
         if name and name.lower() in OURS:
@@ -84,7 +82,7 @@ def _named_by(partner: Partner, sources: Mapping[str, Source]) -> Iterator[Partn
                 f"partners/{partner.name}.yaml names the secret {name!r}, which is Sealift's own",
                 "give the partner's secret a name of its own, such as <partner>-certificate",
             )
-        if name:
+        if name and readers:
             yield PartnerSecret(name=name, kind=kind, partners=(partner.name,), readers=readers)
 
 

@@ -77,7 +77,9 @@ def _secret_lines(secrets: list[PartnerSecret]) -> list[str]:
     """Say what the template makes and grants for the partners."""
     width = max((len(secret.name) for secret in secrets), default=0)
     lines = [f"  {secret.name:<{width}}  {' and '.join(secret.readers)} read the {secret.words}" for secret in secrets]
-    return [line.replace("  app read ", "  app reads ") for line in lines]
+    return [
+        line.replace("  app read ", "  app reads ").replace("  factory read ", "  factory reads ") for line in lines
+    ]
 
 
 def _start(text: str) -> str:

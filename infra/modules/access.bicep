@@ -28,11 +28,15 @@ param useCustomRole bool
 
 var readByApp = filter(partnerSecrets, secret => contains(secret.readers, 'app'))
 var readByFactory = filter(partnerSecrets, secret => contains(secret.readers, 'factory'))
+var factoryReasons = {
+  'sftp-key': 'The adf route signs in at the server of'
+  'source-password': 'Extract signs in at the SQL Server that has a feed of'
+}
 var reasons = {
   certificate: 'Seal wraps file keys for the certificate of'
   escrow: 'Seal wraps file keys also for the company\'s own escrow certificate, for'
-  'sftp-key': 'The function route and Confirm sign in with this key at the server of'
-  'sftp-password': 'The function route and Confirm sign in with this password at the server of'
+  'sftp-key': 'The function route and the look for answers sign in with this key at the server of'
+  'sftp-password': 'The function route and the look for answers sign in with this password at the server of'
 }
 
 var rolePath = 'Microsoft.Authorization/roleDefinitions'
@@ -377,7 +381,7 @@ resource factoryPartnerSecrets 'Microsoft.Authorization/roleAssignments@2022-04-
       principalId: factoryPrincipalId
       principalType: 'ServicePrincipal'
       roleDefinitionId: roles.secretsUser
-      description: 'The adf route signs in at the server of ${join(secret.partners, ', ')}.'
+      description: '${factoryReasons[secret.kind]} ${join(secret.partners, ', ')}.'
     }
   }
 ]

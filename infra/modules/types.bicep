@@ -4,7 +4,7 @@
 @description('A secret that a partner\'s file names: what it holds, for whom, and who reads it.')
 type partnerSecret = {
   name: string
-  kind: 'certificate' | 'escrow' | 'sftp-key' | 'sftp-password'
+  kind: 'certificate' | 'escrow' | 'sftp-key' | 'sftp-password' | 'source-password'
   partners: string[]
   readers: ('app' | 'factory')[]
 }

@@ -79,11 +79,16 @@ def test_a_secret_has_the_name_and_the_kind_that_its_file_gives_it(folder: Folde
     }
 
 
-def test_the_factory_reads_a_key_only_where_a_feed_takes_its_route(folder: Folder) -> None:
+def test_a_key_is_read_by_those_who_sign_in_with_it(folder: Folder) -> None:
+    answers = [{"kind": "file", "folder": "/out", "pattern": "{name}.ok", "says": "accepted"}]
+    answered = {**NORTHWIND["feeds"]["accruals"], "answers": answers}
+
     secrets = found(folder(NORTHWIND, CEDARWAY))
 
-    assert secrets["northwind-sftp-key"] == ("sftp-key", ("app", "factory"))
+    assert secrets["northwind-sftp-key"] == ("sftp-key", ("factory",))
     assert secrets["cedarway-sftp-key"] == ("sftp-key", ("app",))
+    secrets = found(folder({**NORTHWIND, "feeds": {"accruals": answered}}))
+    assert secrets["northwind-sftp-key"] == ("sftp-key", ("app", "factory"))
 
 
 def test_a_secret_that_partners_share_is_made_once(folder: Folder) -> None:
@@ -164,7 +169,7 @@ def test_deploy_plan_shows_who_reads_which_secret(
     text = capsys.readouterr().out
     main([*arguments, "--json"])
 
-    assert "northwind-sftp-key     app and factory read the SFTP key of northwind" in text
+    assert "northwind-sftp-key     factory reads the SFTP key of northwind" in text
     assert "cedarway-sftp-key      app reads the SFTP key of cedarway" in text
     assert json.loads(capsys.readouterr().out)["secrets"][0]["name"] == "cedarway-certificate"
 
