@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -117,7 +118,7 @@ class Stack:
         self.function_key = secrets.token_urlsafe(32)
         self._partner_files, self._databases = partner_files, dict(databases or {})
         self.files = {partner.name: partner for partner in load_partners(folder=partner_files)}
-        self.partners = {name: self._home(partner) for name, partner in self.files.items()}
+        self._servers = {name: self._server(partner) for name, partner in self.files.items()}
         self.secrets = derive(partner_files)
 
     def __enter__(self) -> Self:
@@ -137,6 +138,11 @@ class Stack:
         """Stop what runs and remove the folder."""
         self._exit.close()
 
+    @cached_property
+    def partners(self) -> dict[str, PartnerHome]:
+        """The partners of the files, each with keys of its own, which are made when they are first asked for."""
+        return {name: self._home(partner) for name, partner in self.files.items()}
+
     def _start(self) -> None:
         self._up("managed identity", self.identity)
         with ThreadPoolExecutor(4) as pool:
@@ -144,12 +150,13 @@ class Stack:
                 "PostgreSQL": self.postgres,
                 "Azure Storage": self.azurite,
                 "Key Vault": self.vault,
-            } | {f"{name}'s SFTP server": partner.server for name, partner in self.partners.items()}
+            } | {f"{name}'s SFTP server": server for name, server in self._servers.items()}
             started: list[Future[None]] = [pool.submit(self._up, name, service) for name, service in services.items()]
+            # The partners' keys are made meanwhile: that takes this process a second, and the services wait for others.
+            assert self.partners
         for future in started:
             future.result()
         self._become("data-factory")
-        self._fill_vault()
         self._make_containers()
         self.groups = ContainerGroups(self.ca, self.identity, self.folder / "container-groups")
         self.function = FunctionHost(
@@ -164,6 +171,7 @@ class Stack:
                 pool.submit(self._up, "container groups", self.groups),
                 pool.submit(self._up, "function host", self.function),
             ]
+            self._fill_vault()  # as above; nobody reads it before a batch does
         for future in last:
             future.result()
         self.groups.put_group(self._dbt_group(), GROUP_ID, starts=False)
@@ -228,18 +236,18 @@ class Stack:
         """Put a partner's public certificate into the vault, as the operator does when a partner is taken on."""
         self.vault.set_secret(self.files[partner].certificate, certificate.decode(), "application/x-pem-file")
 
+    def _server(self, partner: Partner) -> PartnerSftp:
+        folder = self.folder / "partners" / partner.name / "sftp"
+        password = secrets.token_urlsafe(24) if partner.sftp.password else None
+        return PartnerSftp(folder, user=partner.sftp.user, password=password)
+
     def _home(self, partner: Partner) -> PartnerHome:
-        folder = self.folder / "partners" / partner.name
         takes_pgp = any(feed.format == "openpgp" for feed in partner.feeds.values())
         return PartnerHome(
             name=partner.name,
             inboxes={name: feed.folder for name, feed in partner.feeds.items()},
-            folder=folder,
-            server=PartnerSftp(
-                folder / "sftp",
-                user=partner.sftp.user,
-                password=secrets.token_urlsafe(24) if partner.sftp.password else None,
-            ),
+            folder=self.folder / "partners" / partner.name,
+            server=self._servers[partner.name],
             key=rsa.generate_private_key(65537, 3072),
             desk=Desk.make(partner.title, datetime.now(UTC) - timedelta(days=1)) if takes_pgp else None,
         )
@@ -302,7 +310,7 @@ class Stack:
         """Return the setting that points the partners' files at the servers of this machine."""
         addresses = {
             name: {"host": server.host, "port": server.port, "host_keys": [server.host_key_line]}
-            for name, server in ((partner.name, partner.server) for partner in self.partners.values())
+            for name, server in self._servers.items()
         }
         return json.dumps(addresses)
 
