@@ -145,7 +145,7 @@ class Stack:
 
     def _start(self) -> None:
         self._up("managed identity", self.identity)
-        with ThreadPoolExecutor(4) as pool:
+        with ThreadPoolExecutor() as pool:
             services: dict[str, Any] = {
                 "PostgreSQL": self.postgres,
                 "Azure Storage": self.azurite,
