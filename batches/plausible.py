@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 
 from batches.context import Context
 from batches.errors import InvalidRequest
-from batches.readiness import Readiness
+from batches.readiness import Readiness, waits_for_dbt
 from batches.record import Loads, Record
 from partners import Layout, Partner
 from partners.figures import Control
@@ -34,14 +34,21 @@ def load_limit(context: Context, partner: Partner, name: str) -> Loads | None:
     late = feed.late
     if late is None or late.rows == "ignore" or late.column is None or feed.since is None:
         return None
-    built = context.now()
+    until = _built(context, partner, name) - timedelta(minutes=late.settle_minutes)
+    return Loads(column=late.column, rows=late.rows, since=feed.since, until=until)
+
+
+def _built(context: Context, partner: Partner, name: str) -> datetime:
+    """Return from when the rows are that a feed reads now: from when dbt began to build them, else from now."""
+    feed, now = partner.feeds[name], context.now()
+    if not waits_for_dbt(feed):
+        return now
     verdicts = Readiness(context.stores).verdicts
     nodes = verdicts.nodes_of(partner.name, name, feed) if verdicts else frozenset()
     since = verdicts.built_since(nodes) if verdicts and nodes else None
     if verdicts is None or (nodes and since is None):
         raise InvalidRequest(f"dbt has not built all models of {partner.name} {name} yet", "run dbt: ./sealift dbt run")
-    until = min(built, since or built) - timedelta(minutes=late.settle_minutes)
-    return Loads(column=late.column, rows=late.rows, since=feed.since, until=until)
+    return min(now, since or now)
 
 
 def after(limit: Loads | None, before: date | None, seen: datetime | None) -> Loads | None:

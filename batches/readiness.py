@@ -2,7 +2,7 @@
 
 dbt's container group keeps the last status of every node in `state/verdicts.json` (dbt_runner/verdicts.py). A feed is mapped to
 nodes by its exposure, named `<partner>_<feed>` unless the feed names another, else by its table and that of its control totals.
-A feed whose table the project does not build waits for nothing.
+A feed whose table the project does not build waits for nothing, nor does one of another source unless it names an exposure.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from batches import blobs
 from batches.stores import Stores
 from partners import Feed
+from partners.sources import WAREHOUSE
 
 VERDICTS = "state/verdicts.json"
 _GOOD = frozenset({"success", "pass", "no-op", "warn", "reused"})
@@ -90,6 +91,8 @@ class Readiness:
 
     def why_waiting(self, partner: str, name: str, feed: Feed, needed: datetime) -> str:
         """Return the model that the feed waits for, and why; "" when all of its data was built after `needed` and is green."""
+        if not waits_for_dbt(feed):
+            return ""
         if self.verdicts is None:
             return "dbt has left no verdict yet"
         nodes = self._nodes_of(partner, name, feed)
@@ -102,6 +105,8 @@ class Readiness:
 
     def needs_build(self, partner: str, name: str, feed: Feed, needed: datetime) -> bool:
         """Whether a run of dbt is due for the feed: what it reads was built before `needed`, or never."""
+        if not waits_for_dbt(feed):
+            return False
         if self.verdicts is None:
             return True
         nodes = self._nodes_of(partner, name, feed)
@@ -119,6 +124,11 @@ class Readiness:
         if (partner, name) not in self._nodes:
             self._nodes[partner, name] = self.verdicts.nodes_of(partner, name, feed)
         return self._nodes[partner, name]
+
+
+def waits_for_dbt(feed: Feed) -> bool:
+    """Whether dbt may build what a feed reads: it does so in the warehouse alone, unless the feed names an exposure."""
+    return feed.source == WAREHOUSE or feed.exposure is not None
 
 
 def _read(stores: Stores) -> Verdicts | None:

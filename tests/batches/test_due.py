@@ -153,6 +153,20 @@ def test_dbt_is_to_run_once_a_night_and_feeds_wait_until_it_has(world: World, db
     assert "dbt has not built marts.partner_daily_accruals since 2026-11-23 00:00 UTC" in next_night["held"]
 
 
+def test_feed_of_another_database_waits_for_no_dbt(world: World, dbt: Dbt, tmp_path: Path, monkeypatch: Any) -> None:
+    for name in ("northwind", "cedarway"):
+        text = (loading.FOLDER / f"{name}.yaml").read_text()
+        (tmp_path / f"{name}.yaml").write_text(
+            text.replace("    table: ", "    source: shop\n    table: ", 1) if name == "cedarway" else text
+        )
+    (tmp_path / "sources.yaml").write_text("shop: {kind: azure-sql, server: shop.example, database: shop}\n")
+    monkeypatch.setattr(expecting, "load_partners", partial(load_partners, folder=tmp_path))
+
+    due = batches.feeds_due(context(world, dbt), NIGHT - HOUR, NIGHT)
+
+    assert (feeds(due), feeds(due, "waiting")) == (["purchases"], ["accruals"])
+
+
 def test_red_model_holds_back_only_the_feeds_below_it(world: World, dbt: Dbt) -> None:
     dbt.ran(NIGHT, other="error")
     green = batches.feeds_due(context(world, dbt), NIGHT - HOUR, NIGHT)
