@@ -8,8 +8,10 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import chain
 from typing import Any
 
 import requests
@@ -137,7 +139,13 @@ def deliver(stack: Stack, rows: int, *, days: int = 3, canary: str | None = None
         failure = error
     console.heading("The partners' side, each with its own key and program")
     started = [each for each in run.walk() if each.name == "Start" and each.type == "ExecutePipeline"]
-    played = [_play(stack, steps) for steps in started if _planned(steps)]
+    by_partner: dict[str, list[ActivityRun]] = {}
+    for steps in filter(_planned, started):
+        by_partner.setdefault((_planned(steps) or "").partition(".")[0], []).append(steps)
+    with ThreadPoolExecutor(len(by_partner) or 1) as pool:  # a partner opens one batch after the other
+        played = chain.from_iterable(
+            pool.map(lambda batches: [_play(stack, each) for each in batches], by_partner.values())
+        )
     return Result(
         source_rows=loaded.transactions,
         load_seconds=load_seconds,
@@ -163,19 +171,21 @@ def _play(stack: Stack, steps: ActivityRun) -> Delivered | None:
         console.say(f"  - {name}: {batch} is {status['state']}: there is nothing to open")
         return None
     began = time.monotonic()
-    files = _open(stack, partner, feed, receipt)
+    files, note = _open(stack, partner, feed, receipt)
     seconds = time.monotonic() - began
+    console.done(f"{name}: open, verify who sent it", seconds, note)
     steps_taken = {each["step"]: each for each in _ask(stack, f"{batch}/ledger")["entries"]}
     rows: int = steps_taken["shaped"]["details"]["rows"]
-    with console.step(f"{partner.name}: compare with the mart") as told:
-        expected = expected_file(stack.postgres.dsn(), partner.name, feed, BUSINESS_DATE)
-        if expected is not None and [(rows, file.sha256) for file in files] != [expected]:
-            raise CannotUse(
-                f"{files[0].name} is not the mart's content for {BUSINESS_DATE}",
-                "this is a defect of Sealift: report it",
-            )
-        verdict = "equal" if expected else "not compared: it is not one of the demo's own feeds"
-        told.note = f"{rows:,} rows, SHA-256 {files[0].sha256[:16]}..., {verdict}"
+    compared = time.monotonic()
+    expected = expected_file(stack.postgres.dsn(), partner.name, feed, BUSINESS_DATE)
+    if expected is not None and [(rows, file.sha256) for file in files] != [expected]:
+        raise CannotUse(
+            f"{files[0].name} is not the mart's content for {BUSINESS_DATE}",
+            "this is a defect of Sealift: report it",
+        )
+    verdict = "equal" if expected else "not compared: it is not one of the demo's own feeds"
+    seen = f"{rows:,} rows, SHA-256 {files[0].sha256[:16]}..., {verdict}"
+    console.done(f"{name}: compare with the mart", time.monotonic() - compared, seen)
     return Delivered(
         partner=partner.name,
         batch=batch,
@@ -208,25 +218,23 @@ def _sealed_as(feed: Feed) -> str:
     return f"{kind}, signed" if is_signed else kind
 
 
-def _open(stack: Stack, partner: PartnerHome, feed: str, receipt: dict[str, Any]) -> list[Opened]:
-    """Open the files of a batch as its partner does: by the manifest, or PGP or signed S/MIME files alone."""
+def _open(stack: Stack, partner: PartnerHome, feed: str, receipt: dict[str, Any]) -> tuple[list[Opened], str]:
+    """Open the files of a batch as its partner does: by the manifest, or PGP or signed S/MIME files alone.
+
+    Returns what was opened, and in words which files, by which program.
+    """
     out = partner.folder / "opened"
     wished = load_partner(partner.name).feeds[feed]
     is_alone = wished.format == "smime" and wished.side_files == "none"
     if partner.desk is None and not is_alone:
-        with console.step(f"{partner.name}: verify the manifest, open the files") as told:
-            opened = partner.open_batch(receipt["batch"], stack.verification_certificate(), out)
-            told.note = _names(opened)
-        return opened
-    with console.step(f"{partner.name}: decrypt, verify the signature") as told:
-        sent = [partner.inbox_of(feed) / file["name"] for file in receipt["files"]]
-        if partner.desk is None:
-            opened = open_signed(sent, partner, _our_certificate(stack, "smime"), out)
-            told.note = f"{_names(opened)}, by openssl"
-        else:
-            opened = open_messages(sent, partner.desk, _our_certificate(stack, "openpgp"), out)
-            told.note = f"{_names(opened)}, by {program()}"
-    return opened
+        opened = partner.open_batch(receipt["batch"], stack.verification_certificate(), out)
+        return opened, f"{_names(opened)}, by its manifest"
+    sent = [partner.inbox_of(feed) / file["name"] for file in receipt["files"]]
+    if partner.desk is None:
+        opened = open_signed(sent, partner, _our_certificate(stack, "smime"), out)
+        return opened, f"{_names(opened)}, by openssl"
+    opened = open_messages(sent, partner.desk, _our_certificate(stack, "openpgp"), out)
+    return opened, f"{_names(opened)}, by {program()}"
 
 
 def _names(files: list[Opened]) -> str:
