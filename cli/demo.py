@@ -17,7 +17,7 @@ from typing import Any
 import requests
 
 from adf_runner import ActivityRun, PipelineRun, load_factory, run_pipeline
-from cli import console, demo_sql_server
+from cli import console, demo_rights, demo_sql_server
 from cli.partner_layouts import show_sample
 from cli.run import Narrator, RunFailed, raise_if_failed
 from local.kept import AlreadyKept, keeping, kept_services
@@ -81,6 +81,9 @@ def main(argv: list[str]) -> int:
         help="sqlserver: one feed from the SQL Server of SEALIFT_SQLSERVER, or from a container",
     )
     parser.add_argument("--keep", action="store_true", help="leave the services up until Ctrl-C, print their addresses")
+    parser.add_argument(
+        "--as-deployed", action="store_true", help="show what each program used of the rights that Azure would give it"
+    )
     arguments = parser.parse_args(argv)
     if arguments.source == "sqlserver":
         if arguments.keep:
@@ -107,6 +110,8 @@ def main(argv: list[str]) -> int:
                 f"\nDone in {time.monotonic() - began:.0f} s: {'1 batch is' if count == 1 else f'{count} batches are'} at the"
                 " partners, whole, signed, readable only there."
             )
+        if arguments.as_deployed:
+            demo_rights.show(stack)
         if arguments.keep:
             _keep(stack, result)
         else:

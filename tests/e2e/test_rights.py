@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cli import demo_rights
 from cli.demo import Result
 from local.stack import Stack
 
@@ -66,6 +67,16 @@ def test_nobody_used_what_is_not_granted(stack: Stack, night: Result) -> None:
 @pytest.mark.usefixtures("night")
 def test_what_is_granted_and_was_not_used_has_a_reason(stack: Stack) -> None:
     assert granted() - set(used(stack)) == set(UNUSED)
+
+
+@pytest.mark.usefixtures("night")
+def test_the_demo_shows_what_each_program_used(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo_rights.show(stack) == 0
+
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["+", "Data", "Factory", "read", "secret", "northwind-sftp-key"] in [line[:6] for line in lines]
+    assert ["+", "function", "app", "sign", "with", "key", "sealift-signing"] in [line[:7] for line in lines]
+    assert ["+", "Data", "Factory", "start", "dbt's", "container", "once"] in lines
 
 
 @pytest.mark.usefixtures("night")

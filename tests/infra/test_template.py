@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +74,33 @@ def test_the_compiler_finds_no_error(command: list[str]) -> None:
 
     assert "Error" not in done.stderr
     assert done.returncode == 0
+
+
+@pytest.mark.skipif(not shutil.which("bicep"), reason="bicep is not installed")
+def test_the_golden_template_has_the_resources_that_bicep_s_own_engine_predicts(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "infra", tmp_path / "infra")
+    shutil.copytree(ROOT / "adf", tmp_path / "adf")
+    given = json.loads((ROOT / "infra" / "main.parameters.dev.json").read_text())["parameters"]
+    lines = [f"param {name} = {_literal(entry['value'])}" for name, entry in given.items()]
+    file = tmp_path / "infra" / "dev.bicepparam"
+    file.write_text("\n".join(["using 'main.bicep'", *lines]) + "\n")
+    zeros = "00000000-0000-0000-0000-000000000000"
+
+    done = subprocess.run(
+        ["bicep", "snapshot", str(file), "--mode", "overwrite", "--subscription-id", zeros, "--location", "westeurope"],
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    predicted = json.loads(file.with_suffix(".snapshot.json").read_text())["predictedResources"]
+    found = {(each["type"].lower(), each["name"]) for each in predicted}
+    assert found == {(each["type"].lower(), each["name"]) for each in golden()["dev"]["resources"]}
+
+
+def _literal(value: Any) -> str:
+    """Return a value as Bicep writes it."""
+    return f"'{value}'" if isinstance(value, str) else json.dumps(value)
 
 
 def test_no_account_takes_keys_or_shows_blobs(template: Template) -> None:
