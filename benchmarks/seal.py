@@ -31,7 +31,7 @@ from benchmarks.children import wait
 
 ROOT = Path(__file__).resolve().parent.parent
 READ_BYTES = 64 * 1024
-CPU_PLAIN, CPU_HASHED, RSS_MIB, SMALL_FILES_A_SECOND = 0.45, 1.3, 60, 1500
+CPU_PLAIN, CPU_HASHED, CPU_BOTH, RSS_MIB, SMALL_FILES_A_SECOND = 0.45, 1.1, 1.3, 60, 1500
 OURS = "native"
 OURS_HASHED = "native + SHA-256"
 OURS_BOTH = "native + 2 SHA-256"  # of the plaintext too, which sealing itself leaves alone
@@ -108,7 +108,8 @@ def _judge(best: dict[str, Figure], gigabytes: float, small: float) -> int:
     ours, hashed, both = best[OURS], best[OURS_HASHED], best[OURS_BOTH]
     bars = [
         (f"native costs at most {CPU_PLAIN} CPU s/GB", ours.cpu_seconds / gigabytes <= CPU_PLAIN),
-        (f"native with two hashes costs at most {CPU_HASHED} CPU s/GB", both.cpu_seconds / gigabytes <= CPU_HASHED),
+        (f"native with its hash costs at most {CPU_HASHED} CPU s/GB", hashed.cpu_seconds / gigabytes <= CPU_HASHED),
+        (f"native with two hashes costs at most {CPU_BOTH} CPU s/GB", both.cpu_seconds / gigabytes <= CPU_BOTH),
         (f"native stays below {RSS_MIB} MiB", max(ours.rss_mib, hashed.rss_mib, both.rss_mib) <= RSS_MIB),
         (f"at least {SMALL_FILES_A_SECOND} small files a second on one core", small >= SMALL_FILES_A_SECOND),
     ]

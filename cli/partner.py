@@ -9,16 +9,13 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-
-from azure.identity import DefaultAzureCredential
+from typing import TYPE_CHECKING
 
 from batches.sealing_formats import sealing_format
 from cli import partner_layouts, partner_new
 from cli.console import CommandFailed
-from cli.partner_kit import assemble_kit, fingerprint
 from cli.partner_lint import lint
 from delivery import BytesSource, ConnectionSettings
-from delivery.check import Finding, check_server
 from encryption import FileInfo, OpenPgp, Smime, seal
 from encryption.vault import Vault
 from partners import load_partner, load_partners
@@ -26,6 +23,9 @@ from partners.loading import FOLDER
 from partners.model import Partner
 from partners.source_grants import grants, tables_of
 from partners.sources import load_sources
+
+if TYPE_CHECKING:
+    from delivery.check import Finding
 
 _MARKS = {"ok": "+", "note": "!", "failed": "x", "skipped": "-"}
 
@@ -85,6 +85,8 @@ def _grants(factory: str) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from delivery.check import check_server  # loads paramiko, which no other verb needs
+
     _join_kept_services(arguments.name)
     partner = load_partner(arguments.name, json.loads(os.environ.get("PARTNER_SFTP") or "{}"))
     feeds = [arguments.feed] if arguments.feed else list(partner.feeds)
@@ -127,6 +129,8 @@ def _settings(partner: Partner, key: Path | None) -> ConnectionSettings:
 
 def _kit(arguments: argparse.Namespace) -> int:
     """Assemble the kit with our public key and a test batch for each format that the partner's feeds use."""
+    from cli.partner_kit import assemble_kit, fingerprint
+
     _join_kept_services(arguments.name)
     partner, now = load_partner(arguments.name), datetime.now(UTC)
     vault, signing_key = _vault(), os.environ.get("SIGNING_KEY", "sealift-signing")
@@ -180,6 +184,8 @@ def _vault() -> Vault:
             "KEY_VAULT_URL is not set, so the secrets for the partner's server cannot be read",
             "set it to the vault's address and log in with `az login`; on a laptop leave services up: ./sealift demo --keep",
         )
+    from azure.identity import DefaultAzureCredential
+
     return Vault(url, DefaultAzureCredential())
 
 

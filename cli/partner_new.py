@@ -21,7 +21,6 @@ from cli import console
 from cli.console import CommandFailed
 from cli.partner_tables import columns_of, tables_of
 from cli.seal import read_file
-from delivery.connection import shown_host_key
 from delivery.keys import HostKey
 from encryption.doctor import diagnose
 from encryption.openpgp import is_openpgp
@@ -139,6 +138,8 @@ def certificate(path: Path | None) -> str | None:
 
 def pinned(host: str, port: int, fingerprint: str | None, ask: Callable[[str], str] | None) -> HostKey:
     """Return the server's host key when a person has compared it. Raises CommandFailed."""
+    from delivery.connection import shown_host_key  # loads paramiko, which other verbs do not need
+
     try:
         key = shown_host_key(host, port)
     except OSError as error:
