@@ -11,7 +11,7 @@ from encryption.vault import Vault
 from partners import Partner, load_partner
 from partners.errors import UnknownSource
 from partners.loading import FOLDER
-from partners.sources import Source, Stages, load_sources
+from partners.sources import Source, Stages, load_sources, source_names
 
 # Longer than the steps between two signs of life of a run that sends: a test adds up their timeouts.
 CLAIM_EXPIRES = timedelta(hours=3)
@@ -49,9 +49,10 @@ class Context:
 
     def source(self, name: str) -> Source:
         """Return one of the databases beside the warehouse. Raises UnknownSource, PartnerInvalid."""
-        found = load_sources(FOLDER, self.sources)
+        found = load_sources(FOLDER, self.sources, names={name})
         if name not in found:
-            raise UnknownSource(f"there is no source {name!r} in sources.yaml", f"its sources are: {', '.join(found)}")
+            names = ", ".join(source_names(FOLDER))
+            raise UnknownSource(f"there is no source {name!r} in sources.yaml", f"its sources are: {names}")
         return found[name]
 
     def for_run(self, run_id: str | None) -> Context:

@@ -40,8 +40,8 @@ class SqlServer:
     @classmethod
     def parse(cls, text: str) -> SqlServer:
         """Read `host=.. port=.. user=.. password=.. database=..`. Raises NoSqlServer."""
-        given = dict(word.split("=", 1) for word in shlex.split(text) if "=" in word)
         try:
+            given = dict(word.split("=", 1) for word in shlex.split(text) if "=" in word)
             return cls(
                 host=given["host"],
                 port=int(given.get("port", "1433")),
@@ -52,7 +52,8 @@ class SqlServer:
         except (KeyError, ValueError):
             raise NoSqlServer(
                 f"{SETTING} is no address of a SQL Server",
-                f'write {SETTING}="host=127.0.0.1 port=1433 user=sa password=... database=master"',
+                f'write {SETTING}="host=127.0.0.1 port=1433 user=sa password=... database=master";'
+                " a password with blanks or quotes in quotes, as for a shell",
             ) from None
 
     @property
@@ -133,7 +134,8 @@ def sql_server() -> Iterator[SqlServer]:
 def _docker(command: list[str], environment: dict[str, str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        said = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith(("Run ", "See "))]
+        reason = said[-1].removeprefix("docker: ") if said else "no reason given"
         raise NoSqlServer(f"Docker did not {command[1]} the SQL Server: {reason}", f"start Docker, or set {SETTING}")
     return done.stdout.strip()
 

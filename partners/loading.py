@@ -14,7 +14,7 @@ from partners.errors import PartnerInvalid, UnknownPartner
 from partners.model import Partner
 from partners.places import MOST_BYTES, Document, Misread, plain
 from partners.sources import NAME as SOURCES
-from partners.sources import WAREHOUSE, load_sources
+from partners.sources import WAREHOUSE, load_sources, source_names
 from partners.wording import all_faults
 
 FOLDER: Final = Path(os.environ.get("PARTNERS_FOLDER") or Path(__file__).parent)
@@ -115,14 +115,14 @@ def _read(path: Path, sftp: Mapping[str, object], *, is_draft: bool = False) -> 
 def _check_sources(partner: Partner, document: Document, shown: str, folder: Path) -> None:
     """Refuse a feed whose source is not in the sources' file beside the partner's. Raises PartnerInvalid."""
     named = {name: feed.source for name, feed in partner.feeds.items() if feed.source != WAREHOUSE}
-    known = load_sources(folder) if named else {}
+    known = load_sources(folder, names=set(named.values())) if named else {}
     faults = [
         f"{shown}:{document.line_of(('feeds', name, 'source'))}: feeds.{name}.source: {source} is not in {SOURCES}"
         for name, source in named.items()
         if source not in known
     ]
     if faults:
-        names = ", ".join([WAREHOUSE, *known])
+        names = ", ".join([WAREHOUSE, *source_names(folder)])
         raise PartnerInvalid("\n".join(faults), f"add it to {SOURCES}, or name one of: {names}")
 
 

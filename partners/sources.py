@@ -5,11 +5,12 @@ Such as `crm: {kind: azure-sql, server: crm.database.windows.net, database: crm}
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from partners.errors import PartnerInvalid
 from partners.places import MOST_BYTES, Document, Misread, plain
@@ -49,40 +50,73 @@ class Source(BaseModel):
         return self
 
 
+_SHOWN = f"partners/{NAME}"
 _ALL = TypeAdapter(dict[Name, Source])
+# What to write instead of a text that its pattern refuses, by the place of the text.
+_PATTERNS = {
+    "[key]": "a source's name is small letters, digits and -, 30 at most, a letter first",
+    "server": "write the server's name, with its port after a comma where that is not 1433: erp.corp.example,1433",
+    "database": "write the database's name, without quotes, semicolons and braces",
+    "user": "write the user's name, without quotes, semicolons and braces",
+    "password": "write the name of the Key Vault secret, which is letters, digits and -; never the password",
+}
 
 
-def load_sources(folder: Path, stage: Stages | None = None) -> dict[str, Source]:
+def load_sources(folder: Path, stage: Stages | None = None, names: Collection[str] | None = None) -> dict[str, Source]:
     """Return the sources of a folder of partner files by name, none where there is no `sources.yaml`.
 
-    `stage` are fields that differ in this stage, by source. Raises PartnerInvalid with every fault and its line.
+    `stage` are fields that differ in this stage, by source. With `names`, only these are read: a fault of another source
+    is no fault of the feeds that do not name it. Raises PartnerInvalid with every fault and its line.
     """
-    path = folder / NAME
-    if not path.exists():
-        return {}
-    shown = f"partners/{NAME}"
+    document = _read(folder)
+    data = document.data if document.data is not None else {}
+    if isinstance(data, dict):
+        data = {
+            name: _of_stage(value, (stage or {}).get(name, {}))
+            for name, value in data.items()
+            if names is None or name in names
+        }
     try:
-        with path.open("rb") as file:
-            document = Document(file.read(MOST_BYTES + 1))
-        data = document.data if document.data is not None else {}
-        if isinstance(data, dict):
-            data = {name: _of_stage(value, (stage or {}).get(name, {})) for name, value in data.items()}
         found = _ALL.validate_python(data)
-    except Misread as error:
-        raise PartnerInvalid(f"{shown}:{error.line}: {error.problem}", "fix the YAML") from None
-    except OSError as error:
-        raise PartnerInvalid(f"{shown}:1: the file cannot be read: {error.strerror}", "make it readable") from None
     except ValidationError as error:
         faults = [
-            f"{shown}:{document.line_of(each['loc'])}: {plain('.'.join(map(str, each['loc'])))}:"
-            f" {plain(each['msg'].removeprefix('Value error, '))}"
-            for each in error.errors(include_url=False)
+            f"{_SHOWN}:{document.line_of(each['loc'])}: {_fault(each)}" for each in error.errors(include_url=False)
         ]
         raise PartnerInvalid("\n".join(faults), "fix the file, then ./sealift partner lint") from None
     if WAREHOUSE in found:
         line = document.line_of((WAREHOUSE,))
-        raise PartnerInvalid(f"{shown}:{line}: {WAREHOUSE} is the PostgreSQL of every feed", "give it another name")
+        raise PartnerInvalid(f"{_SHOWN}:{line}: {WAREHOUSE} is the PostgreSQL of every feed", "give it another name")
     return found
+
+
+def source_names(folder: Path) -> list[str]:
+    """Return the names in `sources.yaml`, also of sources that have a fault. Raises PartnerInvalid."""
+    data = _read(folder).data
+    return [plain(str(name)) for name in data] if isinstance(data, dict) else []
+
+
+def _read(folder: Path) -> Document:
+    path = folder / NAME
+    if not path.exists():
+        return Document(b"")
+    try:
+        with path.open("rb") as file:
+            return Document(file.read(MOST_BYTES + 1))
+    except Misread as error:
+        raise PartnerInvalid(f"{_SHOWN}:{error.line}: {error.problem}", "fix the YAML") from None
+    except OSError as error:
+        raise PartnerInvalid(f"{_SHOWN}:1: the file cannot be read: {error.strerror}", "make it readable") from None
+
+
+def _fault(error: ErrorDetails) -> str:
+    """Return where a fault is and what to write instead; a value is not repeated, it may be a password."""
+    place = error["loc"]
+    if not place:
+        return "the file is no list of sources by name, such as crm: {kind: azure-sql, server: ..., database: ...}"
+    words = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "string_pattern_mismatch":
+        words = _PATTERNS[str(place[-1])]
+    return f"{plain('.'.join(map(str, place)))}: {plain(words)}"
 
 
 def _of_stage(value: object, stage: Mapping[str, object]) -> object:

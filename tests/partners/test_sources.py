@@ -41,7 +41,11 @@ def test_stage_replaces_only_what_it_names(tmp_path: Path) -> None:
         ("crm: {kind: azure-sql, server: a, database: 'b;Encrypt=no'}\n", "crm.database"),
         ("warehouse: {kind: azure-sql, server: a, database: b}\n", "is the PostgreSQL of every feed"),
         ("crm: {kind: azure-sql, server: a, database: b, user: }\n  x", "sources.yaml:"),
-        ("[]\n", "sources.yaml:"),
+        ("erp: {kind: sql-server, server: a, database: b, user: u, password: 'Geheim!1'}\n", "the name of the Key Vault secret"),
+        ("crm: {kind: azure-sql, server: 'tcp:a,1433', database: b}\n", "its port after a comma"),
+        ("Crm: {kind: azure-sql, server: a, database: b}\n", "small letters, digits and -"),
+        ("crm\n", "sources.yaml:1: the file is no list of sources by name"),
+        ("[]\n", "sources.yaml:1: the file is no list of sources by name"),
     ],
 )  # fmt: skip
 def test_source_that_cannot_be_is_refused_with_its_line(tmp_path: Path, text: str, words: str) -> None:
@@ -49,6 +53,22 @@ def test_source_that_cannot_be_is_refused_with_its_line(tmp_path: Path, text: st
         load_sources(sources(tmp_path, text))
 
     assert words in str(caught.value)
+    assert "Geheim" not in str(caught.value)
+
+
+def test_fault_of_one_source_is_no_fault_of_a_partner_that_reads_another(tmp_path: Path) -> None:
+    sources(tmp_path, CLOUD + "erp: {kind: oracle, server: a, database: b}\n")
+    text = (FOLDER / "northwind.yaml").read_text()
+    for name, source in (("northwind", "crm"), ("eastwind", "erp"), ("westwind", "erq")):
+        changed = text.replace("    table: marts", f"    source: {source}\n    table: marts", 1)
+        (tmp_path / f"{name}.yaml").write_text(changed.replace("name: northwind\n", f"name: {name}\n", 1))
+
+    assert load_partner("northwind", folder=tmp_path).feeds["accruals"].source == "crm"
+    with pytest.raises(PartnerInvalid, match=r"sources.yaml:2: erp.kind"):
+        load_partner("eastwind", folder=tmp_path)
+    with pytest.raises(PartnerInvalid, match="erq is not in") as caught:
+        load_partner("westwind", folder=tmp_path)
+    assert "warehouse, crm, erp" in caught.value.hint
 
 
 def test_feed_may_only_name_a_source_that_is_there(tmp_path: Path) -> None:
