@@ -197,7 +197,7 @@ class PurgeRequest(_OperatorRequest):
 def endpoint(
     handle: Callable[[func.HttpRequest], Answer],
 ) -> Callable[[func.HttpRequest, func.Context], func.HttpResponse]:
-    """Turn what a handler returns or raises into a JSON answer; our own faults become a 500 that tells nothing."""
+    """Turn what a handler returns or raises into a JSON answer; our own faults become a 500 without details."""
 
     def answer(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
         batch = req.route_params.get("id")
@@ -486,7 +486,7 @@ def ready(req: func.HttpRequest) -> Answer:  # noqa: ARG001 - the binding demand
 
 @app.timer_trigger(arg_name="timer", schedule="0 */15 * * * *")
 def watch(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding demands the argument
-    """Look for answers of partners, and tell of every feed that is late, missing or failed."""
+    """Look for answers of partners, and report every feed that is late, missing or failed."""
     with _process_kept():
         context = _context()
         partners = batches.usable_partners(context)
@@ -608,7 +608,7 @@ def _name(req: func.HttpRequest, parameter: str) -> str | None:
     """Return a partner's or feed's name of the query, None where none is given. Raises InvalidRequest."""
     name: str | None = req.params.get(parameter)
     if name and not NAME.fullmatch(name):
-        raise batches.InvalidRequest(f"?{parameter}= is no name of a {parameter}", "such as northwind or accruals")
+        raise batches.InvalidRequest(f"?{parameter}= is not the name of a {parameter}", "such as northwind or accruals")
     return name or None
 
 

@@ -85,7 +85,7 @@ def post_alert(
             problem = str(error)
         except http.client.HTTPException as error:
             problem = f"no HTTP answer ({type(error).__name__})"  # its text may quote the address
-    # The address is a secret of its own: whoever has it can post. It is never part of a message.
+    # The address is a secret of its own: anyone who has it can post. It is never part of a message.
     raise AlertNotPosted(f"the alert webhook took nothing in {attempts} attempts: {problem}", hint="is it still there?")
 
 
@@ -108,7 +108,9 @@ def _check(url: str) -> None:
     except ValueError:
         is_address = False
     if not is_address:
-        raise Unusable("the alert webhook is no https address", hint="alerts name partners and causes: they need https")
+        raise Unusable(
+            "the alert webhook is not an https address", hint="alerts name partners and causes: they need https"
+        )
     if not all("!" <= letter <= "~" for letter in url):
         raise Unusable(
             "the alert webhook's address holds a space or a letter that no address has",

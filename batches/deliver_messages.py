@@ -51,7 +51,7 @@ def queue_delivery(context: Context, record: Record) -> None:
 
 
 def finish_and_go_on(context: Context, record: Record) -> bool:
-    """Finish the batch if all its files are sealed, queue its delivery if that is asked for; tell whether it is finished."""
+    """Finish the batch if all its files are sealed, queue its delivery if that is asked for; return whether it is finished."""
     if not finish_if_sealed(context, record):
         return False
     if is_asked(record):

@@ -1,4 +1,4 @@
-"""Expect: which feeds should have been delivered by now, and the alert when one was not, above all when nothing happened.
+"""Expect: which feeds should have been delivered by now, and the alert when one was not, especially when no run started.
 
 Standings are derived from records and receipts each time; only the fact that an alert was sent is kept, so that it is sent once.
 """
@@ -34,7 +34,7 @@ WEBHOOK_SECRET = "alert-webhook"  # noqa: S105 - the secret's name
 
 
 def usable_partners(context: Context) -> list[Partner]:
-    """Return the partners whose files are right; one that is not is told each time, and costs no other partner a night."""
+    """Return the partners whose files are right; an invalid one is reported each time and never blocks the other partners."""
     return read_partners(context)[0]
 
 

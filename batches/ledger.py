@@ -141,7 +141,7 @@ class _Tail:
         try:
             first = datetime.fromisoformat(_parse(self.lines[0])["at"])
             return since is not None and first + CLOCKS <= since
-        except (KeyError, TypeError, ValueError):  # a line that is no entry says nothing
+        except (KeyError, TypeError, ValueError):  # a line that is not an entry says nothing
             return False
 
 
@@ -157,7 +157,7 @@ def _read_tail(container: ContainerClient, batch: BatchId) -> _Tail:
                 break
             volume -= 1  # made, and its writer was killed before its first line
     number = len(lines) if is_all else _number(lines)
-    if not number and not is_all:  # the last line is no entry
+    if not number and not is_all:  # the last line is not an entry
         lines = _read_all(container, batch)
         number = len(lines)
     of_next = max(volume, number // VOLUME_LINES + 1)
@@ -218,7 +218,7 @@ def _is_about(line: bytes, batch: BatchId, about: Note) -> bool:
 
 
 def _parse(line: bytes) -> dict[str, Any]:
-    """Return a line's members; what is no entry becomes one that breaks the chain."""
+    """Return a line's members; what is not an entry becomes one that breaks the chain."""
     nothing = {"number": 0, "previous": "", "batch": "", "step": "unreadable", "delivery": 0, "details": {}}
     try:
         content: dict[str, Any] = {**nothing, **json.loads(line)}

@@ -1,6 +1,6 @@
-"""What the app tells: one JSON object per event, on one line, and the same steps as OpenTelemetry spans and metrics.
+"""What the app logs: one JSON object per event, on one line, and the same steps as OpenTelemetry spans and metrics.
 
-Run id, batch, file and attempt are bound once for a step and stand in every event of it. Never a row, a key or a secret.
+Run id, batch, file and attempt are bound once for a step and are in every event of it. Never a row, a key or a secret.
 OpenTelemetry is used where it is installed; without it, only the lines are written. The platform's worker attaches the
 trace to `async def` functions alone, so a step takes the caller's `traceparent` and attaches it by hand.
 """

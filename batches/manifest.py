@@ -30,7 +30,7 @@ WRITES_AT_ONCE = 16
 
 
 def is_finished(context: Context, batch: BatchId) -> bool:
-    """Tell whether the batch is sealed as a whole."""
+    """Return whether the batch is sealed as a whole."""
     return context.stores.encrypted.get_blob_client(f"{batch.folder}/{SIGNATURE}").exists()
 
 
@@ -63,7 +63,7 @@ def finish(context: Context, record: Record, sealed: Mapping[str, SealedFile]) -
 
 
 def finish_if_sealed(context: Context, record: Record) -> bool:
-    """Finish the batch if all its files are sealed; tell whether it is finished."""
+    """Finish the batch if all its files are sealed; return whether it is finished."""
     if record.staged is None or len(sealed_names(context, record)) < len(record.files):
         return False
     return finish(context, record, list_sealed(context, record))

@@ -181,7 +181,7 @@ def _refuse_replay(context: Context, record: Record, start: Literal["seal", "del
 
 
 def _summary(context: Context, batch: BatchId) -> dict[str, Any]:
-    """Return a batch as a list shows it; one that cannot be read is told from the others by its state, and hides none."""
+    """Return a batch as a list shows it; one that cannot be read has a state of its own and hides none."""
     try:
         record = records.read(context.stores.batches, batch)
     except Unreadable as error:

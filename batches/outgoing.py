@@ -1,6 +1,6 @@
 """What leaves: exactly what the signed manifest names, and before the first byte leaves, all of it is there.
 
-A listing only tells whether a blob is there; what is sent is never taken from it.
+A listing only shows whether a blob is there; what is sent is never taken from it.
 """
 
 from __future__ import annotations

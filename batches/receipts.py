@@ -54,5 +54,5 @@ def write_receipt(context: Context, record: Record, receipt: Receipt) -> Receipt
 
 
 def is_delivered(context: Context, batch: BatchId) -> bool:
-    """Tell whether the batch has the receipt of any delivery, readable or not."""
+    """Return whether the batch has the receipt of any delivery, readable or not."""
     return context.stores.batches.get_blob_client(f"{batch.folder}/receipt.json").exists()

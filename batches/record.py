@@ -48,7 +48,7 @@ class BatchId(str):
     revision: int
 
     def __new__(cls, text: str) -> Self:
-        """Raise ValueError for a text that is no batch id."""
+        """Raise ValueError for a text that is not a batch id."""
         match = _BATCH_ID.fullmatch(text)
         if not match:
             raise ValueError("that is not a batch id")
@@ -124,7 +124,7 @@ class StagedRows(Stored):
 
 
 def is_extract(name: str) -> bool:
-    """Tell whether a name in a batch's raw folder is one that extractions write."""
+    """Return whether a name in a batch's raw folder is one that extractions write."""
     return _EXTRACT.fullmatch(name) is not None
 
 

@@ -95,7 +95,7 @@ def _refuse(context: Context, message: ShapeMessage, cause: str, hint: str) -> N
 
 
 def _awaits(record: Record, message: ShapeMessage) -> bool:
-    """Tell whether the batch's files are still to be made from the rows of the message."""
+    """Return whether the batch's files are still to be made from the rows of the message."""
     is_shaped = record.staged is not None or record.emptied_at is not None
     return not is_shaped and record.rows is not None and record.rows.etag == message.etag
 

@@ -167,7 +167,7 @@ def _check_before(context: Context, record: Record, manifest: Manifest) -> Check
 
 
 def _check_head(entries: list[Entry], record: Record, manifest: Manifest, manifest_sha256: str) -> Check:
-    """The chain's head in the manifest stands in the ledger, before the entry that names this manifest."""
+    """The chain's head in the manifest is in the ledger, before the entry that names this manifest."""
     numbers = {entry.sha256: entry.content["number"] for entry in entries}
     sealed = [entry.content for entry in _about(entries, record, "sealed")]
     named = [entry["number"] for entry in sealed if entry["details"]["manifest_sha256"] == manifest_sha256]

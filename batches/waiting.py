@@ -99,7 +99,7 @@ def _look_at(context: Context, record: Record) -> _Found:
         if state == "sealing" and finish_and_go_on(context, record):
             state = state_of(context, record)
         elif state == "sealed" and record.route == "function" and not is_asked(record):
-            # Sealed without a word about its delivery, by an older version or an operator's replay.
+            # Sealed without a request to deliver it, by an older version or an operator's replay.
             record = records.update(context.stores.batches, record.batch, ask)
             queue_delivery(context, record)
             state = "delivering"

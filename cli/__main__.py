@@ -60,7 +60,7 @@ AT_HOME = frozenset({"test", "lint", "bench", "docs", "lock"})
 def main(argv: list[str]) -> int:
     """Run one verb; return its exit code: 0 done, 1 failed, 2 wrong usage, 130 stopped."""
     signal.signal(signal.SIGTERM, _interrupt)
-    logging.getLogger("azure.identity").setLevel(logging.ERROR)  # it tells every way to log in that did not work
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)  # it lists every way to log in that did not work
     try:
         code = _call(argv)
         sys.stdout.flush()

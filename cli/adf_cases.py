@@ -40,7 +40,7 @@ class InvalidCaseFile(CommandFailed):
 
 
 def same_typed(left: Any, right: Any) -> bool:
-    """Tell whether two JSON values are equal with their types: 1 is not 1.0, true is not 1; key order does not count."""
+    """Return whether two JSON values are equal with their types: 1 is not 1.0, true is not 1; key order does not count."""
     if type(left) is not type(right):
         return False
     if isinstance(left, dict):
@@ -88,7 +88,7 @@ def clock_of(case: Mapping[str, Any]) -> datetime:
     try:
         return datetime.strptime(case["now"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except (TypeError, ValueError) as error:
-        raise InvalidCaseFile(f"{case.get('id', 'a case')}: now is no time such as 2026-11-23T10:20:30Z") from error
+        raise InvalidCaseFile(f"{case.get('id', 'a case')}: now is not a time such as 2026-11-23T10:20:30Z") from error
 
 
 def run_status_case(case: Mapping[str, Any], run: StatusRunner) -> tuple[bool, str, str]:
@@ -168,7 +168,7 @@ def eval_main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="sealift adf eval", description="Evaluate an expression as Data Factory would."
     )
-    parser.add_argument("expression", help="the text as it stands in a pipeline, such as \"@concat('a', 1)\"")
+    parser.add_argument("expression", help="the text as it is in a pipeline, such as \"@concat('a', 1)\"")
     parser.add_argument(
         "--scope", type=Path, help="a JSON file with parameters, variables, activities, item, system, ..."
     )

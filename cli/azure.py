@@ -53,7 +53,9 @@ def ask(step: Step, state: State) -> bool:
     """Say what is about to be done, and let a person decide. Raises CommandFailed where there is nobody to ask."""
     announce(step, state)
     if not sys.stdin.isatty():
-        raise CommandFailed("there is nobody to ask: this is no terminal", "run it with --yes to agree to every step")
+        raise CommandFailed(
+            "there is nobody to ask: this is not a terminal", "run it with --yes to agree to every step"
+        )
     return input("    go on? [y/N] ").strip().lower() in ("y", "yes")
 
 

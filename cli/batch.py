@@ -67,7 +67,7 @@ class Api:
         except ValueError:
             body = None
         if answer.status_code == 403 and not isinstance(body, dict):
-            raise ApiRefused("the app does not take your token", "who calls must be one of operatorPrincipalIds", 403)
+            raise ApiRefused("the app does not take your token", "the caller must be one of operatorPrincipalIds", 403)
         if not isinstance(body, dict):
             raise ApiRefused(
                 f"{self._url}/api/{path} answered {answer.status_code} without JSON", "is it a Sealift app?"

@@ -67,7 +67,7 @@ class Canary:
         self._overlap = max(map(len, self._needles), default=1) - 1
 
     def is_in(self, chunks: Iterable[bytes]) -> bool:
-        """Tell whether the text is there, also across two chunks."""
+        """Return whether the text is there, also across two chunks."""
         if not self._needles:
             return False
         tail = b""

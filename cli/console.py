@@ -28,7 +28,7 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 @dataclass(slots=True)
 class Step:
-    """What the step did, told while it runs; it closes the step's line."""
+    """What the step did, reported while it runs; it closes the step's line."""
 
     note: str = ""
 

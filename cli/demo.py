@@ -338,5 +338,5 @@ def _invite(*tries: tuple[str, str]) -> None:
 def _rows(text: str) -> int:
     digits = text.replace("_", "").replace(",", "")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 9 and 1 <= int(digits) <= 100_000_000):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 100,000,000")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100,000,000")
     return int(digits)

@@ -165,7 +165,7 @@ def _import(partner: str, path: Path, *, replace: bool) -> int:
     if not replace:
         with suppress(SecretMissing):
             certificates += [each for each in read_certificates(_secret(name)) if each not in certificates]
-    # Whoever is in the secret already may make an issuer of the new certificate, or be of another name: say so now, not at night.
+    # A certificate that is in the secret already may make the new one an issuer, or be of another name: say so now, not at night.
     own = own_certificates(certificates)
     if missing := [each for each in new if each not in own]:
         raise SeveralOwners(f"beside what the secret {name} holds, '{subject_of(missing[0])}' would never be used")

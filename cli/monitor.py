@@ -47,7 +47,7 @@ def page_address(url: str) -> str:
     """Return the address of the overview. Raises NoMonitor."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise NoMonitor("--url is no app's address", "write it as https://func-sealift.azurewebsites.net")
+        raise NoMonitor("--url is not an app's address", "write it as https://func-sealift.azurewebsites.net")
     if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost"):
         raise NoMonitor("--url would send the key unencrypted", "write https://")
     return f"{url.rstrip('/')}{PLACE}"

@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace, folder: Path = FOLDER, ask: Callable[[str
     """Ask what the flags leave open, check it, write the file and print what it gives and what is left to do."""
     target = folder / f"{arguments.name}.yaml"
     if not NAME.fullmatch(arguments.name):
-        raise CommandFailed(f"{arguments.name!r} is no name for a partner", "small letters, digits and hyphens")
+        raise CommandFailed(f"{arguments.name!r} is not a name for a partner", "small letters, digits and hyphens")
     if target.exists():
         raise CommandFailed(f"{target} exists", "edit it, or choose another name")
     ask = ask or (input if sys.stdin.isatty() else None)

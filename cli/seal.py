@@ -232,7 +232,7 @@ def open_main(argv: list[str]) -> int:
     path: Path = arguments.path
     if not path.exists():
         raise FileProblem(
-            f"{path} is not there", "give a sealed file, a batch's manifest.json, or the folder it lies in"
+            f"{path} is not there", "give a sealed file, a batch's manifest.json, or the folder that holds it"
         )
     is_batch = path.is_dir() or path.name.endswith("manifest.json")
     if is_batch and not arguments.sender:
@@ -329,7 +329,7 @@ def _describe_openpgp(path: Path) -> list[tuple[str, str]]:
 def _whole(path: Path, expected: int) -> tuple[str, str]:
     size = path.stat().st_size
     return "size", f"{size:,} bytes, " + (
-        "as it should be" if size == expected else f"but {expected:,} are expected: it is cut or damaged"
+        "as expected" if size == expected else f"but {expected:,} are expected: it is cut or damaged"
     )
 
 

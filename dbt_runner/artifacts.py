@@ -1,6 +1,6 @@
 """The blob container of a run: requests, claims, artifacts, and where the last good state is.
 
-requests/<run id>.json    written by whoever wants a run
+requests/<run id>.json    written by the caller that wants a run
 runs/<run id>/claim.json  who took it, under a lease while the run lives
 runs/<run id>/...         artifacts; summary.json is the verdict and comes last
 state/current.json        which run's artifacts show the project as it was last built whole (guarded by its ETag)
@@ -53,7 +53,7 @@ class Artifacts:
 
     def _connect(self) -> None:
         self._credential = DefaultAzureCredential()
-        # The SDK's own pauses grow from 15 s, meant for a service under load; a run is better told soon.
+        # The SDK's own pauses grow from 15 s, meant for a service under load; a run should hear soon.
         self._container = ContainerClient.from_container_url(
             self.url,
             credential=self._credential,

@@ -23,7 +23,7 @@ RESTART_WAIT_SECONDS = 90.0
 def take(settings: Settings, artifacts: Artifacts | None) -> Request | Summary | None:
     """Return the request that this process has claimed, or the verdict when there is one already; None: nothing to do.
 
-    A request that is none is claimed too, when it has a name, and gets its verdict: whoever wrote it waits for one.
+    A request that is none is claimed too, when it has a name, and gets its verdict: its writer waits for one.
     """
     if settings.request:
         request = _parse(settings.request)
@@ -33,7 +33,7 @@ def take(settings: Settings, artifacts: Artifacts | None) -> Request | Summary |
             return request
         return _earlier(artifacts, request.run_id)
     assert artifacts is not None, "read_settings refuses this"
-    # Older requests are left alone: whoever wrote them has been told no by now, or will be when this run ends.
+    # Older requests are left alone: their writers have been refused by now, or will be when this run ends.
     run_id = artifacts.newest_request(timedelta(seconds=DEADLINE_SECONDS))
     text = artifacts.read_text(f"requests/{run_id}.json") if run_id else None
     if run_id is None or text is None:

@@ -267,11 +267,11 @@ class Run:
         if old:
             return "stale", f"sources are too old: {', '.join(old)}"
         if not outcome.success:
-            return "error", "the age of a source could not be read; log.jsonl tells why"
+            return "error", "the age of a source could not be read; log.jsonl has the cause"
         return ("success", "fresh") if outcome.results else ("error", "nothing was selected")
 
     def _selects_something(self) -> bool:
-        """Tell "nothing of it differs" from a selector that matches nothing."""
+        """Distinguish "nothing of it differs" from a selector that matches nothing."""
         return not self.request.select or self.dbt.invoke(["ls", *self.request.strict_selection()]).error is None
 
     def _conclude(self, status: str, detail: str) -> None:
@@ -339,7 +339,7 @@ class Run:
     def _leave_now(self) -> None:
         """Dbt does not end: record the verdict from this other thread and end the process."""
         reason = "deadline" if self.dbt.stopped_by == "deadline" else "cancelled"
-        self._conclude(reason, "told to stop, dbt did not end in time; the process was ended")
+        self._conclude(reason, "asked to stop, dbt did not end in time; the process was ended")
         self.summary = replace(self.summary, finished=now(), timings=self.timings | {"total": self._elapsed()})
         try:
             record(self.artifacts, self.summary)

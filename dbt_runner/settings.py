@@ -1,8 +1,8 @@
-"""What the environment says; nothing else tells the runner where things are.
+"""What the environment says; nothing else says where things are.
 
 ARTIFACTS_URL     https address of the blob container; without it nothing is stored and REQUEST must say what to do
 REQUEST           the request as JSON; without it the newest open one in the container is taken
-EXIT_MODE         verdict (default): the exit code tells it, see summary.EXIT_CODES; recorded: 0 once the verdict is in
+EXIT_MODE         verdict (default): the exit code reports it, see summary.EXIT_CODES; recorded: 0 once the verdict is in
                   storage, for platforms that start a container again when it ends with anything else
 DBT_PROJECT_DIR   the project; WORK_DIR where to write; IMAGE, GIT_SHA what runs here, for the summary
 PGHOST ...        the warehouse, see project/profiles.yml

@@ -15,7 +15,7 @@ GOOD = frozenset({"success", "pass", "no-op", "warn", "reused"})
 FAILED_SHOWN = 20
 TOTALS_SHOWN = 31
 
-# The exit code that belongs to each verdict, when the exit code is to tell it.
+# The exit code that belongs to each verdict, when the exit code reports it.
 EXIT_CODES = {
     "success": 0,
     "failures": 1,  # dbt did its work, and a model or a test did not pass
@@ -121,7 +121,7 @@ def freshness_of(results: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def sentence(status: str, counts: dict[str, int], failed: list[Failed], detail: str = "") -> str:
-    """Return the one sentence that tells the verdict."""
+    """Return the sentence that reports the verdict."""
     if status == "failures" and failed:
         first = failed[0]
         done = sum(counts.values())

@@ -1,7 +1,7 @@
 """What is known of every node of production: its last status, and when the run began that gave it.
 
 `state/verdicts.json` is written at the end of each run of production and says for every exposure and table which nodes it is
-made of, so that a reader can tell whether one consumer's data is fresh and tested, whatever became of the others. A run of some
+made of, so that a reader knows whether one consumer's data is fresh and tested, whatever became of the others. A run of some
 nodes changes those alone. It holds names, statuses and times; never a message or a row.
 """
 

@@ -1,6 +1,6 @@
 """What the partner answers: files that say accepted or rejected, renamed files, receipts with a row a file.
 
-`judge_answers` is pure: what was sent, what lies in the folders, and the partner's rules give a verdict. `poll_answers`
+`judge_answers` is pure: what was sent, what is in the folders, and the partner's rules give a verdict. `poll_answers`
 fetches what it needs over one connection. No answer yet is a verdict too ("waiting"), with a reason where a receipt cannot be
 read or is still being written; an answer that contradicts itself, or what was sent, is rejected by us with the reason and
 never taken for good.
@@ -85,7 +85,7 @@ class ReceiptAnswer:
         except UnicodeDecodeError:
             pass  # an encoding all the same, such as utf-16
         except (LookupError, ValueError):
-            raise Unusable(f"{self.encoding!r} is no encoding", hint="for example utf-8 or latin-1") from None
+            raise Unusable(f"{self.encoding!r} is not an encoding", hint="for example utf-8 or latin-1") from None
         if not self.header:
             columns = [self.name_column, self.status_column, self.reason_column]
             columns += [self.accepted_records_column, self.rejected_records_column]
@@ -116,7 +116,7 @@ class FileVerdict:
 class Verdict:
     """The batch is acknowledged when every file was accepted, rejected when one was not, else waiting.
 
-    `newest_seconds`: when the last of the answers was written, by the partner's clock; 0 where it tells no time.
+    `newest_seconds`: when the last of the answers was written, by the partner's clock; 0 where it has no time.
     """
 
     says: Literal["acknowledged", "rejected", "waiting"]
@@ -130,7 +130,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What lies in the partner's folders: folder -> name -> content (empty where nobody asked for it)."""
+    """What is in the partner's folders: folder -> name -> content (empty where nobody asked for it)."""
 
     folders: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
 
@@ -201,7 +201,7 @@ def _settle(name: str, verdicts: list[FileVerdict]) -> FileVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Receipt:
-    """A receipt as it lies there: its rows by the file that they name, or the `fault` that keeps us from reading it.
+    """A receipt as it is there: its rows by the file that they name, or the `fault` that keeps us from reading it.
 
     `unfinished` is a last row without a line end: the partner may still be writing it.
     """
@@ -254,7 +254,7 @@ def _judge_receipt(rule: ReceiptAnswer, receipt: _Receipt, file: SentFile, path:
 
 
 def _is_doubtful(rule: ReceiptAnswer, row: Mapping[str, str], file: SentFile) -> bool:
-    """Whether more of this row could make it another answer: a status that is no word yet, or a count that is too small."""
+    """Whether more of this row could make it another answer: a status that is not a word yet, or a count that is too small."""
     status, known = row.get(rule.status_column), rule.accepted | rule.rejected
     if status not in known or any(word != status and word.startswith(status) for word in known):
         return True

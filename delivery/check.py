@@ -223,7 +223,7 @@ def _free(session: Session, folder: str) -> Told:
     if found is None:
         return (
             "note",
-            "the server does not tell how much room there is",
+            "the server does not report free space",
             "ask the partner for the largest file they take",
         )
     if found.read_only:

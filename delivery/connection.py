@@ -199,7 +199,7 @@ def _negotiation_failed(error: BaseException, host: str, pins: tuple[HostKey, ..
     if isinstance(error, paramiko.SSHException) and "banner" in words:
         return Busy(
             f"{host} closed the connection before its greeting",
-            hint="it takes no more connections now, blocks our address, or is no SSH server",
+            hint="it takes no more connections now, blocks our address, or is not an SSH server",
         )
     if isinstance(error, paramiko.SSHException | EOFError | OSError):
         return ConnectionLost(

@@ -118,7 +118,7 @@ class _Delivery:
         return longest * random.uniform(0.5, 1)  # noqa: S311 - spreads load
 
     def _goes_on_with_less(self, error: DeliveryError, finished: int) -> bool:
-        """Halve the depth when it may be what the server does not bear; tell whether it could be halved."""
+        """Halve the depth when it may be what the server does not bear; return whether it could be halved."""
         broke = error.transient and not isinstance(error, DeadlinePassed) and len(self.outcomes) == finished
         if self._under_way < 2 or not (broke or isinstance(error, OpenRefused)):
             return False
@@ -185,12 +185,12 @@ class _Delivery:
 
 
 def check_names(files: Sequence[Source]) -> None:
-    """Refuse names that are no file names, or come twice."""
+    """Refuse names that are not file names, or come twice."""
     seen: set[str] = set()
     for source in files:
         name = source.name
         if not name or "/" in name or "\0" in name or name in {".", ".."}:
-            raise Unusable(f"{name!r} is no file name", hint="a name without '/', in the feed's folder")
+            raise Unusable(f"{name!r} is not a file name", hint="a name without '/', in the feed's folder")
         if name in seen:
             raise Unusable(f"two files are called {name}", hint="each file of a batch has its own name")
         seen.add(name)

@@ -47,7 +47,7 @@ def read_small(session: Session, path: str, most_bytes: int = 1 << 20) -> Genera
 
 
 def refused(reply: Reply, what: str) -> RemoteRefused:
-    """Name the cause of a refusal as far as its code tells it."""
+    """Name the cause of a refusal as far as its code shows it."""
     code = reply.code if isinstance(reply, Status) else None
     if isinstance(reply, Status) and reply.is_missing:
         return FolderMissing(

@@ -83,7 +83,9 @@ def parse_host_key(line: str) -> HostKey:
     start = next((index for index, word in enumerate(words[:2]) if word in _SIGNATURES), None)
     if start is None or len(words) < start + 2:
         known = ", ".join(_SIGNATURES)
-        raise BadHostKey(f"host key pin is no public key line: {text[:40]!r}", hint=f"it starts with one of: {known}")
+        raise BadHostKey(
+            f"host key pin is not a public key line: {text[:40]!r}", hint=f"it starts with one of: {known}"
+        )
     algorithm, encoded = words[start], words[start + 1]
     try:
         blob = base64.b64decode(encoded, validate=True)

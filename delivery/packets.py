@@ -2,7 +2,7 @@
 
 paramiko builds, encrypts and sends one packet at a time and copies its bytes six times, which costs more than the cipher. Here is
 only what moves bytes: keys, algorithms, the order of messages and re-keying stay paramiko's (RFC 4253, section 6; RFC 5647 for
-AES-GCM). With a cipher that is no AEAD, paramiko's own code sends and reads. Decision 14.
+AES-GCM). With a cipher that is not an AEAD, paramiko's own code sends and reads. Decision 14.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Packets(Packetizer):
     # --- sending ---
 
     def set_outbound_cipher(self, block_engine: Any, *rest: Any, **more: Any) -> None:
-        """Take the cipher of a key exchange. Raises SSHException when a later one is no AEAD any more."""
+        """Take the cipher of a key exchange. Raises SSHException when a later one is not an AEAD any more."""
         if self._sealer is not None and not more.get("aead"):
             raise SSHException("the server changed the kind of cipher while re-keying")
         super().set_outbound_cipher(block_engine, *rest, **more)
@@ -176,7 +176,7 @@ class Packets(Packetizer):
     # --- reading ---
 
     def set_inbound_cipher(self, block_engine: Any, *rest: Any, **more: Any) -> None:
-        """Take the cipher of a key exchange. Raises SSHException when a later one is no AEAD any more."""
+        """Take the cipher of a key exchange. Raises SSHException when a later one is not an AEAD any more."""
         if self._opener is not None and not more.get("aead"):
             raise SSHException("the server changed the kind of cipher while re-keying")
         super().set_inbound_cipher(block_engine, *rest, **more)
@@ -189,7 +189,7 @@ class Packets(Packetizer):
         self._messages_read = 0
 
     def read_message(self) -> tuple[int, Message]:
-        """Return the next message and its kind. Raises SSHException for what is no packet, EOFError, NeedRekeyException."""
+        """Return the next message and its kind. Raises SSHException for what is not a packet, EOFError, NeedRekeyException."""
         if self._opener is None:
             kind, message = super().read_message()
             self._messages_read = message.seqno + 1

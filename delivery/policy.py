@@ -118,7 +118,7 @@ class Policy:
         if self.split_bytes < 1:
             raise Unusable(f"split_bytes {self.split_bytes} is out of range", hint="67108864 (64 MiB) is usual")
         if self.permissions is not None and not 0 <= self.permissions <= 0o7777:
-            raise Unusable(f"permissions {self.permissions:o} are no mode", hint="for example 0o640")
+            raise Unusable(f"permissions {self.permissions:o} are not a mode", hint="for example 0o640")
         if len(self.marker) > 32:
             raise Unusable("the marker is longer than 32 characters", hint="it is a suffix of the file's name")
         if "/" in self.marker:

@@ -1,7 +1,7 @@
 """SFTP over one channel, with many requests in flight.
 
 What is to be done with one file is a *story*: a generator that yields steps and is resumed with their answers, so that
-it reads from top to bottom like blocking code. `Session.run_all` tells many stories at once on one channel: while one
+it reads from top to bottom like blocking code. `Session.run_all` runs many stories at once on one channel: while one
 waits for its answer, the others send. A step is one of
 
     [request, …]   send them all, resume with the list of replies when the last one came
@@ -102,7 +102,7 @@ class Session:
         return extension in self.extensions
 
     def run(self, story: Story[T], *, record: Callable[[list[str]], None] | None = None) -> T:
-        """Tell one story and return what it returns."""
+        """Run one story and return what it returns."""
         results: list[T | DeliveryError] = []
         self.run_all([(0, story, results.append)], record=record)
         (result,) = results
@@ -118,10 +118,10 @@ class Session:
         budget_bytes: int = 0,
         record: Callable[[list[str]], None] | None = None,
     ) -> None:
-        """Tell all stories, at most `depth` at once; each comes as (weight in bytes, story, what to do with its end).
+        """Run all stories, at most `depth` at once; each comes as (weight in bytes, story, what to do with its end).
 
         A story that raises ends with its DeliveryError and the others go on; a broken connection ends them all and is
-        raised here. The weights of the stories told at once stay within `budget_bytes`, unless one alone exceeds it.
+        raised here. The weights of the stories that run at once stay within `budget_bytes`, unless one alone exceeds it.
         """
         _Run(self, iter(stories), depth=depth, budget_bytes=budget_bytes, record=record).tell()
 

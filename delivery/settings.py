@@ -49,7 +49,7 @@ class ConnectionSettings:
         if not self.host_keys:
             raise Unusable(
                 f"no host key is pinned for {self.host}",
-                hint=f"run `ssh-keyscan -p {self.port} {self.host}` and compare what it prints with what the partner tells you",
+                hint=f"run `ssh-keyscan -p {self.port} {self.host}` and compare its output with what the partner reads out",
             )
         if self.password is None and self.private_key is None:
             raise Unusable(f"no password and no key for {self.user}", hint="store one in the vault")

@@ -129,7 +129,7 @@ class Checksum:
         self._at = offset + len(data)
 
     def is_right(self) -> bool:
-        """Tell whether the source is what its record says; True when there is no record."""
+        """Return whether the source is what its record says; True when there is no record."""
         if not self._source.sha256:
             return True
         self._settle()

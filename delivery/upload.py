@@ -98,7 +98,7 @@ class Job:
 class Plan:
     """What is left to write, and how to open the temporary file.
 
-    `cut`: a longer file lies there. A shorter one is not cut: all of it is written over, and another worker may be at
+    `cut`: a longer file is there. A shorter one is not cut: all of it is written over, and another worker may be at
     the same file with the same bytes. `create`: False where a file was seen, so that one which a late rename of a dead
     worker takes away between look and open is not begun, and delivered, a second time.
     """
@@ -117,7 +117,7 @@ def send(job: Job, session: Session, pool: ThreadPoolExecutor) -> Story[Outcome]
     with Prefetch(job.source, plan.spans, pool) as pieces:
         yield from write(job, session, pieces, plan, checksum=checksum, whole=True)
     if not checksum.is_right():
-        # What lies there must never be continued: nobody would look at those bytes again.
+        # What is there must never be continued: nobody would look at those bytes again.
         job.acknowledged.clear()
         yield [wire.remove(job.temporary)]
         raise SourceChanged(
@@ -185,7 +185,7 @@ def is_same(job: Job, session: Session, path: str) -> Generator[Step, Any, Verif
 def is_ours(job: Job, final: Attributes) -> Generator[Step, Any, bool]:
     """Whether a shorter file under the final name is our own broken upload (only asked when writing in place).
 
-    Its beginning tells: every sealed file begins with its own key. Where it cannot be read, our record must know of it.
+    Its beginning shows it: every sealed file begins with its own key. Where it cannot be read, our record must know of it.
     """
     if final.size is None or final.size > job.source.size:
         return False
@@ -484,7 +484,7 @@ def stats(*paths: str) -> Generator[Step, Any, list[Attributes | None]]:
 
 
 def space(session: Session, folder: str) -> Generator[Step, Any, wire.Space | None]:
-    """Free space where the server tells it; a server without real figures (0 blocks) tells nothing."""
+    """Free space where the server reports it; a server without real figures (0 blocks) reports none."""
     if not session.offers("statvfs@openssh.com"):
         return None
     (reply,) = yield [wire.statvfs(folder)]

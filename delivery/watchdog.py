@@ -14,7 +14,7 @@ from delivery.errors import ConnectionLost, DeadlinePassed, DeliveryError, Stall
 
 
 class Watchdog:
-    """Watches one socket from a thread of its own until `stop`; `deadline` is of time.monotonic, None is no limit."""
+    """Watches one socket from a thread of its own until `stop`; `deadline` is of time.monotonic, None means no limit."""
 
     def __init__(self, sock: socket.socket, host: str, stall_seconds: float) -> None:
         self.deadline: float | None = None

@@ -80,7 +80,7 @@ class Segments:
 
 
 def element(data: bytes, position: int) -> tuple[int, bytes, int]:
-    """Return tag, content and the position after an element that lies whole in memory; IndexError when it does not."""
+    """Return tag, content and the position after an element that is whole in memory; IndexError when it does not."""
     tag, first = data[position], data[position + 1]
     start = position + 2
     if first & 0x80:

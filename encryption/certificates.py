@@ -1,7 +1,7 @@
 """Who may receive: X.509 certificates with RSA keys (docs/FORMAT.md, sections 4 and 14).
 
 A `Recipient` has passed every check that needs no clock; `load_recipients` adds the dates and chooses the newest valid
-certificate of a bundle. A bundle may be a whole chain: those who issued the partner's certificate are told apart and never
+certificate of a bundle. A bundle may be a whole chain: those who issued the partner's certificate are recognised and never
 receive. It does NOT check chains or revocation: the partner's certificate is trusted because an operator put it into the
 vault, as an SSH host key is.
 """
@@ -185,7 +185,7 @@ def own_certificates(bundle: list[x509.Certificate]) -> list[x509.Certificate]:
 
 
 def is_issuer(certificate: x509.Certificate, bundle: list[x509.Certificate]) -> bool:
-    """Tell whether a certificate stands above another one of its bundle, so that its key is an authority's.
+    """Return whether a certificate stands above another one of its bundle, so that its key is an authority's.
 
     That is one whose subject issued a certificate of another subject, and an authority (basicConstraints) beside others that
     are none. An authority of the same owner as one of those is a rotation, not a chain: `openssl req -x509` calls every
@@ -228,7 +228,7 @@ def _succeeds(other: x509.Certificate, recipient: Recipient) -> bool:
 def check_dates(certificate: x509.Certificate, now: datetime) -> None:
     """Raise when the certificate is expired or not yet valid."""
     if now > certificate.not_valid_after_utc:
-        raise CertificateExpired(f"{describe(certificate)} ended {certificate.not_valid_after_utc:%Y-%m-%d}")
+        raise CertificateExpired(f"{describe(certificate)} expired on {certificate.not_valid_after_utc:%Y-%m-%d}")
     if now < certificate.not_valid_before_utc:
         raise CertificateNotYetValid(f"{describe(certificate)} starts {certificate.not_valid_before_utc:%Y-%m-%d}")
 

@@ -25,10 +25,10 @@ class Diagnosis:
 
     @property
     def is_usable(self) -> bool:
-        """Tell whether Sealift can seal for it today, as it is."""
+        """Return whether Sealift can seal for it today, as it is."""
         return not any(each.grave for each in self.problems)
 
 
 def not_this(kind: str, fix: str) -> Diagnosis:
-    """Return the answer for something that is no certificate."""
+    """Return the answer for something that is not a certificate."""
     return Diagnosis(kind=kind, problems=(Problem(text=f"this is {kind}, not a certificate", fix=fix),))

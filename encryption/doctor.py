@@ -57,7 +57,7 @@ _FROM_PKCS12: Final = (
 
 _ISSUER_FIX: Final = "nothing is ever sealed for it; it may stay in the file, and ./sealift keys import leaves it out"
 
-# What stands in the first line of a PEM block, without BEGIN: what it is, and the fix.
+# What is in the first line of a PEM block, without BEGIN: what it is, and the fix.
 _PEM_KINDS: Final[dict[bytes, tuple[str, str]]] = {
     b"CERTIFICATE REQUEST": ("a certificate request", "it waits for a signature; ask for the certificate made of it"),
     b"NEW CERTIFICATE REQUEST": ("a certificate request", "ask for the certificate made of it"),
@@ -276,7 +276,7 @@ def _facts(certificate: x509.Certificate, now: datetime) -> list[tuple[str, str]
 
 
 def _powershell(certificate: x509.Certificate) -> str:
-    """Tell whether Unprotect-CmsMessage takes the certificate, which is choosier than .NET's EnvelopedCms: for format: smime."""
+    """Return whether Unprotect-CmsMessage takes the certificate, stricter than .NET's EnvelopedCms: for format: smime."""
     try:
         usage, purposes = extension_of(certificate, x509.KeyUsage), extension_of(certificate, x509.ExtendedKeyUsage)
     except UnreadableCertificate:

@@ -12,7 +12,7 @@ EncryptionError
 │   ├── CertificateRevoked        OpenPGP: its owner has withdrawn it, or the key in it
 │   ├── NoEncryptionKey           OpenPGP: nothing in it is for encryption
 │   ├── UnsupportedKey            OpenPGP: an algorithm or a hash that is not written for
-│   ├── SeveralOwners             a bundle from which nobody can tell whose certificate is meant
+│   ├── SeveralOwners             a bundle that does not show whose certificate is meant
 │   └── PublishedKey              a key from the test vectors: everybody has it
 ├── InvalidValue              a value that the format cannot carry (our plan, our call)   422
 ├── FileTooLarge              more than the chosen format holds                           422

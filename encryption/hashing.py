@@ -62,7 +62,7 @@ class ThreadedHash:
         return self._hash.hexdigest()
 
     def close(self) -> None:
-        """End the thread: an empty batch tells it to."""
+        """End the thread: an empty batch makes it end."""
         if self._thread.is_alive():
             self._waiting.put([])
             self._thread.join()

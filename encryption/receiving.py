@@ -1,4 +1,4 @@
-"""One recipient out of whatever certificate is there: X.509 or OpenPGP, told apart by how the text begins.
+"""One recipient out of whatever certificate is there: X.509 or OpenPGP, recognised by how the text begins.
 
 The format that a file is sealed in decides which of the two it takes; `seal` refuses the other kind before anything is written.
 """

@@ -3,7 +3,7 @@
 The rules are those of the CA/Browser Forum's Baseline Requirements: 6.1.6 (an odd exponent from 2^16 + 1 to 2^256 - 1; a
 modulus that is odd, is not the power of a prime and has no small factor) and 6.1.1.3 (close primes by 100 rounds of Fermat's
 method, ROCA), NIST SP 800-89 section 5.3.3 being their source. It does NOT prove a key sound, which nobody can from outside,
-and knows nothing of certificates or of OpenPGP: whoever reads a key from either asks here.
+and knows nothing of certificates or of OpenPGP: readers of either kind of key ask here.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _small_primes_product() -> int:
 
 
 def _is_perfect_power(modulus: int) -> bool:
-    """Tell whether the modulus is a whole power; its factors are known to have more than 16 bits."""
+    """Return whether the modulus is a whole power; its factors are known to have more than 16 bits."""
     powers = range(2, modulus.bit_length() // 16 + 1)
     return any(_root(modulus, power) ** power == modulus for power in powers if gcd(power, 6) == 1 or power in (2, 3))
 
@@ -138,7 +138,7 @@ def _has_close_primes(modulus: int) -> bool:
 
 
 def _looks_like_roca(modulus: int) -> bool:
-    """Tell whether the modulus is a power of 65537 modulo every prime of the fingerprint (Nemec et al., 2017, section 3.2).
+    """Return whether the modulus is a power of 65537 modulo every prime of the fingerprint (Nemec et al., 2017, section 3.2).
 
     An honest modulus passes all of them by chance once in 2^27.
     """

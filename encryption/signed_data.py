@@ -1,6 +1,6 @@
 """CMS SignedData around a file, and our own certificate that verifies it (RFC 5652, section 5; docs/FORMAT.md, section 18).
 
-The signature is RSA with PKCS#1 v1.5 and SHA-256 over the signed attributes: one call to whoever holds the key, after the
+The signature is RSA with PKCS#1 v1.5 and SHA-256 over the signed attributes: one call to the holder of the key, after the
 last byte. It does NOT hold a private key.
 """
 

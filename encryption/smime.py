@@ -1,6 +1,6 @@
 """S/MIME files: CMS EnvelopedData with AES-256-CBC, signed inside and armoured if wished (RFC 5652; docs/FORMAT.md, section 18).
 
-Everything streams, with lengths that are not known beforehand, so there is no limit of size. CBC has no tag: whoever opens such
+Everything streams, with lengths not known beforehand, so there is no limit of size. CBC has no tag: a program that opens such
 a file has verified the signed manifest, or verifies the signature inside. Reading is strict by writing, as in cms.py. It does
 NOT make the file key.
 """
@@ -120,7 +120,7 @@ class SmimeEnvelope:
     head_bytes: int
 
     def is_signed(self, file_bytes: int, plaintext_bytes: int) -> bool:
-        """Tell whether a file of that size holds more than the plaintext: a signature takes 900 bytes and more."""
+        """Return whether a file of that size holds more than the plaintext: a signature takes 900 bytes and more."""
         unsigned = (plaintext_bytes // BLOCK_BYTES + 1) * BLOCK_BYTES
         return file_bytes - self.head_bytes - unsigned - 5 * (unsigned // 65_536) > 64
 

@@ -1,6 +1,6 @@
 """Key Vault, this package's one edge: certificates out of secrets, signatures by a key that never leaves.
 
-The Azure SDK retries what passes by itself; what still fails is told apart by `transient`, so that a worker knows
+The Azure SDK retries what passes by itself; what still fails is classified by `transient`, so that a worker knows
 whether its queue should try again. Nothing is cached: a rotated certificate counts for the very next file.
 It does NOT hold a private key of ours, and reads certificates only from secrets that hold public PEM text.
 """
@@ -60,7 +60,7 @@ class Vault:
         return (secret.value or "").encode(), secret.id or secret_name
 
     def secret(self, name: str) -> str:
-        """Return the text of a secret that is no certificate: a key or password for a partner's server."""
+        """Return the text of a secret that is not a certificate: a key or password for a partner's server."""
         return self.certificate_pem(name)[0].decode()
 
     def recipients(self, secret_name: str, now: datetime) -> list[Receiver]:

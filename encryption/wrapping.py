@@ -34,7 +34,7 @@ _BYTES: Final = {**dict.fromkeys((ALGORITHM, PKCS1), (MIN_BITS // 8, MAX_BITS //
 
 
 class Receiver(Protocol):
-    """Whoever a file key is wrapped for: an X.509 `Recipient` or an OpenPGP one."""
+    """For whom a file key is wrapped: an X.509 `Recipient` or an OpenPGP one."""
 
     @property
     def key_id(self) -> str: ...
@@ -131,7 +131,7 @@ def unwrap(
 
 
 def _is_padded_for(wrapped: bytes, private_key: RSAPrivateKey) -> bool:
-    """Tell whether a PKCS#1 v1.5 block of a file key is for this private key.
+    """Return whether a PKCS#1 v1.5 block of a file key is for this private key.
 
     OpenSSL answers a block for another key with a made-up message (implicit rejection), which has 32 bytes once in 500 times:
     of several recipients the wrong one would be taken. So the padding is looked at by hand, blinded, as a reader may only do

@@ -122,7 +122,7 @@ class Desk:
         packets = list(_packets(message))
         *recipients, (tag, sealed) = packets
         if tag != 18 or sealed[0] != 1 or any(each != 1 for each, _ in recipients):
-            raise NotOpened("it is not a message as it should be")
+            raise NotOpened("it is not a well-formed message")
         algorithm = self.subkey_body[5:6]
         wanted = b"\x03" + _fingerprint(self.subkey_body)[-8:] + algorithm
         mine = [body for _, body in recipients if body.startswith(wanted)]
@@ -146,7 +146,7 @@ class Desk:
             content = padded[: -padded[-1]]
         key, checksum = content[1:-2], int.from_bytes(content[-2:], "big")
         if content[0] != 9 or len(key) != 32 or sum(key) & 0xFFFF != checksum:
-            raise NotOpened("its session key is not as it should be")
+            raise NotOpened("its session key is malformed")
         return key
 
 
@@ -281,7 +281,7 @@ def _unseal(key: bytes, sealed: bytes) -> bytes:
 def _opened(packets: list[tuple[int, bytes]], sender: rsa.RSAPublicKey | None) -> Opened:
     tags = [tag for tag, _ in packets]
     if tags not in ([11], [4, 11, 2]) or (sender is not None and len(tags) == 1):
-        raise NotOpened("it does not hold one file, signed as it should be")
+        raise NotOpened("it does not hold one signed file")
     literal = packets[tags.index(11)][1]
     size = literal[1]
     name, content = literal[2 : 2 + size].decode(), literal[6 + size :]

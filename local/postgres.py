@@ -48,7 +48,7 @@ HINT = "run ./sealift again; if it stays so, read the log named above"
 
 
 def free_port() -> int:
-    """Return a loopback port that is free now; whoever binds it next may still lose it to another."""
+    """Return a loopback port that is free now; the next to bind it may still lose it to another."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

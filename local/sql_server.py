@@ -51,7 +51,7 @@ class SqlServer:
             )
         except (KeyError, ValueError):
             raise NoSqlServer(
-                f"{SETTING} is no address of a SQL Server",
+                f"{SETTING} is not an address of a SQL Server",
                 f'write {SETTING}="host=127.0.0.1 port=1433 user=sa password=... database=master";'
                 " a password with blanks or quotes in quotes, as for a shell",
             ) from None

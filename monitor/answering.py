@@ -52,7 +52,7 @@ class _NoPage(Fault):
 
 
 def is_on() -> bool:
-    """Tell whether the app's settings switch the pages on: MONITOR=on."""
+    """Return whether the app's settings switch the pages on: MONITOR=on."""
     return os.environ.get("MONITOR") == "on"
 
 

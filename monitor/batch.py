@@ -114,7 +114,7 @@ def _state(record: Record | None, receipt: Receipt | None, answer: Answer | None
 
 
 def _manifest(context: Context, batch: BatchId, problems: list[str]) -> dict[str, Any] | None:
-    """Return the manifest as JSON, None before sealing is done. What is no manifest is a problem of the page, not its end."""
+    """Return the manifest as JSON, None before sealing is done. What is not a manifest is a problem of the page, not its end."""
     found = blobs.read(context.stores.encrypted, f"{batch.folder}/{MANIFEST}")
     if found is None:
         return None
@@ -124,7 +124,7 @@ def _manifest(context: Context, batch: BatchId, problems: list[str]) -> dict[str
             return manifest
     except (ValueError, RecursionError):
         pass
-    problems.append(f"encrypted/{batch.folder}/{MANIFEST} is no manifest")
+    problems.append(f"encrypted/{batch.folder}/{MANIFEST} is not a manifest")
     return None
 
 

@@ -71,7 +71,7 @@ def policy() -> str:
 
 @cache
 def style() -> str:
-    """Return the style sheet, as it stands in the style element."""
+    """Return the style sheet, as it is in the style element."""
     return (FOLDER / "style.css").read_text("utf-8")
 
 

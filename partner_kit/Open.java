@@ -466,7 +466,7 @@ public final class Open {
         return Math.min(one + other, 1L << 53);
     }
 
-    /** Tell whether every file has the sums of the same columns, in the order of their names, and the totals are exactly their sums. */
+    /** Return whether every file has the sums of the same columns, in the order of their names, and the totals are exactly their sums. */
     static boolean sumsAddUp(List<Doc> files, List<Doc> totals) {
         List<String> columns = totals.stream().map(each -> each.text("column")).toList();
         boolean sound = columns.equals(columns.stream().sorted().distinct().toList());

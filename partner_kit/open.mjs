@@ -237,7 +237,7 @@ function checkManifest(manifest, prefix) {
   }
 }
 
-// Tell whether every file has the sums of the same columns, in the order of their names, and the totals are exactly their sums.
+// Return whether every file has the sums of the same columns, in the order of their names, and the totals are exactly their sums.
 function sumsAddUp({ files, totals }) {
   const columnsOf = (sums) => sums.map((each) => each.column);
   const columns = columnsOf(totals.sums);

@@ -363,7 +363,7 @@ def unwrap(wrapped_keys, key, scheme=OAEP):
 
 
 def is_padded_for(wrapped, key):
-    """Tell whether a file key was wrapped by PKCS#1 v1.5 for this key: of one for another key, openssl makes up what is in it.
+    """Return whether a file key was wrapped by PKCS#1 v1.5 for this key: of one for another key, openssl makes up what is in it.
 
     The number is blinded, and nothing is reported: what is unwrapped here was named by a signed manifest.
     """

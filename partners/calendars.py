@@ -30,7 +30,7 @@ class Calendar:
 
     def __post_init__(self) -> None:
         if not self.days or self.days - set(_DAYS):
-            raise Unusable(f"days {sorted(self.days)} are no week days", hint=f"of {', '.join(_DAYS)}")
+            raise Unusable(f"days {sorted(self.days)} are not week days", hint=f"of {', '.join(_DAYS)}")
         if self.subdivision and not self.country:
             raise Unusable(f"the subdivision '{self.subdivision}' has no country", hint="name its country too")
         if self.country or self.market:

@@ -98,9 +98,9 @@ def unknown_name(name: str, known: Mapping[str, object] | Sequence[str], what: s
     """Return the words for a name that does not exist, with the nearest one that does."""
     near = get_close_matches(name, list(known), n=1)
     return (
-        f"{name!r} is no {what}; did you mean {near[0]!r}?"
+        f"{name!r} is not a {what}; did you mean {near[0]!r}?"
         if near
-        else f"{name!r} is no {what}: {', '.join(known) or 'there are none'}"
+        else f"{name!r} is not a {what}: {', '.join(known) or 'there are none'}"
     )
 
 
@@ -307,7 +307,7 @@ def _match_faults(f: RecordField) -> Iterator[Fault]:
         parsed = _parser.parse(f.match)
         re.compile(f.match, re.ASCII)
     except (re.error, OverflowError, RecursionError) as error:
-        yield ("match",), f"this is no regular expression: {error}"
+        yield ("match",), f"this is not a regular expression: {error}"
         return
     if parsed.state.groups > 1:
         yield ("match",), "write (?:...) for a group: groups that capture are not allowed"

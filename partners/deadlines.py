@@ -63,7 +63,9 @@ class Expectation:
         try:
             ZoneInfo(self.time_zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise Unusable(f"'{self.time_zone}' is no time zone", hint="an IANA name such as Europe/London") from error
+            raise Unusable(
+                f"'{self.time_zone}' is not a time zone", hint="an IANA name such as Europe/London"
+            ) from error
         if self.days_after < 0 or self.warn < timedelta(0) or self.grace < timedelta(0):
             raise Unusable("days_after, warn and grace cannot be negative", hint="correct the feed's expectation")
         if self.deadline.tzinfo is not None:

@@ -1,6 +1,6 @@
 """The fast way for rows that are plainly right: one regular expression reads a staged row and judges it, one template writes it.
 
-A row that this does not accept is no fault: `values` is asked then, writes it or says why not. Whatever is accepted here is
+A row that this does not accept is not a fault: `values` is asked then, writes it or says why not. Whatever is accepted here is
 written exactly as `values` would write it; a test compares the two.
 """
 
@@ -360,7 +360,7 @@ def _has_plain_values(field: RecordField) -> bool:
 
 
 def _has_simple_match(field: RecordField) -> bool:
-    """Whether the field's own pattern can stand in the row's expression: letters and digits only, no limit beside it."""
+    """Whether the field's own pattern can be part of the row's expression: letters and digits only, no limit beside it."""
     return bool(field.match and _SIMPLE_MATCH.fullmatch(field.match)) and not (field.length or field.max or field.map)
 
 

@@ -138,7 +138,7 @@ def _all_units(values: Mapping[str, object]) -> dict[str, int | None]:
 
 
 def _units(value: object) -> int | None:
-    """Return a number's text in units of 10^-12, None for what is no exact number; NULL, the sum of no rows, is 0."""
+    """Return a number's text in units of 10^-12, None for what is not an exact number; NULL, the sum of no rows, is 0."""
     if value is None:
         return 0
     try:

@@ -375,7 +375,7 @@ AnyLayout = Annotated[ShortForm | Layout, WrapValidator(_by_form)]
 
 
 def is_number(field: RecordField, columns: Mapping[str, Column]) -> bool:
-    """Tell whether a field is written as a number: aligned right, padded with zeros, with a sign and decimals."""
+    """Return whether a field is written as a number: aligned right, padded with zeros, with a sign and decimals."""
     if field.map is not None:
         return False
     if field.number or field.count or field.sum:

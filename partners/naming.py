@@ -114,7 +114,7 @@ def name_file(pattern: str, facts: BatchFacts, sequence: int, part: int = 1) -> 
 
 
 def name_faults(pattern: str, *, in_parts: bool) -> Iterator[str]:
-    """Yield what is wrong with a file name's pattern, above all what would let two files share a name."""
+    """Yield what is wrong with a file name's pattern, especially what would let two files share a name."""
     try:
         parts = [(field, form or "") for _, field, form, _ in _parse(pattern) if field is not None]
         name_file(pattern, _SAMPLE, 1)

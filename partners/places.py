@@ -18,7 +18,7 @@ _MOST_CHARACTERS: Final = 300  # of one fault
 
 
 class Misread(Exception):
-    """A text is no YAML of ours: `line` counts from 1."""
+    """A text is not YAML as we read it: `line` counts from 1."""
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(problem)
@@ -35,7 +35,7 @@ class _Strict(yaml.constructor.SafeConstructor):
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             kind = node.tag.rpartition(":")[2]
             raise yaml.constructor.ConstructorError(
-                None, None, f"this is no {kind}: {error}", node.start_mark
+                None, None, f"this is not a value of type {kind}: {error}", node.start_mark
             ) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -74,7 +74,7 @@ class Document:
     """One YAML file: `data`, and the line of every place in it."""
 
     def __init__(self, content: bytes) -> None:
-        """Read the file's bytes; raises Misread for whatever is no YAML of ours."""
+        """Read the file's bytes; raises Misread for whatever is not YAML as we read it."""
         if len(content) > MOST_BYTES:
             raise Misread(1, f"the file has {len(content):,} bytes; {MOST_BYTES:,} are the most")
         self._root: yaml.Node | None = None
@@ -91,9 +91,9 @@ class Document:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             words = ", ".join(each for each in (error.context, error.problem) if each)
-            raise Misread(mark.line + 1 if mark else 1, words or "this is no YAML") from None
+            raise Misread(mark.line + 1 if mark else 1, words or "this is not YAML") from None
         except (yaml.YAMLError, RecursionError) as error:
-            raise Misread(1, f"this is no YAML: {type(error).__name__}") from None
+            raise Misread(1, f"this is not YAML: {type(error).__name__}") from None
 
     def _read(self, text: str) -> None:
         """Read the text; where libyaml finds a fault, the loader in Python words it, or finds none."""

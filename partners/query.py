@@ -183,7 +183,7 @@ def _postgresql_loads(extract: Extract, loaded: Loaded) -> dict[str, str]:
 
 
 def _postgresql_range(extract: Extract) -> str:
-    """Return the first and the last day of the whole table, whoever's: asked only where a batch has no rows."""
+    """Return the first and the last day of the whole table, of all partners: asked only where a batch has no rows."""
     column = f"whole.{_identifier(extract.period.column)}"
     zone = "" if isinstance(extract.period, Dates) else " AT TIME ZONE 'UTC'"
     ends = ", ".join(f"({end}({column}){zone})::date" for end in ("min", "max"))

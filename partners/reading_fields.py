@@ -251,7 +251,7 @@ class FieldExpressions:
         return rf"(?=.{{{f.length}}}{re.escape(self._mark)}?{self._stop()}){body}"
 
     def is_loose(self, f: RecordField) -> bool:
-        """Tell whether padding of the field could be taken for that of its neighbour."""
+        """Return whether padding of the field could be taken for that of its neighbour."""
         if f.column is None and not f.is_total and not f.number:
             return False
         is_date = f.column is not None and f.map is None and self._columns[f.column].type in ("date", "timestamp")
@@ -292,7 +292,7 @@ class FieldExpressions:
 
 
 def fills(f: RecordField) -> bool:
-    """Tell whether the field's own pattern takes texts of its full length only: then nothing is padded."""
+    """Return whether the field's own pattern takes texts of its full length only: then nothing is padded."""
     return bool(f.match and f.length and _parser.parse(f.match).getwidth()[0] >= f.length)
 
 

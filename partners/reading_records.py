@@ -42,7 +42,7 @@ def row_markers(layout: Layout) -> set[int]:
 
 
 def _implies(condition: Mapping[str, frozenset[str]], other: Mapping[str, frozenset[str]]) -> bool:
-    """Tell whether each row that meets a condition meets another as well."""
+    """Return whether each row that meets a condition meets another as well."""
     return all(name in condition and condition[name] <= values for name, values in other.items())
 
 
@@ -66,7 +66,7 @@ def countable(layout: Layout, columns: Mapping[str, Column]) -> Iterator[object]
 
 
 def _shows(record: Record, f: RecordField, columns: Mapping[str, Column], layout: Layout) -> bool:
-    """Tell whether a row's record shows the number that is summed and the values of the condition."""
+    """Return whether a row's record shows the number that is summed and the values of the condition."""
     for name, values in meets(f.where or {}).items():
         fixed = meets(record.when or {}).get(name)
         if fixed is not None and (fixed <= values or not fixed & values):
@@ -105,7 +105,7 @@ def _holder(record: Record, name: str, columns: Mapping[str, Column], layout: La
 
 
 def _is_padding_unclear(each: RecordField) -> bool:
-    """Tell whether what pads a text, such as zeros before digits, may be taken for a part of the text."""
+    """Return whether what pads a text, such as zeros before digits, may be taken for a part of the text."""
     return bool(each.length) and each.fill not in (None, " ") and not each.values and not fills(each)
 
 

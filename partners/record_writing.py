@@ -125,7 +125,7 @@ class RecordWriter:
     # Reading a row
 
     def read(self, line: str) -> Read | None:
-        """Return a staged row, or None when the line is no row."""
+        """Return a staged row, or None when the line is not a row."""
         for way, variant in enumerate(self.variants):
             found = variant.match(line)
             if found:
@@ -213,7 +213,7 @@ class RecordWriter:
         return _Sum(lambda row: number(row[index] or ""), [fast(variant.raw[f.sum]) for variant in self.variants])
 
     def amounts(self, read: Read, line: str, refusals: Refusals | None = None) -> list[int]:
-        """Return a row's share of each sum; what is no number counts 0 and is refused where it is written, or here."""
+        """Return a row's share of each sum; what is not a number counts 0 and is refused where it is written, or here."""
         slots = read.slots
         if slots is not None:
             try:

@@ -187,7 +187,7 @@ def _control(feed: Feed, rows: Sequence[Sequence[str | None]]) -> dict[str, obje
 
 
 def _sum(values: Iterator[str | None]) -> str:
-    """Return an exact sum; what is no number is refused where it is written."""
+    """Return an exact sum; what is not a number is refused where it is written."""
     total = 0
     for value in values:
         with suppress(Unfit):

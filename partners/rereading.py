@@ -32,7 +32,7 @@ def _mismatch(text: str) -> Mismatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Which file of a batch is read: its part, its number, how many rows stand in the parts before it, how many parts."""
+    """Which file of a batch is read: its part, its number, how many rows are in the parts before it, how many parts."""
 
     part: int = 1
     sequence: int = 1
@@ -42,7 +42,7 @@ class Place:
 
 @dataclass(slots=True)
 class _Count:
-    """What was counted in a group or in the file; `claims` are totals that stand in the file, to be compared."""
+    """What was counted in a group or in the file; `claims` are totals that are in the file, to be compared."""
 
     sums: list[int]
     rows: int = 0
@@ -204,7 +204,7 @@ class FileReader:
             self._waiting.pop()
             count += 1
         if total % block.lines:
-            raise _mismatch(f"it has {total} lines, which is no whole number of blocks")
+            raise _mismatch(f"it has {total} lines, which is not a whole number of blocks")
 
     def _is_header_only(self, ends: int) -> bool:
         """Whether the file is that of a batch without rows that leaves out the end records."""
@@ -375,7 +375,7 @@ class FileReader:
         return _Count([0] * len(self._sums))
 
     def _other(self, record: Record, line: str, count: _Count) -> None:
-        """Read a record that is no row: its totals are compared when the group or the file is complete."""
+        """Read a record that is not a row: its totals are compared when the group or the file is complete."""
         compiled = self._records[id(record)]
         found = compiled.match(line)
         if found is None:
@@ -413,7 +413,7 @@ class FileReader:
         self._group, self._stage, self._index = self._count(), "", -1
 
     def _settle(self, count: _Count) -> None:
-        """Compare the totals that stand in the file with what was counted."""
+        """Compare the totals that are in the file with what was counted."""
         block = self._layout.block
         for line, record, f, claimed in count.claims:
             found: int | None
@@ -436,7 +436,7 @@ class FileReader:
                 raise _mismatch(f"line {line}, record {record}, field '{f.name}' differs from what was counted again")
 
     def _no_match(self, record: RecordReader, line: str) -> Mismatch:
-        return _mismatch(f"line {self._line} is no record {record.record.record}: {record.explain(line)}")
+        return _mismatch(f"line {self._line} is not a record {record.record.record}: {record.explain(line)}")
 
 
 def spans(rereader: Rereader, record: Record, line: str) -> list[int]:

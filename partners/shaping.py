@@ -33,7 +33,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shaped:
-    """What became of a batch: the figures of each file, in order, and the sums of every number column. No file is no row."""
+    """What became of a batch: the figures of each file, in order, and the sums of every number column."""
 
     files: Sequence[FileFigures]
     rows: int
@@ -111,7 +111,7 @@ class _Writing:
     def _control(self, line: str, number: int) -> Control | None:
         if line.startswith("["):
             raise FileRefused(
-                f"row {number + 1} of the extract is no number with {len(self._records.page.columns)} texts",
+                f"row {number + 1} of the extract is not a number with {len(self._records.page.columns)} texts",
                 "run the window again; when it happens again, report it",
             )
         return Control.parse(line)
@@ -153,7 +153,7 @@ class _Writing:
     # Rows
 
     def _plain_rows(self, rows: Iterator[str]) -> str | None:
-        """Write rows the fast way; return the first that needs more: another file, the plain way, or that is no row.
+        """Write rows the fast way; return the first that needs more: another file, the plain way, or that is not a row.
 
         Does in one loop what `_row` does, for layouts with one kind of row and no groups: a row costs microseconds.
         """

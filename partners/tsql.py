@@ -326,7 +326,7 @@ def _loads(extract: Extract, loaded: Loaded) -> dict[str, str]:
 
 
 def _range(extract: Extract) -> str:
-    """Return the first and the last day of the whole table, whoever's: asked only where a batch has no rows."""
+    """Return the first and the last day of the whole table, of all partners: asked only where a batch has no rows."""
     column = f"whole.{identifier(extract.period.column)}"
     ends = [f"{end}({column})" for end in ("MIN", "MAX")]
     if isinstance(extract.period, Instants):

@@ -44,7 +44,7 @@ _PLAIN: dict[str, str] = {
 _RULES = {
     "control": "holds a control character",
     "surrogate": "holds half of a surrogate pair",
-    "digits": "has more decimals than its column states, or is no exact decimal",
+    "digits": "has more decimals than its column states, or is not an exact decimal",
     "range": "is out of the range of 38 digits",
 }
 
@@ -100,7 +100,7 @@ def parse_number(text: str) -> int:
 
 
 def has_control(text: str) -> bool:
-    """Tell whether a text holds what some reader takes for the end of a line, or what no file should hold."""
+    """Return whether a text holds what some reader takes for the end of a line, or what no file should hold."""
     return any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") or letter == "\ufeff" for letter in text)
 
 

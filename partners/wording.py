@@ -64,7 +64,7 @@ def _words(schema: Mapping[str, Any], found: ErrorDetails) -> str:
         case "extra_forbidden":
             key = str(place[-1])
             near = _near(key, _keys_at(schema, place[:-1]))
-            return f"{key} is no key here; did you mean {near}?" if near else f"{key} is no key here"
+            return f"{key} is not a key here; did you mean {near}?" if near else f"{key} is not a key here"
         case "missing":
             return f"the key {place[-1]} is missing"
         case "string_type" if isinstance(value, (bool, int, float)) or hasattr(value, "isoformat"):
@@ -110,7 +110,7 @@ def _correct(schema: Mapping[str, Any], data: Any, found: ErrorDetails) -> Itera
 
 
 def _parent(data: Any, place: Place) -> tuple[Any, Place]:
-    """Return what holds the last step of a place, and the place without the names of forms, which stand in no file."""
+    """Return what holds the last step of a place, and the place without the names of forms, which are in no file."""
     steps: list[int | str] = []
     holder, here = None, data
     for step in place:

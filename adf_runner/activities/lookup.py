@@ -118,7 +118,7 @@ def _rest_rows(call: Call, data: Data, limit: int) -> list[dict[str, Any]]:
 
 
 def get_metadata(call: Call) -> dict[str, Any]:
-    """Describe a file or folder; with `exists` in the list, a missing one is no error."""
+    """Describe a file or folder; with `exists` in the list, a missing one is not an error."""
     data = call.engine.services.dataset(call, call.properties["dataset"], "dataset")
     fields = list(dict.fromkeys(call.properties["fieldList"]))
     if sqlserver.is_sql_server(data.service):

@@ -68,7 +68,7 @@ def is_ignored(character: str) -> bool:
 
 
 def is_plain(text: str) -> bool:
-    """Tell whether searching a text needs nothing but upper case: ASCII that can be seen."""
+    """Return whether searching a text needs nothing but upper case: ASCII that can be seen."""
     return text.isascii() and (text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable())
 
 
@@ -134,7 +134,7 @@ def places(whole: str, part: str) -> Iterator[int]:
 
 
 def is_same(left: str, right: str) -> bool:
-    """Tell whether a reader sees the same two texts, ignoring case."""
+    """Return whether a reader sees the same two texts, ignoring case."""
     if is_plain(left) and is_plain(right):
         return left.upper() == right.upper()
     return [element.key for element in elements(left)] == [element.key for element in elements(right)]

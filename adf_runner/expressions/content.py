@@ -31,7 +31,7 @@ ENCODINGS: Final = {
 
 
 def is_content(value: Any) -> bool:
-    """Tell whether a value is a binary envelope."""
+    """Return whether a value is a binary envelope."""
     return isinstance(value, Mapping) and parts_of(value) is not None
 
 
@@ -93,7 +93,7 @@ def charset_of(media: str) -> str:
 
 
 def is_xml(value: Any) -> bool:
-    """Tell whether a value is binary content of an XML type; text/xml and image/svg+xml are none to the functions."""
+    """Return whether a value is binary content of an XML type; text/xml and image/svg+xml are none to the functions."""
     if not is_content(value):
         return False
     media = content_type_of(value).partition(";")[0].strip().lower()

@@ -91,7 +91,7 @@ INCOMPLETE: Final = (PARTIAL, MONTH_OF_YEAR)
 
 
 class NoDate(ValueError):
-    """The text is no date."""
+    """The text is not a date."""
 
 
 def parse_date(text: str, now: Callable[[], datetime]) -> Instant | None:

@@ -1,7 +1,7 @@
 """What can go wrong with an expression, and where.
 
     ExpressionError                     the root: catch this one
-    |-- InvalidSyntax           the text is no expression
+    |-- InvalidSyntax           the text is not an expression
     |-- UnknownName                a function, property, variable, activity, ... that does not exist
     |-- WrongArguments                   a function got too many, too few or the wrong kind of arguments
     |-- ValueFault                      right kinds, impossible value: division by zero, a date that is none

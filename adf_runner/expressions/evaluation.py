@@ -126,7 +126,7 @@ def member(value: Any, key: Any, safe: bool) -> Any:
     """Return a property of an object or an element of an array."""
     if isinstance(value, Mapping):
         if not isinstance(key, str):
-            raise ValueFault(f"an object has named properties; {kind(key)} {text_of(key)} is no name")
+            raise ValueFault(f"an object has named properties; {kind(key)} {text_of(key)} is not a name")
         if key in value:
             return value[key]
         for name in value:

@@ -34,7 +34,7 @@ DECODER = json.JSONDecoder(parse_constant=refuse_constant, parse_float=finite, s
 
 
 def nests_deeply(text: str) -> bool:
-    """Tell whether brackets outside strings nest deeper than MOST_DEPTH; one pass, and none where they are few."""
+    """Return whether brackets outside strings nest deeper than MOST_DEPTH; one pass, and none where they are few."""
     if text.count("[") + text.count("{") <= MOST_DEPTH:
         return False
     depth, quoted = 0, False

@@ -28,7 +28,7 @@ CONSTANTS: Final = {"true": True, "false": False, "null": None}
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A value that stands in the text itself."""
+    """A value that is written in the text itself."""
 
     value: Any
     position: int
@@ -65,7 +65,7 @@ Node = Literal | Call | Access | Joined
 
 
 def parse(text: str) -> Node:
-    """Return the tree of one string value, as it stands in a pipeline file; trees of usual texts are kept.
+    """Return the tree of one string value, as it is in a pipeline file; trees of usual texts are kept.
 
     Raises InvalidSyntax with the place in the text, or LimitExceeded.
     """

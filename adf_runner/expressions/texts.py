@@ -63,7 +63,7 @@ def text_of(value: Any) -> str:
 
 
 def units(text: str) -> str:
-    """Return text with one character a UTF-16 unit: what lies outside the basic plane becomes two surrogates."""
+    """Return text with one character a UTF-16 unit: what is outside the basic plane becomes two surrogates."""
     if text.isascii() or max(text) < "\U00010000":
         return text
     return "".join(map(chr, memoryview(text.encode("utf-16-le", "surrogatepass")).cast("H")))

@@ -63,7 +63,7 @@ def letters(text: str, start: int) -> tuple[Token, int]:
 
 
 def refuse(text: str, position: int) -> tuple[Token, int]:
-    """Raise InvalidSyntax for what is no token."""
+    """Raise InvalidSyntax for what is not a token."""
     while position < len(text) and text[position] in BLANKS:
         position += 1
     found = text[position]

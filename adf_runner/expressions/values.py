@@ -25,7 +25,7 @@ def kind(value: Any) -> str:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Tell whether two JSON values are the same, deeply and by kind: 1 is not 1.0, true is not 1."""
+    """Return whether two JSON values are the same, deeply and by kind: 1 is not 1.0, true is not 1."""
     return key_of(left) == key_of(right)
 
 
@@ -41,7 +41,7 @@ def key_of(value: Any) -> Hashable:
 
 
 def equal(left: Any, right: Any) -> bool:
-    """Tell what `equals` tells: as `same`, but an integer and a double are compared as doubles."""
+    """Compare as `equals` does: as `same`, but an integer and a double are compared as doubles."""
     for value in (left, right):
         if isinstance(value, int):
             fitting(value)

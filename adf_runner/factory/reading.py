@@ -56,7 +56,7 @@ def read_folder(folder: Path, shown: str) -> tuple[dict[str, Any], list[Finding]
             near = nearest(top, [*ARM_TYPES, *subset.FOLDERS_NOT_RUN]) if "/" in relative else ""
             if near:
                 findings.append(
-                    Finding(file=place, path="", message=f"{top!r} is no folder of a factory{near}", kind="advice")
+                    Finding(file=place, path="", message=f"{top!r} is not a folder of a factory{near}", kind="advice")
                 )
             continue
         if relative.count("/") != 1 or file.suffix != ".json":
@@ -64,7 +64,7 @@ def read_folder(folder: Path, shown: str) -> tuple[dict[str, Any], list[Finding]
                 Finding(
                     file=place,
                     path="",
-                    message=f"is no file {top}/*.json: Data Factory does not read it",
+                    message=f"is not a file {top}/*.json: Data Factory does not read it",
                     kind="advice",
                 )
             )

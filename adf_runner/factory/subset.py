@@ -359,7 +359,7 @@ ACTIVITIES: dict[str, ActivityKind] = {
             "turnOffAsync": boolean(dynamic=False),
             "disableCertValidation": boolean(choices=(False,), note="certificates are always checked", dynamic=False),
         },
-        note="an answer that is no JSON object is text in output.Response; 4 MB at most",
+        note="an answer that is not a JSON object is text in output.Response; 4 MB at most",
     ),
     "AzureFunctionActivity": ActivityKind(
         linked_service=("AzureFunction",),

@@ -1,6 +1,6 @@
 """What Azure itself would refuse: a walk of the files along azure_schema.json (derived from Azure's own models).
 
-The executor's subset is narrower than Azure. This walk tells what Azure refuses from what only the executor does not run,
+The executor's subset is narrower than Azure. This walk separates what Azure refuses from what only the executor does not run,
 and finds what the subset leaves to Azure. It knows every published type, also those that are not run here.
 """
 

@@ -1,4 +1,4 @@
-"""Names, references and their arguments: rules for what stands in every kind of file."""
+"""Names, references and their arguments: rules for what is in every kind of file."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def _schedule(file: str, recurrence: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(file=file, path=f"recurrence.schedule.{key}", message=message)
     days = plan.get("monthDays")
     if isinstance(days, list) and 0 in days:
-        message = "0 is no day: count from 1, or back from the month's end with -1"
+        message = "0 is not a day: count from 1, or back from the month's end with -1"
         yield Finding(file=file, path="recurrence.schedule.monthDays", message=message)
     occurrences = plan.get("monthlyOccurrences")
     for index, item in enumerate(occurrences if isinstance(occurrences, list) else ()):

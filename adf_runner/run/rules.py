@@ -20,7 +20,7 @@ VARIABLE_TYPES: dict[str, tuple[type, ...]] = {
 
 
 def fits(value: Any, types: tuple[type, ...]) -> bool:
-    """Say whether a value is of one of the types; null fits all, and true is no integer."""
+    """Say whether a value is of one of the types; null fits all, and true is not an integer."""
     return value is None or (isinstance(value, types) and not (isinstance(value, bool) and bool not in types))
 
 

@@ -172,7 +172,7 @@ def zone_of(name: str) -> tzinfo:
     zone = find_zone(name)
     if zone is None:
         raise InvalidTrigger(
-            f"{name!r} is no time zone", "Data Factory takes Windows names, as 'W. Europe Standard Time'"
+            f"{name!r} is not a time zone", "Data Factory takes Windows names, as 'W. Europe Standard Time'"
         )
     return zone
 

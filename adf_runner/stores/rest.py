@@ -233,6 +233,6 @@ def objects_of(page: Any, collection: str) -> Iterator[dict[str, Any]]:
     for item in items:
         if not isinstance(item, dict):
             raise ActivityFailed(
-                "a row of the API is no object", "name the list in collectionReference", code="UserErrorHttp"
+                "a row of the API is not an object", "name the list in collectionReference", code="UserErrorHttp"
             )
         yield item

@@ -196,7 +196,7 @@ def _bracketed(rest: str, closing: str, text: str) -> tuple[str, str]:
 
 def _no_name(text: str) -> ActivityFailed:
     return ActivityFailed(
-        f"{text!r} is no name of SQL Server", "write [schema].[name]", code="BadRequest", retriable=False
+        f"{text!r} is not a name of SQL Server", "write [schema].[name]", code="BadRequest", retriable=False
     )
 
 

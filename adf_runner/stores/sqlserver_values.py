@@ -29,7 +29,7 @@ def parameter_name(name: str) -> str:
     found = PARAMETER_NAME.fullmatch(name)
     if found is None:
         raise ActivityFailed(
-            f"{name!r} is no name of a parameter",
+            f"{name!r} is not a name of a parameter",
             "letters, digits, _ # $ and @ only",
             code="BadRequest",
             retriable=False,
@@ -57,7 +57,7 @@ def typed(value: Any, kind: str, name: str) -> Any:
         return _typed(value, kind.lower())
     except (ValueError, TypeError, InvalidOperation, OverflowError) as error:
         raise ActivityFailed(
-            f"the value of parameter {name!r} is no {kind}",
+            f"the value of parameter {name!r} is not of type {kind}",
             "fix the value or the type",
             code="BadRequest",
             retriable=False,

@@ -60,7 +60,7 @@ def open_connection(address: Address, statement_seconds: float, *, autocommit: b
 
 
 def hang_up(connection: Any) -> None:
-    """Break the connection from another thread: whoever waits for it wakes, and the server rolls back."""
+    """Break the connection from another thread: the caller that waits for it wakes, and the server rolls back."""
     wire = connection._tds_socket.sock  # noqa: SLF001
     raw = getattr(wire, "_transport", wire)
     with contextlib.suppress(OSError):

@@ -129,7 +129,7 @@ def activities() -> Iterator[str]:
     }
     yield (
         "All carry name, description, dependsOn, userProperties, state, onInactiveMarkAs. userProperties "
-        "`failureIsHandled` (with the reason as value) tells the lint that a failure path is meant to end well.\n\n"
+        "`failureIsHandled` (with the reason as value) shows the lint that a failure path is meant to end well.\n\n"
     )
     for name, kind in subset.ACTIVITIES.items():
         outer = [policies[kind.policy]]

@@ -1,6 +1,6 @@
 """A hook of MkDocs: a link that leaves docs/ leads to a page made from that file, or to the repository on the web.
 
-The pages link to each other as they lie in the repository, so that they also read well there.
+The pages link to each other as they are in the repository, so that they also read well there.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def grouped(fingerprint: str) -> str:
 
 
 def is_openpgp(data: bytes) -> bool:
-    """Tell whether some bytes begin like OpenPGP, in armour or without."""
+    """Return whether some bytes begin like OpenPGP, in armour or without."""
     if b"-----BEGIN PGP " in data:
         return True
     first = data[0] if data else 0
@@ -130,7 +130,9 @@ def read_certificates(data: bytes, now: datetime) -> list[Certificate]:
         _refuse_secret(each.tag for each in packets)
         return [_read(group, now) for group in _groups(packets)]
     except Unreadable as error:
-        raise UnreadableCertificate(f"this is no OpenPGP certificate that can be used: {error}", hint=AGAIN) from error
+        raise UnreadableCertificate(
+            f"this is not an OpenPGP certificate that can be used: {error}", hint=AGAIN
+        ) from error
 
 
 AGAIN: Final = "ask for it again, as an attachment: gpg --armor --export NAME"
@@ -280,7 +282,7 @@ class _Checks:
     def is_revoked(
         self, signatures: Sequence[Signature], kind: int, what: bytes, *, since: datetime | None = None
     ) -> bool:
-        """Tell whether a valid revocation is there: of any date, or for a user id one not older than its newest proof."""
+        """Return whether a valid revocation is there: of any date, or for a user id one not older than its newest proof."""
         asked = [each for each in signatures if each.kind == kind and each.created]
         return any((since is None or _when(each) >= since) and self._is_made(each, what) for each in asked)
 

@@ -84,13 +84,13 @@ class Key:
 
     @property
     def can_encrypt(self) -> bool:
-        """Tell whether the algorithm encrypts and is one that is written here."""
+        """Return whether the algorithm encrypts and is one that is written here."""
         if isinstance(self.material, RSAPublicKey):
             return self.algorithm != RSA_SIGN_ONLY
         return isinstance(self.material, _Cv25519)
 
     def verifies(self, signature: tuple[int, ...], digest: bytes, algorithm: hashes.HashAlgorithm) -> bool:
-        """Tell whether this key made a signature over a hash."""
+        """Return whether this key made a signature over a hash."""
         try:
             if isinstance(self.material, RSAPublicKey) and len(signature) == 1:
                 value = signature[0].to_bytes((self.material.key_size + 7) // 8, "big")
@@ -109,7 +109,7 @@ class Key:
         head = b"\x03" + self.key_id + bytes([self.algorithm])
         if isinstance(self.material, RSAPublicKey):
             return head + number(int.from_bytes(self.material.encrypt(content, padding.PKCS1v15()), "big"))
-        assert isinstance(self.material, _Cv25519), "whoever wraps has asked can_encrypt"
+        assert isinstance(self.material, _Cv25519), "the caller has asked can_encrypt"
         return head + self._wrap_for_curve(self.material, content)
 
     def _wrap_for_curve(self, key: _Cv25519, content: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """Write one OpenPGP message: encrypted, signed, compressed if wished, in armour if wished (docs/FORMAT.md, section 17).
 
 Everything streams: a piece goes in, its framed and encrypted form comes out, and no more than one part of 64 KiB waits
-anywhere. The signature comes after the last byte, inside the encryption: one call to whoever holds the signing key. It does
+anywhere. The signature comes after the last byte, inside the encryption: one call to the holder of the signing key. It does
 NOT make the session key and never sees the file's name in any other role than the literal packet's.
 """
 

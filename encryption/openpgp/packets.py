@@ -22,7 +22,7 @@ _PART_HEAD: Final = bytes([0xE0 | (PART_BYTES.bit_length() - 1)])
 
 
 class Unreadable(ValueError):
-    """Bytes that are no OpenPGP; the text says why. Whoever reads for a person makes it an error with a hint."""
+    """Bytes that are not OpenPGP; the text says why. A caller that reads for a person makes it an error with a hint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Reader:
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether every byte was taken."""
+        """Return whether every byte was taken."""
         return self._position == len(self._data)
 
     def take(self, count: int) -> bytes:

@@ -1,7 +1,7 @@
 """OpenPGP signatures of version 4: reading what a certificate holds, making what a message and our own certificate need
 (RFC 4880, section 5.2; RFC 9580, section 5.2).
 
-A `Signature` is what its bytes say; `is_made_by` tells whether they are true. A subpacket is believed only when it is
+A `Signature` is what its bytes say; `is_made_by` checks whether they are true. A subpacket is believed only when it is
 hashed. A critical one that is not known here makes the signature invalid, as the standard wants. SHA-1 is verified for
 revocations only: refusing to believe a revocation would be the unsafe side.
 """
@@ -25,7 +25,7 @@ REVOCATIONS: Final = (KEY_REVOCATION, SUBKEY_REVOCATION, USER_ID_REVOCATION)
 CERTIFY, SIGN, ENCRYPT = 0x01, 0x02, 0x0C
 
 _CREATED, _EXPIRES, _KEY_EXPIRES, _ISSUER, _FLAGS, _ISSUER_FINGERPRINT = 2, 3, 9, 16, 27, 33
-# May be critical without harm: what they say is used, or does not matter to whoever only encrypts.
+# May be critical without harm: what they say is used, or does not matter when one only encrypts.
 _KNOWN: Final = frozenset({2, 3, 4, 5, 7, 9, 11, 12, 16, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35})
 _SHA256: Final = 8
 
@@ -51,7 +51,7 @@ class Signature:
     value: tuple[int, ...]
 
     def is_made_by(self, key: Key, what: bytes) -> bool:
-        """Tell whether `key` made this signature over `what`; never for a hash that is too weak, but see the module."""
+        """Return whether `key` made this signature over `what`; never for a hash that is too weak, but see the module."""
         algorithm = HASHES.get(self.hash)
         if self.hash == SHA1 and self.kind in REVOCATIONS:
             algorithm = hashes.SHA1()  # noqa: S303  # see the module's docstring
@@ -61,7 +61,7 @@ class Signature:
         return digest[:2] == self.start_of_hash and key.verifies(self.value, digest, algorithm)
 
     def counts_at(self, now: datetime) -> bool:
-        """Tell whether the signature's own times allow to believe it, and nothing in it is beyond us."""
+        """Return whether the signature's own times allow to believe it, and nothing in it is beyond us."""
         if self.created is None or self.created > now or not self.understood:
             return False
         return self.expires_after is None or now < self.created + self.expires_after

@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     texts = {
         "plan": "show what apply would do; exit code 2 when there is something",
         "apply": "make the factory what adf/ and the stage file say",
-        "drift": "show what differs in Azure, whoever changed it; exit code 2 when something does",
+        "drift": "show what differs in Azure, no matter who changed it; exit code 2 when something does",
     }
     for verb, text in texts.items():
         sub = verbs.add_parser(verb, help=text, description=text)

@@ -137,7 +137,7 @@ def _steps(path: str, where: str) -> list[str | int]:
     while position < len(path):
         match = STEP.match(path, position)
         if not match:
-            raise InvalidSource(f"{where}: {path!r} is no path", "write a.b, a['name with spaces'].b or a[0].b")
+            raise InvalidSource(f"{where}: {path!r} is not a path", "write a.b, a['name with spaces'].b or a[0].b")
         steps.append(int(match[3]) if match[3] else match[1] or match[2])
         position = match.end()
     if not steps:

@@ -76,7 +76,7 @@ def check(url: str, key: str, token: str = "") -> None:
             lambda found: found.status == 200,
         ),
         (
-            "an unknown batch is told with a hint",
+            "an unknown batch is answered with a hint",
             ask(f"{url}/api/batches/nobody.nothing.2000-01-01.1", key, token),
             lambda found: found.status == 404 and isinstance(found.body, dict) and bool(found.body.get("hint")),
         ),

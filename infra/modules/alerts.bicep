@@ -1,4 +1,4 @@
-// Four questions that somebody must be woken for: did a run fail, did nothing arrive, does a message lie in a poison
+// Four questions that somebody must be woken for: did a run fail, did nothing arrive, is a message in a poison
 // queue, is a certificate about to end.
 import { tagMap } from 'types.bicep'
 
@@ -157,7 +157,7 @@ resource certificate 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
 }
 
 // The same from the vault, which needs no delivery to notice: where a secret carries its certificate's end as its own
-// expiry date, the vault tells 30 days ahead.
+// expiry date, the vault reports it 30 days ahead.
 resource vaultEvents 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
   name: 'evgt-${token}'
   location: location

@@ -1,4 +1,4 @@
-// Where logs go and who is told: Log Analytics, Application Insights (Entra only) and one action group.
+// Where logs go and who is notified: Log Analytics, Application Insights (Entra only) and one action group.
 import { tagMap } from 'types.bicep'
 
 param location string

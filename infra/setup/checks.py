@@ -144,7 +144,7 @@ def rights(site: Site) -> State:
 
 
 def _may(permissions: Iterable[dict[str, Any]], action: str) -> bool:
-    """Tell whether one of the roles allows an action: a role's exceptions take away from that role only."""
+    """Return whether one of the roles allows an action: a role's exceptions take away from that role only."""
     return any(
         _fits(role.get("actions", ()), action) and not _fits(role.get("notActions", ()), action) for role in permissions
     )

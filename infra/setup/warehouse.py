@@ -1,4 +1,4 @@
-"""Roles and rights in the warehouse: who may build, who may read. Made by its administrator, who is no superuser on Azure.
+"""Roles and rights in the warehouse: who may build, who may read. Made by its administrator, who is not a superuser on Azure.
 
     sealift_dbt      owns the marts; on the server that the template makes it signs in as dbt's identity, without a password
     sealift_reader   reads the marts for Data Factory, whose connector takes a password (decision 13); the password is made
@@ -101,7 +101,7 @@ def _identity(roles: Roles) -> Wish:
 
 
 def _schema(name: str, owner: str) -> Wish:
-    """`owner` "": whoever runs this."""
+    """`owner` "": the current user."""
     return Wish(
         f"schema {name}",
         SQL("select to_regnamespace({}) is not null").format(name),
@@ -112,7 +112,7 @@ def _schema(name: str, owner: str) -> Wish:
 
 
 def _will_read(schema: str, role: str, owner: str) -> Wish:
-    """`role` reads what `owner` ("": whoever runs this) will make in a schema."""
+    """`role` reads what `owner` ("": the current user) will make in a schema."""
     maker = Literal(owner) if owner else SQL("current_user")
     return Wish(
         f"{role} reads what {owner or 'the administrator'} will make in {schema}",
@@ -188,7 +188,7 @@ def set_new_password(connection: psycopg.Connection, role: str) -> str:
 
 
 def opens(dsn: str, role: str, password: str) -> bool:
-    """Tell whether a password signs a role in. Raises WarehouseRefused when the server cannot be asked."""
+    """Return whether a password signs a role in. Raises WarehouseRefused when the server cannot be asked."""
     try:
         psycopg.connect(dsn, user=role, password=password, connect_timeout=15).close()
     except psycopg.OperationalError as error:

@@ -323,7 +323,7 @@ def queue_name(name: str) -> str:
     lowered = name.lower()
     if not 3 <= len(lowered) <= MOST_QUEUE_CHARACTERS or not _QUEUE_NAME.fullmatch(lowered):
         raise AppRefused(
-            f"'{name}' is no name of a queue",
+            f"'{name}' is not a name of a queue",
             "use 3 to 63 letters, digits and single hyphens; a letter or digit comes first and last",
         )
     return lowered
@@ -348,7 +348,7 @@ def _code(error: HttpResponseError) -> str:
 
 
 def _is_missing(error: HttpResponseError) -> bool:
-    """Tell whether the queue does not exist; any other 404 is a refusal."""
+    """Return whether the queue does not exist; any other 404 is a refusal."""
     return error.status_code == 404 and _code(error) == "QueueNotFound"
 
 

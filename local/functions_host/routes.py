@@ -67,7 +67,7 @@ def parse_route(function: str, template: str, methods: Iterable[str] | None, aut
         template=template,
         methods=None if methods is None else frozenset(method.upper() for method in methods),
         auth_level=auth_level.lower(),
-        # ASCII: a long s in a path is no s.
+        # ASCII: a long s in a path is not an s.
         pattern=re.compile(
             "".join(pieces) + ("\\Z" if "{*" in template else "/?\\Z"), re.IGNORECASE | re.ASCII | re.DOTALL
         ),

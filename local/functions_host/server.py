@@ -133,7 +133,7 @@ class Host:
                 for message in outputs.get(binding["name"], []):
                     client.send_message(self._encode(message))
             after.set_result(outputs)
-        except BaseException as error:  # noqa: BLE001 - handed on to whoever waits
+        except BaseException as error:  # noqa: BLE001 - handed on to the caller that waits
             after.set_exception(error)
 
     def _encode(self, message: Any) -> str:

@@ -1,7 +1,7 @@
 """The worker process of the function host: loads function_app.py through the public azure-functions API and runs it.
 
 `python -m local.functions_host.worker APP DESCRIPTOR`: started by the host, which it talks to over one socket. The
-first message tells the functions or why they were refused; then each request is answered once. When the host goes, so
+first message lists the functions, or why they were refused; then each request is answered once. When the host goes, so
 does the worker. Log records become JSON lines on standard error.
 
 Not done: worker extensions, HTTP streams, SDK-type bindings.

@@ -1,4 +1,4 @@
-"""The managed-identity endpoint of App Service (protocol 2019-08-01): a token for whoever brings a known header.
+"""The managed-identity endpoint of App Service (protocol 2019-08-01): a token for a caller with a known header.
 
 Each principal has its own secret header, as each Azure resource has; the token carries the principal in `oid` and
 `sub`, so that the vault and the resource manager can tell who asks. Tokens are JWTs in the shape that Entra ID

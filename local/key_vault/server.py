@@ -92,7 +92,7 @@ class KeyVault(Service):
         return self.store.set_secret(name, {"value": value, "contentType": content_type}).version
 
     def create_key(self, name: str, *, bits: int = 3072, operations: Sequence[str] = ("sign", "verify")) -> Key:
-        """Make an RSA key (sign only unless told otherwise) and its self-signed certificate object."""
+        """Make an RSA key (sign only by default) and its self-signed certificate object."""
         _check_name(name)
         return self.store.create_key(name, bits, operations)
 
@@ -169,7 +169,7 @@ class KeyVault(Service):
             raise Refused(404, "NotFound", f"no such address: {request.path}")
         if name is not None:
             _check_name(name)
-        # rest[1] is an operation on a version; an operation without a version stands in its place.
+        # rest[1] is an operation on a version; an operation without a version takes its place.
         last = rest[-1] if rest else None
         changes = request.method in ("PUT", "DELETE") or (request.method == "POST" and last in ("create", "import"))
         self._authorize(principal, request, kind, name, write=changes)

@@ -1,6 +1,6 @@
 """A small threaded HTTP server for the stand-ins: a function from Request to Response, over TLS or in the clear.
 
-HTTP/1.1 with keep-alive, loopback only, port chosen by the system. It is no general web server: bodies are held in
+HTTP/1.1 with keep-alive, loopback only, port chosen by the system. It is not a general web server: bodies are held in
 memory and there is no streaming, because none of the protocols spoken here needs it.
 """
 

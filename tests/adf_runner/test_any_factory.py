@@ -140,7 +140,7 @@ def test_files_that_are_no_factorys_are_passed_over_and_a_slip_in_a_folder_is_ad
     (folder / "README.md").write_text("text")
 
     said = [(each.kind, each.message) for each in findings(read_factory(folder))]
-    assert said == [("advice", "'pipelines' is no folder of a factory; did you mean 'pipeline'?")]
+    assert said == [("advice", "'pipelines' is not a folder of a factory; did you mean 'pipeline'?")]
 
 
 def test_a_pipeline_loads_though_another_one_cannot_run() -> None:

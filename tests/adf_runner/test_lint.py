@@ -39,7 +39,7 @@ def messages(documents: Documents) -> list[str]:
 
 
 def only(documents: Documents, *ignored: str) -> str:
-    """Return the one finding that is no advice about unused things."""
+    """Return the one finding that is not advice about unused things."""
     found = [
         text
         for text in messages(documents)
@@ -500,7 +500,7 @@ def schedule(recurrence: dict[str, Any], given: str = "@trigger().scheduledTime"
         (schedule({}, "@trigger().outputs.windowStartTime"), "trigger() of a ScheduleTrigger has no 'outputs'"),
         (schedule({}, "@trigger().sheduledTime"), "has no 'sheduledTime'; did you mean 'scheduledTime'?"),
         (schedule({"endTime": "2026-01-05T03:30:00Z"}), "endTime: is not after startTime"),
-        (schedule({"schedule": {"monthDays": [1, 0]}}), "recurrence.schedule.monthDays: 0 is no day"),
+        (schedule({"schedule": {"monthDays": [1, 0]}}), "recurrence.schedule.monthDays: 0 is not a day"),
         (schedule({"schedule": {"monthlyOccurrences": [{"day": "Friday", "occurrence": 0}]}}), "occurrence: 0 is none"),
         (
             schedule({"frequency": "Day", "schedule": {"weekDays": ["Friday"]}}),

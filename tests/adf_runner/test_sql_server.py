@@ -242,7 +242,7 @@ def test_a_value_that_is_not_of_its_type_is_refused_without_the_value(cloud: Clo
 
     run = run_one(cloud, server, look(sqlReaderStoredProcedureName="p", storedProcedureParameters=parameters))
 
-    assert "the value of parameter 'n' is no Int32" in run.message
+    assert "the value of parameter 'n' is not of type Int32" in run.message
     assert "secret" not in run.message
 
 

@@ -64,13 +64,13 @@ def test_a_quoted_name_is_read_back_part_by_part(parts: list[str]) -> None:
 
 @pytest.mark.parametrize("name", ["", "a.b.c.d.e", "[a", "[a]b", 'x."y', "a."])
 def test_what_is_no_name_is_refused(name: str) -> None:
-    with pytest.raises(Exception, match="is no name of SQL Server"):
+    with pytest.raises(Exception, match="is not a name of SQL Server"):
         quoted_name(name)
 
 
 @pytest.mark.parametrize("name", ["a b", "a=1; drop table t --", "@a,@b", "", "a'b"])
 def test_what_is_no_name_of_a_parameter_is_refused(name: str) -> None:
-    with pytest.raises(Exception, match="is no name of a parameter"):
+    with pytest.raises(Exception, match="is not a name of a parameter"):
         parameter_name(name)
 
 

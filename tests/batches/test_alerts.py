@@ -25,7 +25,7 @@ MISSING = judge_feed(EXPECTED, date(2026, 11, 23), NOW)
 
 
 class Webhook:
-    """A team's webhook: answers what it is told, and keeps what it took."""
+    """A team's webhook: answers as asked, and keeps what it took."""
 
     def __init__(self) -> None:
         self.answers: list[int] = []

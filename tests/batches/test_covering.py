@@ -180,7 +180,7 @@ def test_extract_that_ends_after_a_later_batch_took_its_days_is_dropped(world: W
 
 
 def test_batch_is_superseded_or_accepted_but_never_both(world: World) -> None:
-    """The extract of one batch ends while the next is planned: one of the two gives way, whoever is first."""
+    """The extract of one batch ends while the next is planned: one of the two gives way."""
     outcomes = set()
     for week in range(4):
         friday, monday = (day + timedelta(weeks=week) for day in (FRIDAY, MONDAY))

@@ -170,7 +170,7 @@ def test_message_waits_while_another_worker_holds_the_batch(world: World, cedarw
         assert work(world, cedarway) == 1
         assert delivered(server) == []
 
-    # The holder died without a word: what was put back is all that is left of the delivery.
+    # The holder died without a report: what was put back is all that is left of the delivery.
     assert work(world, cedarway) == 1
     assert world.status(record)["state"] == "delivered"
     assert work(world, cedarway) == 0

@@ -1,4 +1,4 @@
-"""A feed that should have been delivered and was not is told, once, and above all when nothing happened at all."""
+"""A feed that should have been delivered and was not triggers one alert, especially when no run started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What storage, the vault, clocks and other workers can do to a batch: in the end every file is sealed once, or told why not."""
+"""What storage, the vault, clocks and other workers can do to a batch: every file is sealed once, or the cause is recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The running app: the operator's way through a batch, and what it never tells."""
+"""The running app: the operator's way through a batch, and what it never discloses."""
 
 from __future__ import annotations
 

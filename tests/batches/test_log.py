@@ -1,4 +1,4 @@
-"""What the app tells: one line an event, about which run, batch and file, inside the caller's trace."""
+"""What the app logs: one line an event, about which run, batch and file, inside the caller's trace."""
 
 from __future__ import annotations
 

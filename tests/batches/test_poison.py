@@ -1,4 +1,4 @@
-"""A message that is no message of ours is dropped once; one whose poison function fails is tried again, ever more rarely."""
+"""A message that is not a message of ours is dropped once; one whose poison function fails is tried again, ever more rarely."""
 
 from __future__ import annotations
 

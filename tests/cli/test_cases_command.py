@@ -80,7 +80,7 @@ def test_a_case_has_its_own_clock(tmp_path, capsys) -> None:
 
     assert run(tmp_path, cases) == 0
     assert run(tmp_path, [cases[0] | {"now": "today"}]) == 1
-    assert "monday: now is no time" in capsys.readouterr().err
+    assert "monday: now is not a time" in capsys.readouterr().err
 
 
 def wait(name: str, outcome: Any, **outer: Any) -> dict[str, Any]:

@@ -152,4 +152,4 @@ def test_a_wrong_number_of_rows_is_refused_in_words(rows: str, capsys: pytest.Ca
     with pytest.raises(SystemExit):
         demo(["--rows", rows])
 
-    assert "is no number from 1 to 100,000,000" in capsys.readouterr().err
+    assert "is not a number from 1 to 100,000,000" in capsys.readouterr().err

@@ -178,7 +178,7 @@ def test_inspect_shows_the_header_without_a_key(desk: Path, capsys: pytest.Captu
     shown = capsys.readouterr().out
     assert f"batch            {BATCH}" in shown
     assert "plaintext        6,000 bytes" in shown
-    assert "as it should be" in shown
+    assert "as expected" in shown
     assert shown.count("RSA-OAEP-256") == 2
 
 
@@ -192,7 +192,7 @@ def test_inspect_says_when_a_file_is_cut(desk: Path, kind: str, capsys: pytest.C
     inspect_main([str(path)])
 
     shown = capsys.readouterr().out
-    assert shown.count("as it should be") == 1
+    assert shown.count("as expected") == 1
     assert "it is cut or damaged" in shown
 
 

@@ -3,7 +3,7 @@
     BASE_URL=https://sealift-dev.azurewebsites.net KEY=... [RAW_STORAGE=<connection string or account URL>] pytest tests/contract
 
 BASE_URL may also be a `func start --enableAuth`. With RAW_STORAGE the suite also stages a file and has it sealed: the batch
-that it leaves behind lies in the last century.
+that it leaves behind is of the last century.
 """
 
 from __future__ import annotations

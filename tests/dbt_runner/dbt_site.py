@@ -158,7 +158,7 @@ def edit(file: Path, old: str, new: str) -> None:
 
 
 def make_endless(project: Path) -> None:
-    """Let the model ONE run for ever, so that it surely runs when the process is told to stop."""
+    """Let the model ONE run for ever, so that it surely runs when the process is asked to stop."""
     file = project / "models" / "staging" / f"{ONE}.sql"
     edit(file, "from source", "from source, pg_sleep(600)")
     file.write_text("{{ config(materialized='table') }}\n" + file.read_text())

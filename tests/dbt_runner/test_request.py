@@ -1,4 +1,4 @@
-"""What may be asked of dbt, and what dbt is told then."""
+"""What may be asked of dbt, and which arguments it gets."""
 
 from __future__ import annotations
 

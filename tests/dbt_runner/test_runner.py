@@ -67,7 +67,7 @@ def test_second_start_of_a_run_repeats_its_verdict_and_does_no_work(run_dbt: Run
 
 def test_newest_request_is_taken(run_dbt: Runner, ask: Ask) -> None:
     ask(select="no_such_model")
-    # Storage tells times by the second.
+    # Storage reports times by the second.
     second = int(time.time())
     wait_for(lambda: int(time.time()) > second)
     newest = ask(select=ONE)

@@ -17,7 +17,7 @@ class FileJournal:
         self._records: dict[str, Record] = {}
         if path.exists():
             for line in path.read_text().splitlines():
-                if line.endswith("}}"):  # a line cut by the kill is no record
+                if line.endswith("}}"):  # a line cut by the kill is not a record
                     for name, values in json.loads(line).items():
                         self._records[name] = Record.from_json(values)
 

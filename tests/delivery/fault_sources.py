@@ -32,7 +32,7 @@ def content(sources: list[BytesSource]) -> dict[str, bytes]:
 
 
 class Counting(BytesSource):
-    """A source that tells how much of it was read."""
+    """A source that counts how much of it was read."""
 
     def __init__(self, source: BytesSource) -> None:
         super().__init__(source.name, source.read(0, source.size))

@@ -74,7 +74,7 @@ def test_a_server_that_drops_every_connection_at_once_is_given_up(server: Server
 
 def test_a_file_begun_anew_each_time_is_given_up(asyncssh_server: AsyncSsh) -> None:
     relay = Relay(asyncssh_server.port)
-    # It comes less far, then further again, which is no progress: endless tries would use this up.
+    # It comes less far, then further again, which is not progress: endless tries would use this up.
     cuts = iter([3_000_000, 8_000_000] * 10)
 
     def cut_elsewhere(_: float) -> None:

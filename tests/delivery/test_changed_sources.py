@@ -31,7 +31,7 @@ def test_a_source_that_changed_since_it_was_recorded_is_not_published(server: Se
 
 
 def test_a_changed_source_stays_refused_however_often_it_is_tried(server: Server, relay: Relay, policy: Policy) -> None:
-    # Also when a broken connection lies between its two halves, and after a retry that finds all of it there.
+    # Also when a broken connection is between its two halves, and after a retry that finds all of it there.
     right = big(12 << 20)
 
     class Changed(BytesSource):

@@ -94,7 +94,7 @@ def test_killed_without_a_journal_everything_arrives_once(kills: int, server: Se
 def test_killed_beside_a_sweeper_nothing_is_delivered_twice(
     kills: int, asyncssh_server: AsyncSsh, files: Files, tmp_path: Path
 ) -> None:
-    # The partner takes each file at once: only the journal can tell that it had arrived.
+    # The partner takes each file at once: only the journal shows that it had arrived.
     asyncssh_server.faults.sweep = True
     policy = policy_for(asyncssh_server, confirm=False, depth=8)
 

@@ -124,7 +124,7 @@ def test_a_folder_renamed_under_way_turns_the_delivery_red(server: Server, polic
 
     assert not folder.exists()
     assert not (server.files / "elsewhere" / "manifest.json").exists()
-    assert caught.value.outcomes  # what had arrived is told
+    assert caught.value.outcomes  # what had arrived is reported
 
 
 def test_a_refused_write_leaves_no_file(asyncssh_server: AsyncSsh) -> None:

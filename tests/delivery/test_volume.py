@@ -1,4 +1,4 @@
-"""Many files and a huge one, with flat memory. Sources are made up as they are read, so nothing big lies anywhere."""
+"""Many files and a huge one, with flat memory. Sources are made up as they are read, so nothing big is stored."""
 
 from __future__ import annotations
 

@@ -11,6 +11,11 @@ GONE = {
     r"\bmend(s|ed|ing)?\b|_mend(s|ed)?\b": "fix",
     r"\bown opener\b.*\bwants\b": "your own opener",
     r"\bnothing to mend\b": "no action needed",
+    r"\btell whether\b": "return whether",
+    r"\bwhoever\b": "the caller, anyone who",
+    r"\babove all\b": "especially",
+    r"\ban own\b": "your own, our own",
+    r"(?<!there )\bis no (key|date|name|number|time zone|file|column|table|YAML|certificate)\b": "is not a",
 }
 TEXT = {".py", ".md", ".yaml", ".yml", ".bicep", ".sh", ".mjs", ".java", ".json"}
 

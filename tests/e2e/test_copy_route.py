@@ -1,4 +1,4 @@
-"""What can go wrong on the way by Data Factory's Copy: every failure is red, tells why, leaves nothing half done at the
+"""What can go wrong on the way by Data Factory's Copy: every failure is red, says why, leaves nothing half done at the
 partner, and running again after the fix completes it.
 """
 

@@ -146,7 +146,7 @@ def test_base64_around_a_certificate_is_looked_through(encode: object) -> None:
     ("make", "text", "key"),
     [
         (lambda: make_certificate(rsa_key("small", 2048)), "2048 bits", "RSA 2048 bits"),
-        (lambda: make_certificate(last_day=-1), "ended 2026-11-21", "RSA 3072 bits"),
+        (lambda: make_certificate(last_day=-1), "expired on 2026-11-21", "RSA 3072 bits"),
         (lambda: make_certificate(first_day=2), "starts 2026-11-24", "RSA 3072 bits"),
         (lambda: make_certificate(usage=("digital_signature",)), "key encipherment", "RSA 3072 bits"),
         (lambda: make_certificate(ec.generate_private_key(ec.SECP256R1())), "no RSA key", "not RSA"),

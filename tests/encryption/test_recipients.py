@@ -80,7 +80,7 @@ def test_a_bundle_whose_newest_certificate_has_ended_falls_back_to_one_that_coun
 @pytest.mark.parametrize(
     ("certificate", "error", "text"),
     [
-        (lambda: make_certificate(last_day=-1), CertificateExpired, "ended 2026-11-21"),
+        (lambda: make_certificate(last_day=-1), CertificateExpired, "expired on 2026-11-21"),
         (lambda: make_certificate(first_day=1), CertificateNotYetValid, "starts 2026-11-23"),
         (lambda: make_certificate(rsa_key("small", 2048)), KeyTooSmall, "2048 bits; 3072 are the least"),
         (lambda: make_certificate(rsa_key("weak", 3072, 3)), WeakKey, "exponent 3"),
@@ -206,7 +206,7 @@ def test_a_bundle_with_a_name_that_cannot_be_read_is_refused() -> None:
 
 
 def test_a_certificate_that_has_an_extension_twice_is_unreadable() -> None:
-    """The library's error for it is no ValueError."""
+    """The library's error for it is not a ValueError."""
     twice = der(make_certificate(authority=False)).replace(bytes.fromhex("0603551d13"), bytes.fromhex("0603551d0f"))
 
     with pytest.raises(UnreadableCertificate, match="extensions"):
@@ -260,7 +260,7 @@ def test_a_certificate_with_a_broken_extension_is_unreadable() -> None:
 
 
 def test_a_certificate_of_a_version_that_there_is_not_is_unreadable() -> None:
-    """Found by fuzzing: the loader's error for it is no ValueError."""
+    """Found by fuzzing: the loader's error for it is not a ValueError."""
     changed = der(make_certificate()).replace(bytes.fromhex("a003020102"), bytes.fromhex("a00302010a"))
 
     with pytest.raises(UnreadableCertificate, match="cannot be decoded"):

@@ -54,7 +54,7 @@ SIZES = (0, 1, 16383, 16384, 16385, 32768, MIB - 1, MIB, MIB + 1, 4 * MIB, 4 * M
 
 
 def open_checked_smime(data: bytes, result: SealedFile, key: RSAPrivateKey) -> bytes:
-    """Open as whoever has a verified manifest does: nothing is decrypted but the bytes that it names."""
+    """Open as a holder of a verified manifest does: nothing is decrypted but the bytes that it names."""
     if hashlib.sha256(data).hexdigest() != result.sealed_sha256:
         raise CannotOpen
     return b"".join(open_smime([data], key, sealed_bytes=len(data), plaintext_bytes=result.plaintext_bytes))

@@ -203,7 +203,7 @@ def test_mime_is_a_message_that_mail_programs_know() -> None:
     assert message.get_content_type() == "application/pkcs7-mime"
     assert message.get_param("smime-type") == "enveloped-data"
     assert message.get_filename() == "smime.p7m"
-    assert read(message.get_payload(decode=True), 5) == b"hello"  # type: ignore[arg-type]  # bytes when it is no multipart
+    assert read(message.get_payload(decode=True), 5) == b"hello"  # type: ignore[arg-type]  # bytes when it is not multipart
 
 
 @given(st.lists(st.binary(max_size=400), max_size=8), st.integers(0, 2))

@@ -1,7 +1,7 @@
 """A data factory behind the resource manager's protocol, as far as the deploy tool speaks it; over TLS, with tokens.
 
 It pages, changes ETags as Azure does (a start or stop is a change too), refuses to touch a running trigger, to create
-what refers to nothing and to delete what is referred to, answers some calls with 202 + Location, and can be told to
+what refers to nothing and to delete what is referred to, answers some calls with 202 + Location, and can be set to
 fail. It proves the tool's order and its nerves; what it cannot prove is Azure's own normalisation and validation.
 """
 

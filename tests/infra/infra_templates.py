@@ -84,7 +84,7 @@ def golden() -> Bodies:
 
 
 def golden_is_of_these_files() -> bool:
-    """Tell whether the golden files were made of infra/ as it is now; no checker is needed for this."""
+    """Return whether the golden files were made of infra/ as it is now; no checker is needed for this."""
     made_of: dict[str, str] = json.loads((GOLDEN / "inputs.json").read_text())
     return made_of == _inputs()
 

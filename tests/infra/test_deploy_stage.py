@@ -95,7 +95,7 @@ def test_a_plus_adds_what_is_not_there(write: Write) -> None:
         ({"pipeline.inner": {"activities['Copy'].type": "x"}}, "there is no", "Copy it"),
         ({"pipeline.inner": {"activities[7].type": "x"}}, "there is no", "7"),
         ({"linkedService.vault": {"+typeProperties.baseUrl": "x"}}, "is there already", "drop the +"),
-        ({"linkedService.vault": {"a..b": "x"}}, "is no path", "a.b"),
+        ({"linkedService.vault": {"a..b": "x"}}, "is not a path", "a.b"),
         ({"linkedService.vault": {"": "x"}}, "an empty path", "a.b"),
     ],
 )

@@ -353,7 +353,7 @@ CLIENT_ID = "44444444-4444-4444-4444-444444444444"
 def deployed(
     ready: int = 200, closed: int = 401, identity: IdentityEndpoint | None = None
 ) -> Callable[[Request], Response]:
-    """An app that answers as the deployed one must, unless told otherwise; with `identity` it wants an operator's token too."""
+    """An app that answers as the deployed one must, unless set otherwise; with `identity` it wants an operator's token too."""
 
     def answer(request: Request) -> Response:
         has_key = request.headers.get("x-functions-key") == "key"

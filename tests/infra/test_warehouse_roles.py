@@ -1,4 +1,4 @@
-"""Roles and rights in the warehouse, on a real PostgreSQL whose administrator is no superuser, as Azure's."""
+"""Roles and rights in the warehouse, on a real PostgreSQL whose administrator is not a superuser, as Azure's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 
 @pytest.fixture
 def administrator(server: Postgres) -> Iterator[psycopg.Connection]:
-    """A new database whose owner may make roles and databases and is no superuser: the rights of azure_pg_admin."""
+    """A new database whose owner may make roles and databases and is not a superuser: the rights of azure_pg_admin."""
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as root:
         for role in ("sealift_dbt", "sealift_reader"):
             root.execute(SQL("drop role if exists {}").format(SQL(role)))

@@ -309,7 +309,7 @@ def test_only_what_was_received_runs_while_stopping(play: Play) -> None:
 
 @pytest.mark.parametrize("name", ["bad_name", "ab", "a--b", "-a-b", "a" * 64])
 def test_name_that_storage_does_not_take_is_refused_at_start(name: str) -> None:
-    with pytest.raises(AppRefused, match="is no name of a queue"):
+    with pytest.raises(AppRefused, match="is not a name of a queue"):
         queue_name(name)
 
 

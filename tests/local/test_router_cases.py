@@ -46,7 +46,7 @@ def {name}(req: func.HttpRequest) -> func.HttpResponse:
 
 
 def is_documented(case: dict[str, Any]) -> bool:
-    """Tell whether docs/local-vs-azure.md has the case: unknown methods, and what the host answers before the router."""
+    """Return whether docs/local-vs-azure.md has the case: unknown methods, and what the host answers before the router."""
     return case["method"] in ("get", "FOO") or case["target"] == "/" or case["target"].startswith("/admin")
 
 

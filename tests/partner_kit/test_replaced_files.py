@@ -1,4 +1,4 @@
-"""A sealed file that is replaced after it was checked and before it is opened: whoever can write to the inbox may try."""
+"""A sealed file that is replaced after it was checked and before it is opened: anyone who can write to the inbox may try."""
 
 from __future__ import annotations
 

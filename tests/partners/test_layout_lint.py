@@ -50,14 +50,14 @@ def test_every_fault_is_found_in_one_round_with_its_line_and_the_nearest_name(tm
 
     at = f"/lloyds.yaml:{line('lenght')}: feeds.credits.layout.records.1.fields.2"
     assert found == [
-        f"/lloyds.yaml:{line('tabel')}: feeds.credits.tabel: tabel is no key here; did you mean table?",
+        f"/lloyds.yaml:{line('tabel')}: feeds.credits.tabel: tabel is not a key here; did you mean table?",
         f"/lloyds.yaml:{line('order_by')}: feeds.credits.order_by: this must be a list: write [payment_id]",
         f"/lloyds.yaml:{line('nevr')}: feeds.credits.layout.quote: 'nevr' is not known here; did you mean 'never'?",
-        f"/lloyds.yaml:{line('encodng')}: feeds.credits.layout.encodng: encodng is no key here; did you mean encoding?",
+        f"/lloyds.yaml:{line('encodng')}: feeds.credits.layout.encodng: encodng is not a key here; did you mean encoding?",
         f'{at}.constant: this must be a text, and YAML reads a number, a date or a boolean: put it in quotes, such as "01"',
-        f"{at}.lenght: lenght is no key here; did you mean length?",
+        f"{at}.lenght: lenght is not a key here; did you mean length?",
         f"/lloyds.yaml:{line('([0-9])')}: feeds.credits.layout.records.2.fields.3.match: write (?:...) for a group: groups that capture are not allowed",
-        f"/lloyds.yaml:{line('referense')}: feeds.credits.layout.records.2.fields.4: 'referense' is no column of this feed; did you mean 'reference'?",
+        f"/lloyds.yaml:{line('referense')}: feeds.credits.layout.records.2.fields.4: 'referense' is not a column of this feed; did you mean 'reference'?",
     ]
 
 
@@ -90,7 +90,7 @@ def test_what_yaml_reads_as_something_else_must_be_quoted(tmp_path: Path, value:
         ("delimited: ';', records: [{record: R, fields: [{column: a, match: '(a)(b)'}]}]", "groups that capture are not allowed"),
         ("delimited: ';', records: [{record: R, fields: [{column: a, match: 'a(?=b)b'}]}]", "look-ahead, look-behind and references are not allowed"),
         ("delimited: ';', records: [{record: R, fields: [{column: a, match: '(?i)a'}]}]", "flags such as (?i) are not allowed"),
-        ("delimited: ';', records: [{record: R, fields: [{column: a, match: '[a'}]}]", "this is no regular expression"),
+        ("delimited: ';', records: [{record: R, fields: [{column: a, match: '[a'}]}]", "this is not a regular expression"),
         ("delimited: ';', records: [{record: R, fields: [{column: a, match: 'a$b'}]}]", "no value was found that this pattern accepts"),
         ("delimited: ';', records: [{record: R, fields: [{column: d, format: '%H'}]}]", "%H is a time of day, and this is a date"),
         ("delimited: ';', records: [{record: R, fields: [{column: d, format: '%b'}]}]", "%b is not known in a date"),
@@ -149,12 +149,12 @@ def test_tables_and_columns_that_dbt_does_not_build_are_found_with_other_faults(
 
     shown = capsys.readouterr().out
     assert (
-        "'marts.partner_daily_acruals' is no table of the dbt project; did you mean 'marts.partner_daily_accruals'?"
+        "'marts.partner_daily_acruals' is not a table of the dbt project; did you mean 'marts.partner_daily_accruals'?"
         in shown
     )
-    assert "delimeter is no key here; did you mean delimiter?" in shown
-    assert "'curency' is no column of marts.partner_daily_accruals; did you mean 'currency'?" in shown
-    assert "'transactions' is no column of marts.partner_batch_totals; did you mean 'transaction_count'?" in shown
+    assert "delimeter is not a key here; did you mean delimiter?" in shown
+    assert "'curency' is not a column of marts.partner_daily_accruals; did you mean 'currency'?" in shown
+    assert "'transactions' is not a column of marts.partner_batch_totals; did you mean 'transaction_count'?" in shown
 
 
 @pytest.mark.parametrize(("kind", "is_noted"), [("cms", True), ("smime", False)])

@@ -51,11 +51,11 @@ def with_file_name(pattern: str) -> str:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("since: 2026-02-30\n", ":1: this is no timestamp: day is out of range for month"),
-        ("name: x\nport: !!int abc\n", ":2: this is no int: "),
-        ("a: !!float x\n", ":1: this is no float"),
-        ("a: !!bool maybe\n", ":1: this is no bool"),
-        ("a: !!timestamp x\n", ":1: this is no timestamp"),
+        ("since: 2026-02-30\n", ":1: this is not a value of type timestamp: day is out of range for month"),
+        ("name: x\nport: !!int abc\n", ":2: this is not a value of type int: "),
+        ("a: !!float x\n", ":1: this is not a value of type float"),
+        ("a: !!bool maybe\n", ":1: this is not a value of type bool"),
+        ("a: !!timestamp x\n", ":1: this is not a value of type timestamp"),
         ("a: !!binary é\n", ":1: "),
         ("a: !!python/object/apply:os.system [x]\n", ":1: could not determine a constructor"),
         ("\n\n" + "{a: " * 1500 + "1" + "}" * 1500, ":3: it is nested more than 32 deep"),
@@ -94,7 +94,7 @@ def test_a_date_that_no_calendar_has_is_named_with_its_line(tmp_path: Path) -> N
     content = with_feed("since: 2026-02-30")
 
     line = content.split("2026-02-30")[0].count("\n") + 1
-    assert f"partners/northwind.yaml:{line}: this is no timestamp" in fault_of(tmp_path, content)
+    assert f"partners/northwind.yaml:{line}: this is not a value of type timestamp" in fault_of(tmp_path, content)
 
 
 def test_closed_days_without_an_end_are_refused_with_the_file(tmp_path: Path) -> None:

@@ -122,9 +122,9 @@ def test_broken_yaml_is_refused(tmp_path: Path) -> None:
         ({"answers": [{**RECEIPT, "rejected": ["OK"]}]}, "others than for rejected"),
         (
             {"answers": [{**RECEIPT, "encoding": "utf8-bom"}]},
-            "answers.0.receipt: 'utf8-bom' is no encoding",
+            "answers.0.receipt: 'utf8-bom' is not an encoding",
         ),
-        ({"answers": [{**RECEIPT, "encoding": "base64"}]}, "'base64' is no encoding"),
+        ({"answers": [{**RECEIPT, "encoding": "base64"}]}, "'base64' is not an encoding"),
         ({"answers": [{**RECEIPT, "delimiter": "\n"}]}, "delimited by"),
         ({"answers": [{**RECEIPT, "rejected_records_column": "bad"}]}, "accepted_records_column"),
     ],

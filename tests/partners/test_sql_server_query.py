@@ -230,7 +230,7 @@ REFUSED = [
         "float",
         "cast('0.30000000000000004' as float)",
         "type: decimal, scale: 1, stored: float",
-        "or is no exact decimal",
+        "or is not an exact decimal",
     ),
     ("real", "0.3e0", "type: decimal, scale: 1, stored: real", None),
     ("float", "1e300", "type: decimal, scale: 1, stored: float", "is out of the range of 38 digits"),

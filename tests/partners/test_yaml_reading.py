@@ -33,7 +33,7 @@ def test_good_files_never_need_the_loader_in_python(monkeypatch: pytest.MonkeyPa
     ("text", "line", "words"),
     [
         ("a: 1\na: 2\n", 2, "the key a is written twice"),
-        ("a: 2026-13-45\n", 1, "this is no timestamp"),
+        ("a: 2026-13-45\n", 1, "this is not a value of type timestamp"),
         ("a: [1\nb: 2\n", 2, "flow sequence"),
         ("[" * 5000, 1, f"more than {MOST_LEVELS} deep"),
     ],

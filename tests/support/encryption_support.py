@@ -119,14 +119,14 @@ def sign_digest(digest: bytes) -> bytes:
 
 @functools.cache
 def smime_signer() -> FileSigner:
-    """Whoever signs S/MIME files; programs look at the clock of the machine, so the key is of yesterday."""
+    """The signer of S/MIME files; programs look at the clock of the machine, so the key is of yesterday."""
     made = dt.datetime.now(dt.UTC).replace(microsecond=0) - dt.timedelta(days=1)
     public_key = rsa_key("smime sender").public_key()
     return FileSigner(own_smime_certificate(public_key, "sealift-smime", made, sign_digest), sign_digest)
 
 
 def receiver(owner: str, format: str) -> Receiver:  # noqa: A002
-    """Whoever receives a file of the format."""
+    """The recipient of a file of the format."""
     return pgp_recipient(owner) if format == "openpgp" else recipient(owner)
 
 

@@ -47,7 +47,7 @@ def moved(name: str, moment: Instant, count: int, unit: str) -> Instant:
         if unit.lower() in months:
             return moment.moved_months(count * months[unit.lower()])
     except OverflowError:
-        raise ValueFault(f"{name}: the result lies outside of the years 1 to 9999") from None
+        raise ValueFault(f"{name}: the result is outside the years 1 to 9999") from None
     raise ValueFault(f"{name}: '{unit}' is none of Second, Minute, Hour, Day, Week, Month, Year")
 
 

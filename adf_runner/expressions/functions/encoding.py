@@ -117,7 +117,7 @@ def data_uri(arguments: list[Any], _scope: Scope) -> str:
 
 
 def no_data_uri(name: str, text: str) -> ValueFault:
-    """Return the error of a text that is no data URI."""
+    """Return the error of a text that is not a data URI."""
     return ValueFault(f"{name}: '{text[:60]}' is not a data URI", hint="data:text/plain;charset=utf-8;base64,aGVsbG8=")
 
 
@@ -192,7 +192,7 @@ def decode_component(name: str) -> Function:
 
 
 def decode_escapes(text: str, charset: str) -> str:
-    """Return text with `%XX`, `%uXXXX` and `+` decoded; what is no escape stays as it is."""
+    """Return text with `%XX`, `%uXXXX` and `+` decoded; what is not an escape stays as it is."""
     if "%" not in text and charset == "utf-8":
         return text.replace("+", " ")
 

@@ -40,7 +40,7 @@ ESCAPED: Final = re.compile("_x([0-9A-Fa-f]{4})_")
 
 
 def json_of_xml(document: Document) -> dict[str, Any]:
-    """Return a document as a JSON object; raises XmlFault for a json:Array mark that is no boolean."""
+    """Return a document as a JSON object; raises XmlFault for a json:Array mark that is not a boolean."""
     result: dict[str, Any] = {}
     if document.declaration is not None:
         result["?xml"] = {f"@{name}": value for name, value in document.declaration.items()}
@@ -118,7 +118,7 @@ def json_of_element(element: Element, scope: Mapping[str, str]) -> Any:
 
 
 def is_marked_array(element: Element) -> bool:
-    """Tell whether json:Array marks an element; raises XmlFault when the mark is neither true, false, 1 nor 0."""
+    """Return whether json:Array marks an element; raises XmlFault when the mark is neither true, false, 1 nor 0."""
     for attribute in element.attributes:
         if attribute.namespace == JSON_NAMESPACE and attribute.local == "Array":
             value = attribute.value.strip(BLANK)
@@ -265,7 +265,7 @@ def qualified(element: Element, name: str, *, is_attribute: bool) -> tuple[str, 
     if not colon:
         return encoded(name), "" if is_attribute else declared(element, "") or ""
     if ":" in local or not prefix or not local:
-        raise XmlFault(f"'{name}' is no name: the colon stands between a prefix and a name")
+        raise XmlFault(f"'{name}' is not a name: the colon stands between a prefix and a name")
     namespace = XML_NAMESPACE if prefix == "xml" else declared(element, prefix)
     return (encoded(local), "") if namespace is None else (f"{encoded(prefix)}:{encoded(local)}", namespace)
 

@@ -223,7 +223,7 @@ class XmlParser:
             is_character = code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF
             if is_character and not (self.exact and INVALID.match(chr(code))):
                 return chr(code)
-        raise self.fault(f"'{match[0]}' is no character or known entity")
+        raise self.fault(f"'{match[0]}' is not a character or known entity")
 
     def open_element(self) -> None:
         match = QNAME.match(self.text, self.position + 1)

@@ -53,7 +53,7 @@ def string_value(node: Node) -> str:
 
 
 def run_of_text(node: Text) -> str:
-    """Return a text node with the character data that touches it (CDATA sections are no nodes of their own)."""
+    """Return a text node with the character data that touches it (CDATA sections are not nodes of their own)."""
     if node.parent is None:
         return node.value
     around = node.parent.children

@@ -264,7 +264,7 @@ class XPathParser:
         if not self.accept("("):
             return name
         if name not in NODE_TYPES:
-            raise XmlFault(f"'{name}()' is no node test")
+            raise XmlFault(f"'{name}()' is not a node test")
         target = self.expect("string")[1:-1] if self.kind == "string" and name == "processing-instruction" else ""
         self.expect(")")
         return f"{name}({target})"

@@ -1,4 +1,4 @@
-"""The golden case files: our own beside this folder, and the shared one where it lies beside the checkout.
+"""The golden case files: our own beside this folder, and the shared one where it is beside the checkout.
 
 `tests/cases/expressions.json` was written rule by rule, and its answers were compared once with Microsoft's own engine.
 `tests/cases/expressions_net.json` holds answers that .NET and Newtonsoft.Json gave when they were run with the same inputs.

@@ -1,4 +1,4 @@
-"""Facts about functions that the public documentation tells otherwise, or not at all. One sentence, one fact."""
+"""Facts about functions that the public documentation states otherwise, or not at all. One sentence, one fact."""
 
 from __future__ import annotations
 
