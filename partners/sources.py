@@ -66,7 +66,7 @@ def load_sources(folder: Path, stage: Stages | None = None, names: Collection[st
     """Return the sources of a folder of partner files by name, none where there is no `sources.yaml`.
 
     `stage` are fields that differ in this stage, by source. With `names`, only these are read: a fault of another source
-    is no fault of the feeds that do not name it. Raises PartnerInvalid with every fault and its line.
+    is not a fault of the feeds that do not name it. Raises PartnerInvalid with every fault and its line.
     """
     document = _read(folder)
     data = document.data if document.data is not None else {}
@@ -112,7 +112,7 @@ def _fault(error: ErrorDetails) -> str:
     """Return where a fault is and what to write instead; a value is not repeated, it may be a password."""
     place = error["loc"]
     if not place:
-        return "the file is no list of sources by name, such as crm: {kind: azure-sql, server: ..., database: ...}"
+        return "the file is not a list of sources by name, such as crm: {kind: azure-sql, server: ..., database: ...}"
     words = error["msg"].removeprefix("Value error, ")
     if error["type"] == "string_pattern_mismatch":
         words = _PATTERNS[str(place[-1])]

@@ -44,8 +44,8 @@ def test_stage_replaces_only_what_it_names(tmp_path: Path) -> None:
         ("erp: {kind: sql-server, server: a, database: b, user: u, password: 'Geheim!1'}\n", "the name of the Key Vault secret"),
         ("crm: {kind: azure-sql, server: 'tcp:a,1433', database: b}\n", "its port after a comma"),
         ("Crm: {kind: azure-sql, server: a, database: b}\n", "small letters, digits and -"),
-        ("crm\n", "sources.yaml:1: the file is no list of sources by name"),
-        ("[]\n", "sources.yaml:1: the file is no list of sources by name"),
+        ("crm\n", "sources.yaml:1: the file is not a list of sources by name"),
+        ("[]\n", "sources.yaml:1: the file is not a list of sources by name"),
     ],
 )  # fmt: skip
 def test_source_that_cannot_be_is_refused_with_its_line(tmp_path: Path, text: str, words: str) -> None:
