@@ -22,9 +22,12 @@ _REMEDIES = {
     **{kind: _FLOATING.format(kind) for kind in ("float", "real")},
     **dict.fromkeys(("binary", "varbinary"), "write stored: binary, for its bytes as hexadecimal digits"),
     **dict.fromkeys(("money", "smallmoney"), "write type: decimal, scale: 4"),
+    **dict.fromkeys(
+        ("bit", "tinyint", "smallint", "int", "bigint"), "write type: integer, and in where its digits, such as 1"
+    ),
     "time": "write type: text, stored: time",
     "date": "write type: date",
-    "datetimeoffset": "write type: timestamp without zone",
+    "datetimeoffset": "write type: timestamp without zone; business_date must be a date, such as a view gives",
     "unknown": "its type cannot be seen; name a table or view that the feed's user may select from, not a synonym",
 }
 

@@ -9,6 +9,7 @@ state of the table. Every value leaves as text in one canonical form. A value wh
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
@@ -37,6 +38,7 @@ _TYPES = {
     ("date", None): "date",
     ("timestamp", None): "datetimeoffset",
 }
+_DIGITS = re.compile(r"0|-?[1-9][0-9]*")
 _LAST = 2**63 - 1
 _ARGUMENTS = 90  # of one CONCAT: SQL Server takes 254, other servers that speak T-SQL fewer
 
@@ -338,8 +340,10 @@ def _range(extract: Extract) -> str:
 
 def _aliens(extract: Extract) -> str:
     """Return the members of a JSON object: the columns whose type in the table is another than the feed states, and that type."""
-    wanted = {name: f"{_CHARACTERS} {_WHOLE}" for name, _ in extract.where}
-    wanted |= {column.name: allowed_types(column) for column in extract.columns}
+    wanted = {column.name: allowed_types(column) for column in extract.columns}
+    for name, value in extract.where:
+        types = _types_with(value)
+        wanted[name] = " ".join(each for each in wanted.get(name, types).split() if each in types.split())
     wanted[extract.period.column] = "date" if isinstance(extract.period, Dates) else "datetimeoffset"
     if extract.loaded is not None:
         wanted[extract.loaded.column] = "datetimeoffset"
@@ -355,6 +359,11 @@ def _aliens(extract: Extract) -> str:
         f" AND LOWER(c.name) {_BINARY} = w.name LEFT JOIN sys.types AS t ON t.user_type_id = c.system_type_id"
         f" WHERE CHARINDEX(N' ' + {kind} + N' ', w.types) = 0"
     )
+
+
+def _types_with(value: str) -> str:
+    """Return the types of which some value has this text: 'true' and 05 are no text of a number, and would find no row."""
+    return f"{_CHARACTERS} {_WHOLE}" if _DIGITS.fullmatch(value) else _CHARACTERS
 
 
 def allowed_types(column: Column) -> str:

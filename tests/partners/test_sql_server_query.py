@@ -357,6 +357,41 @@ def test_filter_takes_texts_that_are_the_same_letter_by_letter(sql: Sql, tmp_pat
     assert written(one, rows(sql, stage_query(one, DAY))) == b"0\n2\n"
 
 
+@pytest.mark.parametrize(
+    ("kind", "column", "value", "is_found"),
+    [
+        ("bit", "type: integer", "1", True),
+        ("bit", "type: integer", "true", False),
+        ("int", "type: integer", "01", False),
+        ("decimal(9,2)", "type: decimal, scale: 2", "1", False),
+        ("varchar(9)", "type: text", "1", True),
+    ],
+)
+@pytest.mark.parametrize("leaves", [True, False])
+def test_filter_that_no_text_of_its_column_can_meet_is_refused_and_not_an_empty_batch(
+    sql: Sql, tmp_path: Path, kind: str, column: str, value: str, is_found: bool, leaves: bool
+) -> None:
+    sql(f"create table t.x (d date, id int, k {kind}); insert into t.x values ('2026-11-27', 1, 1)")
+    columns = f"[{{name: id, type: integer}}{f', {{name: k, {column}}}' if leaves else ''}]"
+    one = feed(tmp_path, columns, fields="{column: id}", more=f"    where: {{k: '{value}'}}\n")
+
+    lines = rows(sql, stage_query(one, DAY))
+
+    if not is_found:
+        with pytest.raises(FileRefused, match="column k is of type"):
+            written(one, lines)
+    else:
+        assert written(one, lines) == b'"1"\n'
+
+
+def test_business_date_that_is_an_instant_is_refused_with_what_to_do(sql: Sql, tmp_path: Path) -> None:
+    sql("create table t.x (d datetimeoffset(0), id int); insert into t.x values ('2026-11-27 23:30 -02:00', 1)")
+    one = feed(tmp_path, "[{name: id, type: integer}]", fields="{column: id}")
+
+    with pytest.raises(FileRefused, match=r"column d is of type datetimeoffset.*business_date must be a date"):
+        written(one, rows(sql, stage_query(one, DAY)))
+
+
 def test_ties_and_repeated_values_are_counted_by_the_database(sql: Sql, tmp_path: Path) -> None:
     sql("create table t.x (d date, id nvarchar(9), g int)")
     sql(
