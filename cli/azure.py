@@ -7,13 +7,19 @@ reads only, and ends with the one next command.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from pathlib import Path
 
 from cli.console import CommandFailed
 from infra.setup import making
 from infra.setup.checks import State
 from infra.setup.site import Site
 from infra.setup.steps import Step, look, set_up
+from partners import load_partners
+from partners.loading import FOLDER
+from partners.source_grants import script
+from partners.sources import load_sources
 
 _MARKS = {"done": "+", "open": "-", "wrong": "x"}
 
@@ -71,12 +77,22 @@ def show(site: Site) -> int:
     return 1
 
 
+def source_statements(site: Site, folder: Path = FOLDER) -> list[str]:
+    """Return the T-SQL that lets the stage's data factory read the sources of sources.yaml; none before there is a factory."""
+    factory = site.values.get("SEALIFT_FACTORY_ID", "").rpartition("/")[2]
+    sources = load_sources(folder, json.loads(site.values.get("SEALIFT_FEED_SOURCES") or "{}"))
+    return script(load_partners(folder=folder), sources, factory) if factory else []
+
+
 def following(site: Site) -> int:
     """Print what only people can do, and what comes next."""
     left = making.left_to_people(site)
     if left:
         print("\nleft to people, because only partners have it (docs/runbook.md, Onboard a partner):")
         print("\n".join(f"  - {line}" for line in left))
+    if statements := source_statements(site):
+        print("\nleft to the administrators of the sources' databases (docs/sql-server.md):")
+        print("\n".join(f"  {line}" for line in statements))
     partner = left[0].partition(":")[0] if left else ""
     what = f"./sealift keys check FILE, then store it as {partner}" if left else "./sealift partner check PARTNER"
     print(f"\nnext: {what}")

@@ -21,7 +21,7 @@ from encryption.vault import Vault
 from partners import load_partner, load_partners
 from partners.loading import FOLDER
 from partners.model import Partner
-from partners.source_grants import grants, tables_of
+from partners.source_grants import script
 from partners.sources import load_sources
 
 if TYPE_CHECKING:
@@ -76,11 +76,8 @@ def main(argv: list[str]) -> int:
 def _grants(factory: str) -> int:
     """Print the statements of each source, to be run in its database by an administrator."""
     partners, sources = load_partners(), load_sources(FOLDER, json.loads(os.environ.get("FEED_SOURCES") or "{}"))
-    for name, source in sources.items():
-        print(f"-- {name}: database {source.database} of {source.server}")
-        print("\n".join(grants(source, tables_of(partners, name), factory)))
-    if not sources:
-        print("-- no sources.yaml: every feed reads the warehouse")
+    lines = script(partners, sources, factory) or ["-- no sources.yaml: every feed reads the warehouse"]
+    print("\n".join(lines))
     return 0
 
 

@@ -5,7 +5,7 @@ Nothing is run here: an administrator of the database runs it, or a command of `
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from partners.model import Partner
 from partners.sources import Source
@@ -30,6 +30,15 @@ def grants(source: Source, tables: Iterable[str], factory: str) -> list[str]:
     if source.kind == "sql-server":  # Azure SQL allows it always
         made.append("alter database current set allow_snapshot_isolation on;")
     return made + [f"grant select on {_object(table)} to {identifier(user)};" for table in tables]
+
+
+def script(partners: Sequence[Partner], sources: Mapping[str, Source], factory: str) -> list[str]:
+    """Return the lines for an administrator: for each source a comment that names its database, then its statements."""
+    lines = []
+    for name, source in sources.items():
+        lines.append(f"-- {name}: database {source.database} of {source.server}")
+        lines += grants(source, tables_of(partners, name), factory)
+    return lines
 
 
 def missing_grants(source: Source, tables: Iterable[str], factory: str) -> str:

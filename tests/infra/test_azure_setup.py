@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -409,3 +410,14 @@ def test_the_tutorial_shows_what_is_printed(
     printed = capsys.readouterr().out.splitlines()
     assert len(lines) > 8
     assert [line for line in lines if line not in printed] == []
+
+
+def test_what_the_administrators_of_sources_run_is_shown_once_there_is_a_factory(repository: Path) -> None:
+    examples = repository / "partners" / "examples"
+    empty, made = (SimpleNamespace(values=values) for values in ({}, OUTPUTS))
+
+    assert azure.source_statements(empty, examples) == []
+    assert azure.source_statements(made, examples)[1:] == [
+        "if not exists (select * from sys.database_principals where name = N'adf-x') create user [adf-x] from external provider;",
+        "grant select on [sales].[PartnerOrders] to [adf-x];",
+    ]
