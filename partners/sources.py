@@ -71,6 +71,7 @@ def load_sources(folder: Path, stage: Stages | None = None, names: Collection[st
     document = _read(folder)
     data = document.data if document.data is not None else {}
     if isinstance(data, dict):
+        _check_stage(stage or {}, data)
         data = {
             name: _of_stage(value, (stage or {}).get(name, {}))
             for name, value in data.items()
@@ -117,6 +118,17 @@ def _fault(error: ErrorDetails) -> str:
     if error["type"] == "string_pattern_mismatch":
         words = _PATTERNS[str(place[-1])]
     return f"{plain('.'.join(map(str, place)))}: {plain(words)}"
+
+
+def _check_stage(stage: Stages, data: Mapping[str, object]) -> None:
+    """Refuse a stage's own fields for a source that the file lacks: a misspelt name would read another stage's database."""
+    if wrong := [
+        plain(str(name)) for name, fields in stage.items() if name not in data or not isinstance(fields, Mapping)
+    ]:
+        raise PartnerInvalid(
+            f"the setting FEED_SOURCES: {', '.join(wrong)}: no fields of a source of partners/{NAME}",
+            'azd env set SEALIFT_FEED_SOURCES \'{"NAME": {"server": ...}}\' with its name there, then azd provision',
+        )
 
 
 def _of_stage(value: object, stage: Mapping[str, object]) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,14 @@ def test_stage_replaces_only_what_it_names(tmp_path: Path) -> None:
     assert (found["crm"].server, found["crm"].database) == ("crm-dev.database.windows.net", "crm")
     assert found["erp"].user == "reader"
     assert load_sources(tmp_path / "nowhere") == {}
+
+
+@pytest.mark.parametrize("stage", [{"cmr": {"server": "crm-dev.example"}}, {"crm": "crm-dev.example"}, {"crm": None}])
+def test_stage_that_names_no_source_is_refused_and_reads_no_other_database(tmp_path: Path, stage: Any) -> None:
+    with pytest.raises(PartnerInvalid, match=r"the setting FEED_SOURCES: c[mr]+: no fields of a source") as caught:
+        load_sources(sources(tmp_path, CLOUD), stage, names={"crm"})
+
+    assert "azd env set SEALIFT_FEED_SOURCES" in caught.value.hint
 
 
 @pytest.mark.parametrize(
