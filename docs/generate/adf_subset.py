@@ -12,7 +12,7 @@ from adf_runner.factory.shapes import Shape
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "adf-subset.md"
 INTRODUCTION = """# What the local executor runs
 
-This page is printed from `adf_runner/factory/subset.py` (`./sealift docs`); a test keeps it equal.
+This page is generated from `adf_runner/factory/subset.py` (`./sealift docs`); a test keeps it equal.
 
 The executor reads the files of `adf/` as Azure does and runs them on one machine. **What is not on this page is refused
 by file, path and reason before anything runs; nothing is ignored or guessed.** Only addresses and credentials of linked
@@ -25,11 +25,11 @@ CONTROL = """## Control flow
 - Edges: any one condition of an edge is enough; all edges must hold. Completed is Succeeded or Failed, not Skipped.
 - An activity whose edges do not hold is Skipped, and so is what depends on its success.
 - A run, a branch and an iteration succeed when every leaf does; a skipped leaf is judged by its parents.
-- ForEach goes on after a failed iteration and then fails. Until goes on after a failed turn; its timeout fails it.
+- ForEach continues after a failed iteration and then fails. Until continues after a failed iteration; its timeout makes it fail.
 - `retry` and `retryIntervalInSeconds` repeat a failed activity, except where its own JSON is at fault.
 - `secureInput` and `secureOutput` hide values from every record, message and picture; expressions still see them.
 - Inactive activities take the status that `onInactiveMarkAs` gives them. `concurrency` holds across all runs in the process.
-- `activity('X')` of an activity that did not run is an error, with `?.` too.
+- `activity('X')` of an activity that did not run is an error, even with `?.`.
 
 """
 CLOUD_ONLY = """## What only Azure can prove
@@ -128,7 +128,7 @@ def activities() -> Iterator[str]:
         "none": "no policy",
     }
     yield (
-        "All carry name, description, dependsOn, userProperties, state, onInactiveMarkAs. userProperties "
+        "Every activity has the properties name, description, dependsOn, userProperties, state, onInactiveMarkAs. userProperties "
         "`failureIsHandled` (with the reason as value) shows the lint that a failure path is meant to end well.\n\n"
     )
     for name, kind in subset.ACTIVITIES.items():

@@ -42,12 +42,13 @@ night; the function app's own queues do the rest. Counted in `adf/`, a file a ba
 | | route `function` | route `adf` |
 | --- | --- | --- |
 | a batch | {function_batch} activities, {function_copies} copy | {adf_batch} activities, {adf_copies} copies |
-| a night with one feed, its looks included | {function_one} | {adf_one} |
+| a night with one feed, its status checks included | {function_one} | {adf_one} |
 | an hour in which no feed is due | {empty} | {empty} |
-| a run of dbt of 15 minutes, looked at each minute | {dbt} | {dbt} |
+| a run of dbt of 15 minutes, checked each minute | {dbt} | {dbt} |
 
-The first looks of a night follow each other within seconds, later ones after as long as was waited before, at most `pollSeconds`
-(a global parameter in `adf/factory/sealift.json`). A look is one call for all feeds: a large night hardly pays for it.
+The first status checks of a night follow each other within seconds. Each later wait is as long as the time waited before it, at
+most `pollSeconds` (a global parameter in `adf/factory/sealift.json`). A check is one call for all feeds, so its share of a large
+night is small.
 
 ## A night by its number of feeds
 
@@ -86,7 +87,7 @@ CLOSING = """
 The `function` route needs one copy, the extract, and is the cheaper one.
 
 The budget (`budgetAmount`) only reports; it stops nothing. `logDailyCapGb` does stop: when it is reached, the alerts that read
-logs are blind until the next day, so its default is twenty times what a small stage writes.
+logs see nothing until the next day, so its default is twenty times what a small stage writes.
 """
 
 
