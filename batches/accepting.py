@@ -247,7 +247,9 @@ def parse_message(body: str) -> SealMessage:
             "let the app that wrote it finish, or ask for sealing again: POST /api/batches/{id}/seal",
         )
     if not all(SAFE_FILE_NAME.match(file.name) for file in message.files):
-        raise InvalidRequest("the queue message names a file that no feed has", "who else writes into this queue?")
+        raise InvalidRequest(
+            "the queue message names a file that no feed has", "find out which other program writes into this queue"
+        )
     return message
 
 

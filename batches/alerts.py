@@ -86,7 +86,10 @@ def post_alert(
         except http.client.HTTPException as error:
             problem = f"no HTTP answer ({type(error).__name__})"  # its text may quote the address
     # The address is a secret of its own: anyone who has it can post. It is never part of a message.
-    raise AlertNotPosted(f"the alert webhook took nothing in {attempts} attempts: {problem}", hint="is it still there?")
+    raise AlertNotPosted(
+        f"the alert webhook accepted nothing in {attempts} attempts: {problem}",
+        hint="check that its address still exists",
+    )
 
 
 def page_of(standing: Standing) -> str:

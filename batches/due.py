@@ -55,7 +55,7 @@ def feeds_due(context: Context, start: datetime, end: datetime) -> dict[str, Any
     Raises InvalidRequest.
     """
     if not timedelta(0) < end - start <= LONGEST_WINDOW:
-        raise InvalidRequest("the window must be longer than nothing and at most two days", "windows are hours or days")
+        raise InvalidRequest("the window must be longer than zero and at most two days", "windows are hours or days")
     partners, faulty = read_partners(context)
     readiness = Readiness(context.stores)
     found = _runs(context, partners, start, end)

@@ -168,5 +168,5 @@ def _says_the_same(written: bytes, manifest: Manifest) -> bool:
 def _write_own(context: Context, batch: BatchId, name: str, content: bytes) -> bytes:
     """Write a blob whose content is determined by the sealed files. Raises ForeignContent when another's is there."""
     if blobs.write_once(context.stores.encrypted, f"{batch.folder}/{name}", content) != content:
-        raise ForeignContent(f"{name} of batch {batch} is not what sealing writes: nothing of the batch is signed")
+        raise ForeignContent(f"{name} of batch {batch} differs from what sealing writes: the batch is not signed")
     return content

@@ -149,7 +149,7 @@ def refuse(timetable: Timetable, window: Window, cover: Cover, now: datetime) ->
         return
     if max(window.end, cover.end) > now + CLOCK_SKEW:
         raise InvalidRequest(
-            f"what the window covers ends at {max(window.end, cover.end).isoformat()}, by the clock of {timetable.time_zone}: "
+            f"the window covers rows until {max(window.end, cover.end).isoformat()}, by the clock of {timetable.time_zone}: "
             "that is still to come, and its rows may change",
             "plan it when it has ended, or give the reason as force",
         )
@@ -160,7 +160,7 @@ def refuse(timetable: Timetable, window: Window, cover: Cover, now: datetime) ->
         )
     if timetable.since and cover.last < timetable.since:
         raise InvalidRequest(
-            f"the feed began on {timetable.since}, and this batch would be that of {cover.last}",
+            f"the feed began on {timetable.since}, and this batch is of {cover.last}, before that",
             "to send older days: ./sealift feeds --backfill FROM TO",
         )
 

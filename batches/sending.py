@@ -99,7 +99,7 @@ def hold(context: Context, record: Record) -> None:
     """Renew the claim of the caller's run. Raises WorkedOn for a run that does not hold the delivery."""
     mine = context.run_id
     if mine is None:
-        raise WorkedOn(f"batch {record.batch} is sent by runs only", "give the run's id as runId")
+        raise WorkedOn(f"batch {record.batch} can be sent only by a run", "give the run's id as runId")
     current = sender(context, record)
     if current is None:
         raise WorkedOn(

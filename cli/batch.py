@@ -70,7 +70,8 @@ class Api:
             raise ApiRefused("the app does not take your token", "the caller must be one of operatorPrincipalIds", 403)
         if not isinstance(body, dict):
             raise ApiRefused(
-                f"{self._url}/api/{path} answered {answer.status_code} without JSON", "is it a Sealift app?"
+                f"{self._url}/api/{path} answered {answer.status_code} without JSON",
+                "check that the address is that of a Sealift app",
             )
         if answer.status_code >= 400:
             said = (body.get("error", answer.reason), body.get("hint", "see the app's log"))

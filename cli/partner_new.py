@@ -150,7 +150,7 @@ def pinned(host: str, port: int, fingerprint: str | None, ask: Callable[[str], s
     if fingerprint:
         if fingerprint.strip() != key.sha256:
             raise CommandFailed(
-                f"the server shows {key.sha256}, and not {fingerprint}",
+                f"the server shows the fingerprint {key.sha256}, not {fingerprint}",
                 "ask the partner which is right; pin neither until then",
             )
         return key

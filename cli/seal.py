@@ -354,7 +354,9 @@ def _password(path: Path) -> bytes:
     try:
         return (os.environ.get("SEALIFT_KEY_PASSWORD") or getpass.getpass(f"password of {path}: ")).encode()
     except EOFError:
-        raise FileProblem(f"{path} has a password, and nobody can type it here", "set SEALIFT_KEY_PASSWORD") from None
+        raise FileProblem(
+            f"{path} has a password, and there is no terminal to type it", "set SEALIFT_KEY_PASSWORD"
+        ) from None
 
 
 def read_file(path: Path) -> bytes:

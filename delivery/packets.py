@@ -226,7 +226,7 @@ class Packets(Packetizer):
             if not self.need_rekey():
                 self._trigger_rekey()  # type: ignore[attr-defined]  # not in the stubs
             elif self._bytes_read >= self.REKEY_BYTES + self.REKEY_BYTES_OVERFLOW_MAX:
-                raise SSHException("the server ignores that the keys are to be changed")
+                raise SSHException("the server does not answer the request to change the keys")
         return plain[1 : size - plain[0]]
 
     def _sum_adjustments(self, opener: AESGCM, payload: bytes) -> bytes:

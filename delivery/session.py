@@ -155,7 +155,7 @@ class Session:
             number, reply = wire.parse_reply(payload)
             sent = self._pending.pop(number, None)
             if sent is None:
-                raise ProtocolViolation(f"the server answered request {number}, which was not asked")
+                raise ProtocolViolation(f"the server answered request {number}, which was not sent")
             if sent.acknowledged is not None:
                 self._in_flight_bytes -= sent.place
             yield sent, reply
@@ -182,7 +182,7 @@ class Session:
         self._pipe.send([wire.hello()])
         first, *rest = self._read()
         if rest:
-            raise ProtocolViolation("the server answered before it was asked")
+            raise ProtocolViolation("the server answered before it got a request")
         return wire.parse_version(first)
 
     def _ask_limits(self) -> Limits:

@@ -280,7 +280,7 @@ def write(
     (opened,) = yield [wire.open_file(job.temporary, flags, job.policy.permissions)]
     if not isinstance(opened, Handle):
         if not plan.create and isinstance(opened, Status) and opened.is_missing:
-            raise Moved(f"{job.temporary} was there and is gone", hint="another worker may have renamed it: look again")
+            raise Moved(f"{job.temporary} has disappeared", hint="another worker may have renamed it: look again")
         raise (yield from cause_at_open(opened, session, job, f"cannot create {job.temporary}"))
     handle, kept = opened.value, job.acknowledged.total
     try:
@@ -442,7 +442,7 @@ def gone(job: Job) -> Generator[Step, Any, None]:
     yield from expect_folder(job)
     if job.policy.confirm:
         raise Vanished(
-            f"{job.final}: complete, renamed, and gone",
+            f"{job.final}: complete and renamed, but disappeared",
             hint="if the partner takes files away at once, set `confirm: false`; otherwise ask what happened to it",
         )
 

@@ -151,7 +151,7 @@ def _told(what: str) -> Iterator[None]:
         yield
     except ResourceNotFoundError as error:
         raise SecretMissing(
-            f"{what} is not in the vault", hint="look at the partner's file and the vault for a different name"
+            f"{what} is not in the vault", hint="compare the name in the partner's file with the names in the vault"
         ) from error
     except ClientAuthenticationError as error:
         raise VaultForbidden(f"the vault does not accept this identity for {what}") from error

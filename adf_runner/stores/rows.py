@@ -164,7 +164,7 @@ def rows_of_objects(objects: Iterator[dict[str, Any]], paths: Mapping[str, str] 
             unknown = next((name for name in item if name not in first), None)
             if unknown is not None:
                 raise ActivityFailed(
-                    f"an object has the property {unknown!r}, which the first has not", code=READ_ERROR
+                    f"an object has the property {unknown!r}, which the first one lacks", code=READ_ERROR
                 )
             yield [item.get(name) for name in names]
 

@@ -161,7 +161,7 @@ class SftpStore:
         except paramiko.AuthenticationException as error:
             raise ActivityFailed(
                 f"{self.server} refused the login of {user!r}",
-                "does the partner know this public key?",
+                "ask the partner whether it has this public key",
                 code="UserErrorSftpLogin",
             ) from error
 

@@ -241,7 +241,7 @@ def _parts(group: list[Packet]) -> tuple[tuple[Signature, ...], list[_Part]]:
         elif each.tag in (USER_ID, USER_ATTRIBUTE, PUBLIC_SUBKEY):
             collected.append((each.tag, each.body, []))
         elif each.tag != TRUST:
-            raise Unreadable(f"it holds a packet of kind {each.tag}, which belongs into no certificate")
+            raise Unreadable(f"it holds a packet of kind {each.tag}, which no certificate may hold")
     parts = [_Part(tag, body, tuple(signatures)) for tag, body, signatures in collected]
     return parts[0].signatures, parts[1:]
 

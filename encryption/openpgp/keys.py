@@ -129,7 +129,7 @@ def read_key(body: bytes) -> Key:
     reader = Reader(body)
     version = reader.integer(1)
     if version != 4:
-        raise Unreadable(f"it is a key of version {version}; only version 4 is written for")
+        raise Unreadable(f"it is a key of version {version}; only version 4 is supported")
     created = datetime.fromtimestamp(reader.integer(4), UTC)
     algorithm = reader.integer(1)
     name = ALGORITHM_NAMES.get(algorithm, f"algorithm {algorithm}")

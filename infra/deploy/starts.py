@@ -37,7 +37,7 @@ def _with_start(item: Item, live: Item | None, start: str, now: datetime) -> Ite
         return _replaced(item, hour.strftime("%Y-%m-%dT%H:%M:%SZ") if start == NOW else start)
     if _instant(written) < now - OLDEST:
         raise OldStartError(
-            f"{item.title} is new and would start at {written}: it would send all that was due since",
+            f"{item.title} is new and would start at {written}: it would send everything due since then",
             "give its first window: --start now, --start 2026-11-29T00:00:00Z, or --start as-written",
         )
     return item

@@ -166,7 +166,7 @@ class WorkerPool:
         try:
             if not worker.connection.poll(START_SECONDS):
                 raise AppRefused(
-                    f"function_app.py was not loaded within {START_SECONDS:.0f} s", "what does it wait for?"
+                    f"function_app.py was not loaded within {START_SECONDS:.0f} s", "find out what its import waits for"
                 )
             message = worker.connection.recv()
         except (EOFError, OSError):

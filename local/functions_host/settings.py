@@ -107,7 +107,7 @@ def _refuse_unknown(path: Path, content: Mapping[str, Any], known: set[str], whe
     if unknown:
         raise AppRefused(
             f"{path}: {where}{unknown[0]} is not known to the local function host",
-            "remove it, or teach local/functions_host/settings.py what it means",
+            "remove it, or add it to local/functions_host/settings.py",
         )
 
 

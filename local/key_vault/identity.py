@@ -103,7 +103,7 @@ class IdentityEndpoint(Service):
         if claims["aud"].rstrip("/") != audience.rstrip("/"):
             raise TokenRefused(f"the token is for {claims['aud']}, not for {audience}")
         if not claims["nbf"] <= time.time() < claims["exp"]:
-            raise TokenRefused("the token has ended or is not valid yet")
+            raise TokenRefused("the token has expired or is not valid yet")
         return str(claims["oid"])
 
     def _signature(self, signed: str) -> str:

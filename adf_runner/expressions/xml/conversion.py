@@ -299,7 +299,7 @@ def add_member(element: Element, key: str, value: Any) -> None:
         for part in value if isinstance(value, list) else [value]:
             element.children.append(text_node(element, key, part))
     elif key in ("?xml", "!DOCTYPE"):
-        raise XmlFault(f"'{key}' belongs to the root, not into an element")
+        raise XmlFault(f"'{key}' belongs to the root, not to an element")
     elif key.startswith("?"):
         for part in value if isinstance(value, list) else [value]:
             element.children.append(Instruction(key[1:], attribute_text(key, part), element))
