@@ -173,7 +173,8 @@ def _import(partner: str, path: Path, *, replace: bool) -> int:
     kept = [each for each in certificates if each.not_valid_after_utc > now]
     pem = b"".join(each.public_bytes(serialization.Encoding.PEM) for each in kept)
     with SecretClient(os.environ["KEY_VAULT_URL"], DefaultAzureCredential()) as client:
-        client.set_secret(name, pem.decode(), content_type="application/x-pem-file")
+        ends = max(each.not_valid_after_utc for each in kept)  # the vault warns 30 days ahead
+        client.set_secret(name, pem.decode(), content_type="application/x-pem-file", expires_on=ends)
     print(f"the secret {name} now holds {len(kept)} certificate(s); the newest valid one is used from the next file on")
     return 0
 

@@ -144,6 +144,12 @@ def _rsa_key(found: KeyVaultKey, key_name: str) -> RSAPublicKey:
     return RSAPublicNumbers(e, n).public_key()
 
 
+def _is_disabled(error: HttpResponseError) -> bool:
+    """Return whether the vault refused because the secret is switched off, as a placeholder of the template is."""
+    inner = (error.error.innererror if error.error else None) or {}
+    return inner.get("code") == "SecretDisabled"
+
+
 @contextmanager
 def _told(what: str) -> Iterator[None]:
     """Turn the SDK's errors into ours: missing, forbidden, or not answering."""
@@ -158,6 +164,11 @@ def _told(what: str) -> Iterator[None]:
     except HttpResponseError as error:
         if error.status_code in _PASSING:
             raise VaultUnreachable(f"the vault answered {error.status_code} for {what}") from error
+        if _is_disabled(error):
+            raise SecretMissing(
+                f"{what} is switched off: it has no value yet",
+                hint="store it: ./sealift keys import, or az keyvault secret set",
+            ) from error
         if error.status_code == 403:
             raise VaultForbidden(f"this identity may not use {what}") from error
         raise VaultError(f"the vault refused {what}: {error.status_code}") from error

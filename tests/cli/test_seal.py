@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.identity import DefaultAzureCredential
+from azure.keyvault.secrets import SecretClient
+from cryptography.x509 import load_pem_x509_certificate
 from encryption_support import BATCH, make_certificate, pem, private_pem, public_pem, rsa_key
 
 from cli import seal as sealing
@@ -296,6 +299,17 @@ def test_a_certificate_goes_into_the_secret_that_the_partner_s_file_names(
     assert keys_main(["import", "northwind", "partner.pem"]) == 0
 
     assert keys_main(["check", "nw-2026"]) == 0
+
+
+def test_a_certificate_takes_the_place_of_a_placeholder_and_the_vault_knows_its_end(vault: KeyVault) -> None:
+    with SecretClient(vault.url, DefaultAzureCredential()) as client:
+        client.set_secret("northwind-certificate", "placeholder", enabled=False)
+
+    assert keys_main(["import", "northwind", "partner.pem"]) == 0
+
+    stored = vault.store.secret("northwind-certificate", None)
+    certificate = load_pem_x509_certificate(Path("partner.pem").read_bytes())
+    assert stored.attributes["exp"] == int(certificate.not_valid_after_utc.timestamp())
 
 
 def test_import_replaces_when_told_and_drops_what_has_ended(

@@ -60,7 +60,7 @@ def test_expired_certificate(stack: Stack, night: Result, tmp_path: Path) -> Non
     finally:
         stack.set_partner_certificate("northwind", stack.partners["northwind"].certificate())
 
-    assert "ended" in why
+    assert "expired on" in why
     assert status(stack, day)["failure"]["step"] == "seal"
     assert "certificate" in status(stack, day)["failure"]["hint"]
     assert at_partner(stack, day) == []
