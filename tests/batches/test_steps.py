@@ -263,7 +263,7 @@ def test_other_content_after_acceptance_is_a_conflict(world: World) -> None:
 @pytest.mark.parametrize(
     ("certificate", "words"),
     [
-        (lambda: self_signed(PARTNER_KEY, "N", starts=NOW - 2 * DAY, ends=NOW - DAY), "ended"),
+        (lambda: self_signed(PARTNER_KEY, "N", starts=NOW - 2 * DAY, ends=NOW - DAY), "expired on"),
         (lambda: self_signed(PARTNER_KEY, "N", starts=NOW + DAY, ends=NOW + 2 * DAY), "starts"),
         (lambda: self_signed(rsa.generate_private_key(65537, 2048), "N"), "2048"),
         (lambda: self_signed(ec.generate_private_key(ec.SECP256R1()), "N"), "RSA"),  # type: ignore[arg-type]

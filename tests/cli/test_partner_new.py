@@ -116,7 +116,7 @@ def test_an_existing_file_is_never_touched(server: PartnerSftp, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["Harbour", "a", "../x", "har bour"])
 def test_a_bad_name_is_refused(server: PartnerSftp, tmp_path: Path, name: str) -> None:
-    with pytest.raises(CommandFailed, match="no name for a partner"):
+    with pytest.raises(CommandFailed, match="is not a name for a partner"):
         partner_new.run(flags(server, name=name), tmp_path)
 
 
