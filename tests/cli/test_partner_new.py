@@ -82,7 +82,7 @@ def test_an_openpgp_key_decides_the_format(server: PartnerSftp, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--host-key", "SHA256:abc"), "and not SHA256:abc"),
+        (("--host-key", "SHA256:abc"), ", not SHA256:abc"),
         ((), "the host key was not compared"),
         (("--columns", "amonut"), "has no column 'amonut'"),
         (("--zone", "Europe/Lisbonne"), "the answers make no valid file"),
