@@ -29,6 +29,8 @@ ARM_TYPES = {
     "trigger": "Microsoft.DataFactory/factories/triggers",
     "factory": "Microsoft.DataFactory/factories",
 }
+# Nothing runs on these here, but a slip around them is a slip.
+FORMS_NOT_RUN = {"integrationRuntime": "Microsoft.DataFactory/factories/integrationRuntimes"}
 # Synapse writes the same files under another name.
 FACTORIES, SYNAPSE = "microsoft.datafactory/factories", "microsoft.synapse/workspaces"
 NO_FOLDER_FILES = {"publish_config.json", "arm-template-parameters-definition.json"}
@@ -131,9 +133,10 @@ class _Reader:
         if name != stem:
             same = isinstance(name, str) and name.lower() == stem.lower()
             self.find(file, "name", f"{name!r} must equal the file's name {stem!r}", "advice" if same else "error")
-        written = str(document.get("type", ARM_TYPES[folder])).lower().replace(SYNAPSE, FACTORIES)
-        if written != ARM_TYPES[folder].lower():
-            self.find(file, "type", f"{document['type']!r} must be {ARM_TYPES[folder]!r}")
+        expected = {**ARM_TYPES, **FORMS_NOT_RUN}[folder]
+        written = str(document.get("type", expected)).lower().replace(SYNAPSE, FACTORIES)
+        if written != expected.lower():
+            self.find(file, "type", f"{document['type']!r} must be {expected!r}")
         properties = document.get("properties", {} if folder == "factory" else None)
         if not isinstance(properties, dict):
             self.find(file, "", "lacks the object 'properties'")
@@ -323,6 +326,8 @@ def read_documents(documents: dict[str, Any], root: str, findings: list[Finding]
         folder, _, name = relative.partition("/")
         file = f"{root}/{relative}"
         stem = name.removesuffix(".json")
+        if folder in FORMS_NOT_RUN:
+            reader.envelope(folder, file, stem, document)
         if folder not in ARM_TYPES:
             continue
         properties = reader.envelope(folder, file, stem, document)
