@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -53,3 +54,27 @@ class Extract:
     def numbers(self) -> list[Column]:
         """The columns that the control object has the sums of."""
         return [column for column in self.columns if column.is_number]
+
+
+def counted_loads(
+    extract: Extract,
+    loaded: Loaded,
+    name: Callable[[str], str],
+    day: Callable[[date], str],
+    instant: Callable[[datetime], str],
+) -> dict[str, list[str]]:
+    """Return which rows of the table, called `whole`, are undated and which are late: conditions, joined by AND.
+
+    `name`, `day` and `instant` write an identifier, a date and a time (UTC) in the source's dialect.
+    """
+    assert isinstance(extract.period, Dates), "blocks of hours have no late rows"
+    of_day, at = f"whole.{name(extract.period.column)}", f"whole.{name(loaded.column)}"
+    begin = day(min(loaded.since, extract.period.first))
+    counted = {"undated": [f"{of_day} BETWEEN {begin} AND {day(extract.period.last)}", f"{at} IS NULL"]}
+    if loaded.seen and loaded.before:
+        counted["late"] = [
+            f"{of_day} BETWEEN {begin} AND {day(loaded.before)}",
+            f"{at} >= {instant(loaded.seen)}",
+            f"{at} < {instant(loaded.until)}",
+        ]
+    return counted

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, datetime
 
-from partners.extract import Dates, Extract, Instants
+from partners.extract import Dates, Extract, Instants, counted_loads
 from partners.late import Loaded
 from partners.layout import Column
 from partners.model import ControlTotals, Feed
@@ -161,24 +161,10 @@ def _postgresql_totals(control: ControlTotals, period: Dates | Instants) -> str:
 
 def _postgresql_loads(extract: Extract, loaded: Loaded) -> dict[str, str]:
     """Return the counts of late rows, and of rows of which nobody knows when they were loaded."""
-    assert isinstance(extract.period, Dates), "blocks of hours have no late rows"
-    day, at, last = (
-        f"whole.{_identifier(extract.period.column)}",
-        f"whole.{_identifier(loaded.column)}",
-        extract.period.last,
-    )
-    begin = min(loaded.since, extract.period.first)
-    counted = {"undated": [f"{day} BETWEEN {_day(begin)} AND {_day(last)}", f"{at} IS NULL"]}
-    if loaded.seen and loaded.before:
-        counted["late"] = [
-            f"{day} BETWEEN {_day(begin)} AND {_day(loaded.before)}",
-            f"{at} >= {_instant(loaded.seen)}",
-            f"{at} < {_instant(loaded.until)}",
-        ]
     source = f"(SELECT count(*) FROM {_table(extract.table)} AS whole WHERE "  # noqa: S608 - as above
     return {
         name: source + " AND ".join([*conditions, *_postgresql_texts(extract, "whole.")]) + ")"
-        for name, conditions in counted.items()
+        for name, conditions in counted_loads(extract, loaded, _identifier, _day, _instant).items()
     }
 
 

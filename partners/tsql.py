@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 
-from partners.extract import Dates, Extract, Instants
+from partners.extract import Dates, Extract, Instants, counted_loads
 from partners.late import Loaded
 from partners.layout import Column
 
@@ -310,20 +310,10 @@ def _as_it_is(value: str, scale: int) -> str:
 
 def _loads(extract: Extract, loaded: Loaded) -> dict[str, str]:
     """Return the counts of late rows, and of rows of which nobody knows when they were loaded."""
-    assert isinstance(extract.period, Dates), "blocks of hours have no late rows"
-    day, at = f"whole.{identifier(extract.period.column)}", f"whole.{identifier(loaded.column)}"
-    begin = min(loaded.since, extract.period.first)
-    counted = {"undated": [f"{day} BETWEEN {_day(begin)} AND {_day(extract.period.last)}", f"{at} IS NULL"]}
-    if loaded.seen and loaded.before:
-        counted["late"] = [
-            f"{day} BETWEEN {_day(begin)} AND {_day(loaded.before)}",
-            f"{at} >= {_instant(loaded.seen)}",
-            f"{at} < {_instant(loaded.until)}",
-        ]
     source = f"(SELECT COUNT_BIG(*) FROM {_table(extract.table)} AS whole WHERE "  # noqa: S608 - as above
     return {
         name: source + " AND ".join([*conditions, *_with_texts(extract, "whole")]) + ")"
-        for name, conditions in counted.items()
+        for name, conditions in counted_loads(extract, loaded, identifier, _day, _instant).items()
     }
 
 
